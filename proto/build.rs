@@ -1,0 +1,19 @@
+//! Compiles `evenkeel/v1/*.proto` without `protoc`, and keeps the descriptor set for server reflection.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const FILES: [&str; 4] =
+    ["evenkeel/v1/types.proto", "evenkeel/v1/agent.proto", "evenkeel/v1/task.proto", "evenkeel/v1/cluster.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out_dir.join("evenkeel_v1.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

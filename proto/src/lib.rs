@@ -1,0 +1,16 @@
+//! The gRPC interface of Evenkeel.
+//!
+//! Everything here is generated from `evenkeel/v1/*.proto`; there is no logic in this crate. Domain types live in
+//! `evenkeel-shared`, which also owns the conversions between the two, so that a change of the wire stays a change
+//! of the wire.
+
+#![allow(missing_docs)]
+
+/// Messages, clients and servers of the package `evenkeel.v1`.
+#[allow(clippy::all)]
+pub mod v1 {
+    tonic::include_proto!("evenkeel.v1");
+}
+
+/// The encoded `FileDescriptorSet` of the package, as server reflection wants it.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/evenkeel_v1.bin"));

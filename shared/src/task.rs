@@ -1,0 +1,363 @@
+//! Tasks: what a client asks for, and what can become of it.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{Kind, Tenant},
+    labels::LabelRule,
+    time::Timestamp,
+    units::Resources,
+};
+
+/// How urgent a task is: 0 to 9, 9 most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Priority(u8);
+
+impl Priority {
+    /// The most urgent.
+    pub const MAX: Self = Self(9);
+    /// How many there are.
+    pub const COUNT: usize = 10;
+
+    /// The priority of this number, 0 to 9.
+    #[must_use]
+    pub const fn new(level: u8) -> Option<Self> {
+        if level <= Self::MAX.0 { Some(Self(level)) } else { None }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn level(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(5)
+    }
+}
+
+impl TryFrom<u8> for Priority {
+    type Error = &'static str;
+
+    fn try_from(level: u8) -> Result<Self, Self::Error> {
+        Self::new(level).ok_or("a priority is 0 to 9")
+    }
+}
+
+impl From<Priority> for u8 {
+    fn from(priority: Priority) -> Self {
+        priority.0
+    }
+}
+
+/// What an accepted submission survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// The coordinator's death: it is on stable storage before it is answered.
+    #[default]
+    Durable,
+    /// The death of agents only.
+    Ephemeral,
+}
+
+/// What a task needs of the agent that runs it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Requirements {
+    /// Set aside while it runs. At least one slot.
+    pub resources: Resources,
+    /// All must hold.
+    pub required: Vec<LabelRule>,
+    /// Should hold; the lightest is given up first.
+    pub preferred: Vec<LabelRule>,
+}
+
+impl Default for Requirements {
+    fn default() -> Self {
+        Self { resources: Resources::slots(1), required: Vec::new(), preferred: Vec::new() }
+    }
+}
+
+/// When and how often a failed attempt is followed by another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first included. At least 1.
+    pub attempts_max: u32,
+    /// Wait before the second attempt, before jitter.
+    pub backoff_initial: Duration,
+    /// Longest wait.
+    pub backoff_max: Duration,
+    /// Growth of the wait from one attempt to the next. At least 1.
+    pub multiplier: f64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts_max: 5,
+            backoff_initial: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            multiplier: 2.0,
+        }
+    }
+}
+
+/// A unit of work, as a client describes it, without its payload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// With the same key and content the same task is answered. Empty: none. Unique within the tenant.
+    pub idempotency_key: String,
+    /// What is to be done.
+    pub kind: Kind,
+    /// Whose work it is.
+    pub tenant: Tenant,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What it needs.
+    pub requirements: Requirements,
+    /// Tasks of one key go to one agent where the strategy allows it. Empty: none.
+    pub affinity_key: String,
+    /// What its acceptance survives.
+    pub delivery: Delivery,
+    /// Longest time in the queue before each attempt.
+    pub queue_timeout: Option<Duration>,
+    /// Longest time of one attempt. `None`: the engine's default.
+    pub attempt_timeout: Option<Duration>,
+    /// When the task as a whole is given up.
+    pub deadline: Option<Timestamp>,
+    /// What follows a failed attempt.
+    pub retry: RetryPolicy,
+}
+
+impl TaskSpec {
+    /// A task of this kind with every other setting at its default.
+    #[must_use]
+    pub fn of_kind(kind: Kind) -> Self {
+        Self {
+            idempotency_key: String::new(),
+            kind,
+            tenant: Tenant::default(),
+            priority: Priority::default(),
+            requirements: Requirements::default(),
+            affinity_key: String::new(),
+            delivery: Delivery::Durable,
+            queue_timeout: None,
+            attempt_timeout: None,
+            deadline: None,
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Waits for an agent.
+    Queued,
+    /// Was given to an agent that has not said yet that it started.
+    Assigned,
+    /// Runs.
+    Running,
+    /// Waits for its next attempt.
+    RetryWait,
+    /// Over: done.
+    Succeeded,
+    /// Over: not done, and not tried again.
+    Failed,
+    /// Over: somebody called it off.
+    Cancelled,
+    /// Over: its deadline or queue timeout passed.
+    Expired,
+    /// Over: it killed too many agents. It can be driven again.
+    Quarantined,
+}
+
+impl TaskState {
+    /// All states, in the order of a task's life.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Assigned,
+        Self::Running,
+        Self::RetryWait,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Quarantined,
+    ];
+
+    /// Whether the task is over.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Expired | Self::Quarantined)
+    }
+
+    /// Its name, as shown and stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Assigned => "assigned",
+            Self::Running => "running",
+            Self::RetryWait => "retry_wait",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Why an attempt failed, as far as it decides what happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// Worth another attempt.
+    Retryable,
+    /// Would fail again.
+    NonRetryable,
+    /// Took longer than its attempt timeout; tried again.
+    Timeout,
+    /// The agent would not start it; tried elsewhere.
+    Rejected,
+    /// The agent died or fell silent; counts as a crash.
+    AgentLost,
+}
+
+impl FailureClass {
+    /// Its name, as shown and stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Retryable => "retryable",
+            Self::NonRetryable => "non_retryable",
+            Self::Timeout => "timeout",
+            Self::Rejected => "rejected",
+            Self::AgentLost => "agent_lost",
+        }
+    }
+}
+
+/// What went wrong with an attempt, or with a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What it means for the next attempt.
+    pub class: FailureClass,
+    /// What happened, in words.
+    pub message: String,
+    /// Exit code of a program, where there was one.
+    pub exit_code: Option<i32>,
+}
+
+impl Failure {
+    /// A failure without an exit code.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), exit_code: None }
+    }
+}
+
+/// What an agent says of an attempt that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, with its output.
+    Succeeded(bytes::Bytes),
+    /// Not done.
+    Failed(Failure),
+    /// Called off, as asked.
+    Cancelled,
+    /// Not started, and given back.
+    HandedBack(String),
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// Done.
+    Succeeded,
+    /// The executor failed.
+    Failed,
+    /// The attempt timeout passed.
+    TimedOut,
+    /// The task was cancelled.
+    Cancelled,
+    /// The agent died or fell silent.
+    AgentLost,
+    /// The agent would not start it.
+    Rejected,
+    /// The agent drains and gave it back unstarted.
+    HandedBack,
+    /// The task's deadline passed.
+    Expired,
+}
+
+impl AttemptEnd {
+    /// All ends.
+    pub const ALL: [Self; 8] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::AgentLost,
+        Self::Rejected,
+        Self::HandedBack,
+        Self::Expired,
+    ];
+
+    /// Its name, as shown and stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::AgentLost => "agent_lost",
+            Self::Rejected => "rejected",
+            Self::HandedBack => "handed_back",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The end of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|end| end.name() == name)
+    }
+}
+
+/// Why an assignment went where it went; kept with the attempt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The strategy that decided.
+    pub strategy: String,
+    /// Its score of the agent chosen; higher is better, comparable within one strategy only.
+    pub score: f64,
+    /// Agents that had room for the task at that moment, the chosen one included.
+    pub agents_with_room: u32,
+    /// The agent took it ahead of a slot becoming free.
+    pub prefetched: bool,
+    /// Preferred rules that were given up to place it.
+    pub preferences_given_up: u8,
+    /// Time in the queue before this assignment.
+    pub queued: Duration,
+}
