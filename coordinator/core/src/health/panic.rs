@@ -1,0 +1,210 @@
+//! Panic mode: when much of the fleet is gone, the cure must not be worse than the disease.
+//!
+//! Two guards against the coordinator's own reaction:
+//!
+//! - [`PanicGuard`]: more than half the fleet vanishes within seconds. Most likely the network or the coordinator is at
+//!   fault, not the agents; and if they are really gone, placing all their tasks on the survivors at once topples those
+//!   too. So placing lost tasks again is let through at a rate that the survivors can bear, which also gives the agents
+//!   time to come back and have their running attempts adopted instead.
+//! - [`ignore_load_health`]: so many agents are unhealthy by their load that the few healthy ones would drown. Then load
+//!   says nothing about a single agent any more, and is ignored (Envoy's panic threshold).
+//!
+//! To stop placing lost tasks altogether was rejected: if the agents are gone for good, their tasks have to move on
+//! without anybody's help.
+
+use std::{collections::VecDeque, time::Duration};
+
+use evenkeel_shared::{Timestamp, Violation};
+use serde::Deserialize;
+
+use super::settings::{check_count, check_ms, check_within};
+
+/// The window is counted in so many slices: memory is bounded however many agents vanish at once.
+const SLICES: u32 = 10;
+/// Permits saved up while none was asked for: a tenth of a second's worth.
+const BURST: Duration = Duration::from_millis(100);
+
+/// When panic mode begins and ends, and what it lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PanicSettings {
+    /// Agents have to vanish within this long of each other.
+    pub window_ms: u64,
+    /// It ends when no agent has vanished for this long: whoever is gone is gone.
+    pub quiet_ms: u64,
+    /// More than this share of the fleet has to vanish. 0.1 to 1.
+    pub lost_share: f64,
+    /// A smaller fleet never panics: half of three agents may well be one bad machine. 2 to 1 000 000.
+    pub fleet_min: u32,
+    /// Lost tasks placed again a second, at least. 1 to 1 000 000.
+    pub permits_per_s_min: u32,
+    /// Lost tasks placed again a second for each agent that is left, if that is more. 0 to 1000.
+    pub permits_per_s_per_agent: f64,
+}
+
+impl Default for PanicSettings {
+    fn default() -> Self {
+        Self {
+            window_ms: 10_000,
+            quiet_ms: 30_000,
+            lost_share: 0.5,
+            fleet_min: 4,
+            permits_per_s_min: 50,
+            permits_per_s_per_agent: 1.0,
+        }
+    }
+}
+
+impl PanicSettings {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// The field that is out of its range.
+    pub fn validate(&self) -> Result<(), Violation> {
+        check_ms("window_ms", self.window_ms)?;
+        check_ms("quiet_ms", self.quiet_ms)?;
+        check_within("lost_share", self.lost_share, 0.1..=1.0)?;
+        check_within("fleet_min", f64::from(self.fleet_min), 2.0..=1e6)?;
+        check_count("permits_per_s_min", self.permits_per_s_min, 1_000_000)?;
+        check_within("permits_per_s_per_agent", self.permits_per_s_per_agent, 0.0..=1_000.0)
+    }
+
+    fn too_many(&self, missing: u32, fleet: u32) -> bool {
+        fleet >= self.fleet_min && f64::from(missing) > f64::from(fleet) * self.lost_share
+    }
+}
+
+/// What happened to the fleet in one slice of the window.
+#[derive(Clone, Copy, Debug)]
+struct Slice {
+    began: Timestamp,
+    lost: u32,
+    returned: u32,
+    /// The largest fleet seen in it.
+    fleet: u32,
+}
+
+/// The panic that is on.
+#[derive(Clone, Copy, Debug)]
+struct Panic {
+    /// Agents before it began.
+    fleet: u32,
+    missing: u32,
+    last_lost: Timestamp,
+}
+
+/// Slows failover down while much of the fleet is gone.
+#[derive(Clone, Debug)]
+pub struct PanicGuard {
+    settings: PanicSettings,
+    slices: VecDeque<Slice>,
+    panic: Option<Panic>,
+    /// When all permits given so far are paid for (a token bucket in one number: GCRA, ITU-T I.371).
+    paid_until: Timestamp,
+}
+
+impl PanicGuard {
+    /// A guard over a fleet that is well.
+    #[must_use]
+    pub const fn new(settings: PanicSettings) -> Self {
+        Self { settings, slices: VecDeque::new(), panic: None, paid_until: Timestamp::ZERO }
+    }
+
+    /// An agent vanished from a fleet of `fleet_size` connected agents, itself included. Agents that drained and left in
+    /// order do not count.
+    pub fn lost(&mut self, now: Timestamp, fleet_size: usize) {
+        let fleet_size = u32::try_from(fleet_size).unwrap_or(u32::MAX);
+        if !self.active(now) {
+            self.panic = None;
+        }
+        if let Some(panic) = &mut self.panic {
+            panic.missing = panic.missing.saturating_add(1).min(panic.fleet);
+            panic.last_lost = now;
+            return;
+        }
+        let slice = self.slice(now);
+        slice.lost = slice.lost.saturating_add(1);
+        slice.fleet = slice.fleet.max(fleet_size);
+        let (missing, fleet) = self.missing();
+        if self.settings.too_many(missing, fleet) {
+            self.panic = Some(Panic { fleet, missing, last_lost: now });
+            self.slices.clear();
+        }
+    }
+
+    /// An agent is back, or a new one joined.
+    pub fn returned(&mut self, now: Timestamp) {
+        match &mut self.panic {
+            Some(panic) => {
+                panic.missing = panic.missing.saturating_sub(1);
+                if !self.settings.too_many(panic.missing, panic.fleet) {
+                    self.panic = None;
+                }
+            }
+            None => {
+                let slice = self.slice(now);
+                slice.returned = slice.returned.saturating_add(1);
+            }
+        }
+    }
+
+    /// Whether failover is being slowed down.
+    #[must_use]
+    pub fn active(&self, now: Timestamp) -> bool {
+        let quiet = Duration::from_millis(self.settings.quiet_ms);
+        self.panic.is_some_and(|panic| now.since(panic.last_lost) < quiet)
+    }
+
+    /// May one lost task be placed again now? Takes the permit if so.
+    ///
+    /// # Errors
+    /// When to ask again.
+    pub fn permit(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        let Some(panic) = self.panic.filter(|_| self.active(now)) else { return Ok(()) };
+        let paid_until = self.paid_until.max(now);
+        if paid_until.since(now) > BURST {
+            return Err(paid_until.minus(BURST));
+        }
+        self.paid_until = paid_until.plus(self.permit_interval(panic));
+        Ok(())
+    }
+
+    /// Between two permits.
+    fn permit_interval(&self, panic: Panic) -> Duration {
+        let left = f64::from(panic.fleet.saturating_sub(panic.missing));
+        let rate = (left * self.settings.permits_per_s_per_agent).max(f64::from(self.settings.permits_per_s_min));
+        Duration::from_secs_f64(1.0 / rate.max(1.0))
+    }
+
+    /// The slice that `now` falls into; those that left the window are dropped.
+    fn slice(&mut self, now: Timestamp) -> &mut Slice {
+        let window = Duration::from_millis(self.settings.window_ms);
+        while self.slices.front().is_some_and(|slice| now.since(slice.began) >= window) {
+            self.slices.pop_front();
+        }
+        let current = self.slices.back().is_some_and(|slice| now.since(slice.began) < window / SLICES);
+        let at = if current { self.slices.len() - 1 } else { self.slices.len() };
+        if !current {
+            self.slices.push_back(Slice { began: now, lost: 0, returned: 0, fleet: 0 });
+        }
+        &mut self.slices[at]
+    }
+
+    /// Agents that vanished within the window and did not return, and how large the fleet was.
+    fn missing(&self) -> (u32, u32) {
+        let sum = |of: fn(&Slice) -> u32| self.slices.iter().map(of).fold(0, u32::saturating_add);
+        let fleet = self.slices.iter().map(|slice| slice.fleet).max().unwrap_or(0);
+        (sum(|slice| slice.lost).saturating_sub(sum(|slice| slice.returned)), fleet)
+    }
+}
+
+/// Whether agents that are unhealthy by their load should be used all the same: fewer than half of the `total`
+/// connected agents are not unhealthy.
+#[must_use]
+pub const fn ignore_load_health(not_unhealthy: usize, total: usize) -> bool {
+    not_unhealthy.saturating_mul(2) < total
+}
+
+#[cfg(test)]
+#[path = "panic_tests.rs"]
+mod tests;
