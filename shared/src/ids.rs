@@ -81,7 +81,8 @@ fn cut(text: &str) -> &str {
     &text[..end]
 }
 
-fn check_name(field: &'static str, text: &str) -> Result<(), Violation> {
+/// Refuses what is not 1 to 128 characters of `[A-Za-z0-9._:/-]`.
+pub(crate) fn check_name(field: &'static str, text: &str) -> Result<(), Violation> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'/' | b'-');
     if text.is_empty() {
         return Err(Violation::new(field, "must not be empty"));

@@ -31,6 +31,9 @@ pub const RULE_VALUES_MAX: usize = 32;
 pub const CUSTOM_RESOURCES_MAX: usize = 16;
 /// Slots of one agent: more belongs in more agents.
 pub const SLOTS_MAX: u32 = 4_096;
+/// Attempts an agent may list as held when it registers: those it runs, has ahead and has not seen acknowledged, for the
+/// largest agent and twice over.
+pub const HELD_ATTEMPTS_MAX: usize = 4 * SLOTS_MAX as usize;
 /// Highest tier; 0 is used first.
 pub const TIER_MAX: u8 = 15;
 /// Most attempts a retry policy may ask for.
