@@ -1,0 +1,171 @@
+//! Sets of agents, as bitmaps with two levels of summaries.
+//!
+//! A bit of a summary says whether the 64 bits below it hold anything, so that a search skips empty stretches 64 and
+//! 4,096 agents at a time, and a search for what several sets have in common skips by the AND of their summaries. The
+//! AND of summaries promises no common member, so a search may look at words in vain: at most one per 64 agents. Sets of
+//! hashes or sorted lists were rejected: what matters here is the intersection, which they walk member by member.
+
+use crate::ix::AgentIx;
+
+/// Agents that the router can tell apart: three levels of 64. Beyond it a fleet is several clusters.
+pub const AGENTS_MAX: usize = 64 * 64 * 64;
+
+/// A set of agents.
+#[derive(Clone, Debug, Default)]
+pub struct AgentSet {
+    /// One bit an agent.
+    words: Vec<u64>,
+    /// One bit a word: it is not zero.
+    blocks: Vec<u64>,
+    /// One bit a block: it is not zero.
+    top: u64,
+    len: u32,
+}
+
+const fn bit(at: usize) -> u64 {
+    1 << (at % 64)
+}
+
+/// All bits from `at` on.
+const fn from_bit(at: usize) -> u64 {
+    u64::MAX << (at % 64)
+}
+
+impl AgentSet {
+    /// How many agents are in it.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether nobody is in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Above every index that it ever held, rounded up to whole words.
+    #[must_use]
+    pub fn span(&self) -> usize {
+        self.words.len() * 64
+    }
+
+    /// Whether the agent is in it.
+    #[must_use]
+    pub fn contains(&self, agent: AgentIx) -> bool {
+        self.word(agent.at() / 64) & bit(agent.at()) != 0
+    }
+
+    /// Puts the agent in; says whether that changed anything. An index of [`AGENTS_MAX`] or above is not taken.
+    pub fn insert(&mut self, agent: AgentIx) -> bool {
+        let (at, word) = (agent.at(), agent.at() / 64);
+        if at >= AGENTS_MAX || self.contains(agent) {
+            return false;
+        }
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+            self.blocks.resize(word / 64 + 1, 0);
+        }
+        self.words[word] |= bit(at);
+        self.blocks[word / 64] |= bit(word);
+        self.top |= bit(word / 64);
+        self.len += 1;
+        true
+    }
+
+    /// Takes the agent out; says whether that changed anything.
+    pub fn remove(&mut self, agent: AgentIx) -> bool {
+        if !self.contains(agent) {
+            return false;
+        }
+        let (at, word) = (agent.at(), agent.at() / 64);
+        self.words[word] &= !bit(at);
+        if self.words[word] == 0 {
+            self.blocks[word / 64] &= !bit(word);
+            if self.blocks[word / 64] == 0 {
+                self.top &= !bit(word / 64);
+            }
+        }
+        self.len -= 1;
+        true
+    }
+
+    /// Puts the agent in or takes it out.
+    pub fn set(&mut self, agent: AgentIx, member: bool) {
+        if member {
+            self.insert(agent);
+        } else {
+            self.remove(agent);
+        }
+    }
+
+    /// The members in rising order.
+    pub fn iter(&self) -> impl Iterator<Item = AgentIx> + '_ {
+        let after = |agent: &AgentIx| common_between(&[self], agent.at() + 1, AGENTS_MAX);
+        std::iter::successors(common_between(&[self], 0, AGENTS_MAX), after)
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        self.words.get(at).copied().unwrap_or(0)
+    }
+
+    fn block(&self, at: usize) -> u64 {
+        self.blocks.get(at).copied().unwrap_or(0)
+    }
+}
+
+impl FromIterator<AgentIx> for AgentSet {
+    fn from_iter<I: IntoIterator<Item = AgentIx>>(agents: I) -> Self {
+        let mut set = Self::default();
+        for agent in agents {
+            set.insert(agent);
+        }
+        set
+    }
+}
+
+/// The first agent that is in all the sets, from `from` upwards and then from zero.
+#[must_use]
+pub fn first_common<const N: usize>(sets: [&AgentSet; N], from: AgentIx) -> Option<AgentIx> {
+    let from = from.at();
+    common_between(&sets, from, AGENTS_MAX).or_else(|| common_between(&sets, 0, from))
+}
+
+/// The first agent that is in all the sets, at or above `from`; nothing is looked for beyond the word that `until` is in.
+fn common_between<const N: usize>(sets: &[&AgentSet; N], from: usize, until: usize) -> Option<AgentIx> {
+    let common = |word: usize| sets.iter().fold(u64::MAX, |bits, set| bits & set.word(word));
+    let mut word = from / 64;
+    let mut bits = common(word) & from_bit(from);
+    while bits == 0 {
+        word = next_common_word(sets, word + 1)?;
+        if word > until / 64 {
+            return None;
+        }
+        bits = common(word);
+    }
+    Some(AgentIx::from(word * 64 + bits.trailing_zeros() as usize))
+}
+
+/// The first word from `from` on that is empty in none of the sets.
+fn next_common_word<const N: usize>(sets: &[&AgentSet; N], from: usize) -> Option<usize> {
+    let common = |block: usize| sets.iter().fold(u64::MAX, |bits, set| bits & set.block(block));
+    let mut block = from / 64;
+    let mut bits = common(block) & from_bit(from);
+    if bits == 0 {
+        let above = u64::MAX.checked_shl(u32::try_from(block + 1).unwrap_or(u32::MAX)).unwrap_or(0);
+        let mut blocks = sets.iter().fold(above, |bits, set| bits & set.top);
+        while bits == 0 {
+            if blocks == 0 {
+                return None;
+            }
+            block = blocks.trailing_zeros() as usize;
+            blocks &= blocks - 1;
+            bits = common(block);
+        }
+    }
+    Some(block * 64 + bits.trailing_zeros() as usize)
+}
+
+#[cfg(test)]
+#[path = "agent_set_tests.rs"]
+mod tests;

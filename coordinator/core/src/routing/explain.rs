@@ -1,0 +1,125 @@
+//! Whether, why not, and how well a given agent suits a task.
+//!
+//! Whether a task may go there is read from the same bitmaps that a search uses. Only to name the rule or resource that
+//! stands in the way, the agent itself is looked at.
+
+use evenkeel_shared::units::ResourceName;
+
+use super::{
+    Router,
+    classes::Class,
+    facts::{Facts, Pick, Room, TaskFacts},
+    refusal::Refusal,
+    roster::Statics,
+    selectors::takes,
+};
+use crate::ix::{AgentIx, ClassIx};
+
+impl Router {
+    /// Whether the agent could take such tasks when idle.
+    ///
+    /// # Errors
+    /// The first thing in the way: kind, required label rule or capacity. [`Refusal::NotSchedulable`] for an agent or
+    /// class that is not there.
+    pub fn matches(&self, class: ClassIx, agent: AgentIx) -> Result<(), Refusal> {
+        let (class, statics, _) = self.parties(class, agent)?;
+        self.match_statics(class, statics)
+    }
+
+    /// Whether the agent may take such a task now: [`Router::admits`] without a reason, and much cheaper where it may not.
+    #[must_use]
+    pub fn may_take(&self, class: ClassIx, agent: AgentIx, task: &TaskFacts, room: Room) -> bool {
+        let Some((class, facts)) = self.classes.get(class).zip(self.roster.facts().get(agent.at())) else {
+            return false;
+        };
+        let fit = self.fits.get(class.fit);
+        fit.agents(room).contains(agent)
+            && self.selectors.agents(class.required_only()).contains(agent)
+            && self.strategy.refuses(facts, task, fit.need.slots).is_none()
+    }
+
+    /// Whether the agent may take such a task now. The same agents for which this is `Ok` are those that
+    /// [`Router::pick`] chooses among.
+    ///
+    /// # Errors
+    /// What [`Router::matches`] says, and then the first of: not schedulable, no room, held back by the strategy.
+    pub fn admits(&self, class: ClassIx, agent: AgentIx, task: &TaskFacts, room: Room) -> Result<(), Refusal> {
+        if self.may_take(class, agent, task, room) {
+            return Ok(());
+        }
+        let (class, statics, facts) = self.parties(class, agent)?;
+        self.match_statics(class, statics)?;
+        if !facts.schedulable {
+            return Err(Refusal::NotSchedulable);
+        }
+        let need = &self.fits.get(class.fit).need;
+        match room {
+            Room::Now => self.room_now(class, statics, facts)?,
+            Room::Ahead if need.slots > facts.prefetch_free_slots => {
+                return Err(Refusal::NoPrefetchRoom { asked: need.slots, free: facts.prefetch_free_slots });
+            }
+            Room::Ahead => {}
+        }
+        self.strategy.refuses(facts, task, need.slots).map_or(Ok(()), Err)
+    }
+
+    /// How well the agent suits the task by the strategy's measure; higher is better. 0 for an agent that is not there.
+    #[must_use]
+    pub fn score(&self, agent: AgentIx, task: &TaskFacts) -> f64 {
+        self.roster.facts().get(agent.at()).map_or(0.0, |facts| self.strategy.score(facts, task))
+    }
+
+    /// What [`Router::pick`] would have said had it picked this agent, which must match the class.
+    #[must_use]
+    pub fn pick_on(&self, class: ClassIx, agent: AgentIx, task: &TaskFacts) -> Pick {
+        let score = self.score(agent, task);
+        let Some(class) = self.classes.get(class) else {
+            return Pick { agent, score, agents_with_room: 0, preferences_given_up: 0 };
+        };
+        let given_up = class.selectors.iter().take_while(|&&at| !self.selectors.agents(at).contains(agent)).count();
+        Pick {
+            agent,
+            score,
+            agents_with_room: self.fits.get(class.fit).agents(Room::Now).len(),
+            preferences_given_up: u8::try_from(given_up.min(class.preferred)).unwrap_or(u8::MAX),
+        }
+    }
+
+    fn parties(&self, class: ClassIx, agent: AgentIx) -> Result<(&Class, &Statics, &Facts), Refusal> {
+        let statics = self.roster.statics(agent).ok_or(Refusal::NotSchedulable)?;
+        let class = self.classes.get(class).ok_or(Refusal::NotSchedulable)?;
+        Ok((class, statics, &self.roster.facts()[agent.at()]))
+    }
+
+    fn match_statics(&self, class: &Class, statics: &Statics) -> Result<(), Refusal> {
+        let spec = &statics.spec;
+        if !takes(spec, &class.kind) {
+            return Err(Refusal::KindNotTaken { kind: class.kind.clone() });
+        }
+        if let Some(rule) = class.required.iter().find(|rule| !rule.matches(&spec.labels)) {
+            return Err(Refusal::LabelRule { rule: rule.clone() });
+        }
+        match spec.capacity.shortfall(&self.fits.get(class.fit).need) {
+            Some((resource, asked, has)) => Err(Refusal::CapacityTooSmall { resource, asked, has }),
+            None => Ok(()),
+        }
+    }
+
+    fn room_now(&self, class: &Class, statics: &Statics, facts: &Facts) -> Result<(), Refusal> {
+        let need = &self.fits.get(class.fit).need;
+        if need.slots > facts.free_slots {
+            return Err(Refusal::NoFreeSlot { asked: need.slots, free: facts.free_slots });
+        }
+        let plain = [
+            (ResourceName::Cpu, need.cpu_millis, facts.free_cpu_millis),
+            (ResourceName::Memory, need.memory_bytes, facts.free_memory_bytes),
+        ];
+        let custom = need.custom.iter().map(|(name, &asked)| {
+            (ResourceName::Custom(name.clone()), asked, statics.free_custom.get(name).copied().unwrap_or(0))
+        });
+        match plain.into_iter().chain(custom).find(|(_, asked, free)| asked > free) {
+            Some((resource, asked, free)) => Err(Refusal::ResourceInUse { resource, asked, free }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The agents that a strategy may choose among.
+
+use std::ops::Range;
+
+use super::{
+    agent_set::{AgentSet, first_common},
+    facts::{Facts, Room},
+    levels::{LEVELS_MAX, Levels},
+};
+use crate::ix::AgentIx;
+
+/// Up to so many agents of a selector, each is looked at: walking levels for a few agents of a large fleet costs more.
+const FEW_AGENTS: u32 = 48;
+/// Levels walked in vain before it is checked that there is anybody at all.
+const MISSES_BEFORE_CHECK: usize = 2;
+/// Draws of a random agent before the search goes on from a random place.
+const DRAWS_MAX: usize = 16;
+/// A search from a random place favours agents behind a gap; going on for up to so many evens the gaps out.
+const STEPS_MAX: u32 = 8;
+
+/// The agents of one grade, degraded or not, that match a class and have room for it.
+pub(crate) struct Field<'a> {
+    pub(super) facts: &'a [Facts],
+    pub(super) shelves: [&'a Levels; 2],
+    pub(super) selector: &'a AgentSet,
+    pub(super) with_room: &'a AgentSet,
+    pub(super) room: Room,
+    pub(super) degraded: bool,
+    /// Slots that the task asks for.
+    pub need_slots: u32,
+    /// Where to begin, so that equal agents take turns.
+    pub cursor: AgentIx,
+}
+
+impl<'a> Field<'a> {
+    /// An agent's facts.
+    pub(crate) fn facts(&self, agent: AgentIx) -> &'a Facts {
+        &self.facts[agent.at()]
+    }
+
+    /// Whether the agent may be chosen.
+    pub(crate) fn has(&self, agent: AgentIx) -> bool {
+        self.with_room.contains(agent) && self.selector.contains(agent) && self.facts(agent).degraded == self.degraded
+    }
+
+    /// All agents that may be chosen, where the class has but a few agents.
+    pub(crate) fn few(&self) -> Option<impl Iterator<Item = AgentIx> + '_> {
+        (self.selector.len() <= FEW_AGENTS).then(|| self.selector.iter().filter(|&agent| self.has(agent)))
+    }
+
+    /// An agent on the best of these levels, the first from `from` on. Agents with a free slot come first.
+    pub(crate) fn best(&self, levels: Range<u16>, from: AgentIx) -> Option<AgentIx> {
+        if let Some(few) = self.few() {
+            let place = |agent: AgentIx| self.facts(agent).place;
+            return few
+                .filter(|&agent| levels.contains(&place(agent).level()))
+                .min_by_key(|&agent| (place(agent), agent.0.wrapping_sub(from.0)));
+        }
+        let mut misses = 0;
+        for shelf in self.shelves_in_use() {
+            for level in shelf.occupied(levels.clone()) {
+                let found = first_common([shelf.on(level), self.selector, self.with_room], from);
+                if found.is_some() {
+                    return found;
+                }
+                misses += 1;
+                if misses == MISSES_BEFORE_CHECK {
+                    first_common([self.selector, self.with_room], from)?;
+                }
+            }
+        }
+        None
+    }
+
+    /// An agent drawn evenly from those that may be chosen.
+    pub(crate) fn draw(&self, rng: &mut fastrand::Rng) -> Option<AgentIx> {
+        if let Some(few) = self.few() {
+            return reservoir(few, rng);
+        }
+        let span = u32::try_from(self.selector.span().min(self.with_room.span())).unwrap_or(u32::MAX).max(1);
+        for _ in 0..DRAWS_MAX {
+            let agent = AgentIx(rng.u32(0..span));
+            if self.has(agent) {
+                return Some(agent);
+            }
+        }
+        let mut agent = self.best(0..LEVELS_MAX, AgentIx(rng.u32(0..span)))?;
+        for _ in 0..rng.u32(0..STEPS_MAX) {
+            agent = self.best(0..LEVELS_MAX, AgentIx(agent.0 + 1))?;
+        }
+        Some(agent)
+    }
+
+    /// A task for now can only go to agents with a free slot.
+    fn shelves_in_use(&self) -> impl Iterator<Item = &'a Levels> + use<'a> {
+        let count = if self.room == Room::Now { 1 } else { 2 };
+        self.shelves.into_iter().take(count)
+    }
+}
+
+/// One of them, each as likely as another.
+fn reservoir(agents: impl Iterator<Item = AgentIx>, rng: &mut fastrand::Rng) -> Option<AgentIx> {
+    let mut chosen = None;
+    for (seen, agent) in (1u32..).zip(agents) {
+        if rng.u32(0..seen) == 0 {
+            chosen = Some(agent);
+        }
+    }
+    chosen
+}

@@ -1,0 +1,110 @@
+//! Which agents have room for which amount of resources.
+//!
+//! Each distinct need of the tasks at hand has the set of agents that it fits into now, and of those that could take it
+//! ahead. The sets are kept by each update of an agent, which passes over the needs (a few comparisons each) and touches
+//! a set only where its answer changes. So a decision looks at no agent's resources, and the number of agents with room
+//! is always known. Updates cost more with more distinct needs; their number is bounded by that of the classes.
+
+use std::collections::BTreeMap;
+
+use evenkeel_shared::Resources;
+use slab::Slab;
+
+use super::{
+    agent_set::AgentSet,
+    facts::{Facts, Room},
+    roster::{Custom, Roster},
+};
+use crate::ix::AgentIx;
+
+/// A need and the agents with room for it.
+#[derive(Debug)]
+pub(super) struct Fit {
+    pub need: Resources,
+    now: AgentSet,
+    ahead: AgentSet,
+    refs: u32,
+}
+
+impl Fit {
+    /// The agents with this kind of room.
+    pub(super) const fn agents(&self, room: Room) -> &AgentSet {
+        match room {
+            Room::Now => &self.now,
+            Room::Ahead => &self.ahead,
+        }
+    }
+
+    /// Whether everything but the named resources fits.
+    const fn fits_plain(&self, facts: &Facts) -> bool {
+        facts.schedulable
+            && self.need.slots <= facts.free_slots
+            && self.need.cpu_millis <= facts.free_cpu_millis
+            && self.need.memory_bytes <= facts.free_memory_bytes
+    }
+
+    /// Whether its slots may be taken ahead.
+    const fn fits_ahead(&self, facts: &Facts) -> bool {
+        facts.schedulable && self.need.slots <= facts.prefetch_free_slots
+    }
+
+    fn fits_custom(&self, free: &Custom) -> bool {
+        self.need.custom.iter().all(|(name, &amount)| amount <= free.get(name).copied().unwrap_or(0))
+    }
+}
+
+/// All needs.
+#[derive(Debug, Default)]
+pub(super) struct Fits {
+    table: Slab<Fit>,
+    by_need: BTreeMap<Resources, usize>,
+}
+
+impl Fits {
+    pub(super) fn get(&self, at: usize) -> &Fit {
+        &self.table[at]
+    }
+
+    /// The need's place in the table; made if it is new.
+    pub(super) fn acquire(&mut self, need: &Resources, roster: &Roster) -> usize {
+        if let Some(&at) = self.by_need.get(need) {
+            self.table[at].refs += 1;
+            return at;
+        }
+        let mut fit = Fit { need: need.clone(), now: AgentSet::default(), ahead: AgentSet::default(), refs: 1 };
+        for (agent, facts, statics) in roster.iter() {
+            if fit.fits_plain(facts) && fit.fits_custom(&statics.free_custom) {
+                fit.now.insert(agent);
+            }
+            if fit.fits_ahead(facts) && statics.spec.capacity.fits(need) {
+                fit.ahead.insert(agent);
+            }
+        }
+        let at = self.table.insert(fit);
+        self.by_need.insert(need.clone(), at);
+        at
+    }
+
+    /// Gives a need back; forgotten once nobody holds it.
+    pub(super) fn release(&mut self, at: usize) {
+        self.table[at].refs -= 1;
+        if self.table[at].refs == 0 {
+            let fit = self.table.remove(at);
+            self.by_need.remove(&fit.need);
+        }
+    }
+
+    /// Follows an agent from one state to the next.
+    pub(super) fn follow(&mut self, agent: AgentIx, old: &Facts, new: &Facts, custom: &Custom, capacity: &Resources) {
+        for (_, fit) in &mut self.table {
+            if !fit.need.custom.is_empty() {
+                fit.now.set(agent, fit.fits_plain(new) && fit.fits_custom(custom));
+            } else if fit.fits_plain(old) != fit.fits_plain(new) {
+                fit.now.set(agent, fit.fits_plain(new));
+            }
+            if fit.fits_ahead(old) != fit.fits_ahead(new) {
+                fit.ahead.set(agent, fit.fits_ahead(new) && capacity.fits(&fit.need));
+            }
+        }
+    }
+}

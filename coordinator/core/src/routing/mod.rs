@@ -1,0 +1,207 @@
+//! Routing: filter, score, pick, at a cost that does not grow with the fleet.
+//!
+//! The engine owns the truth about agents and tells the router every change of it. The router keeps three indices, so
+//! that a decision is a search for the first agent that is in three bitmaps at once, and never a scan:
+//!
+//! - [`selectors`]: who matches a kind and label rules, kept as agents come, go and change what they are;
+//! - [`fits`]: who has room for an amount of resources, now and ahead, kept by each update;
+//! - [`levels`]: who is how good by the strategy's measure, kept by each update.
+//!
+//! [`classes`] tie the first two together for tasks that ask for the same. [`strategies`] choose within the
+//! [`field`] that is left. Degraded agents come after all the others whatever the strategy; then preferences, as many as
+//! can be had; then the strategy's own order.
+//!
+//! Filtering a list of agents for each task was rejected for its cost, and sampling a few agents as the only way for what
+//! it misses: a task must never wait while an eligible agent has room.
+
+mod agent_set;
+mod classes;
+mod explain;
+mod facts;
+mod field;
+mod fits;
+mod hash;
+mod levels;
+mod refusal;
+mod roster;
+mod selectors;
+mod strategies;
+
+use std::sync::Arc;
+
+use evenkeel_shared::{AgentSpec, Kind, Requirements, StrategyConfig};
+
+pub use self::{
+    agent_set::AGENTS_MAX,
+    classes::{CLASSES_MAX, ClassLimit},
+    facts::{AgentState, Pick, Room, TaskFacts},
+    hash::affinity,
+    refusal::Refusal,
+};
+use self::{
+    classes::Classes,
+    facts::Facts,
+    field::Field,
+    fits::Fits,
+    levels::{Place, Shelves},
+    roster::{Custom, Roster},
+    selectors::Selectors,
+    strategies::Strategy,
+};
+use crate::ix::{AgentIx, ClassIx};
+
+/// Picks agents for tasks.
+#[derive(Debug)]
+pub struct Router {
+    roster: Roster,
+    selectors: Selectors,
+    fits: Fits,
+    classes: Classes,
+    shelves: Shelves,
+    strategy: Box<dyn Strategy>,
+    config: StrategyConfig,
+    seed: u64,
+}
+
+impl Router {
+    /// A router without agents. The settings must be valid; `seed` is for the strategies that draw at random.
+    #[must_use]
+    pub fn new(config: &StrategyConfig, seed: u64) -> Self {
+        Self {
+            roster: Roster::default(),
+            selectors: Selectors::default(),
+            fits: Fits::default(),
+            classes: Classes::default(),
+            shelves: Shelves::default(),
+            strategy: strategies::build(config, seed),
+            config: config.clone(),
+            seed,
+        }
+    }
+
+    /// Goes over to another strategy, or other settings of it, which must be valid. Passes over the whole fleet once.
+    pub fn set_strategy(&mut self, config: &StrategyConfig) {
+        self.config = config.clone();
+        self.strategy = strategies::build(config, self.seed);
+        self.shelves = Shelves::default();
+        let agents: Vec<AgentIx> = self.roster.iter().map(|(agent, ..)| agent).collect();
+        for agent in agents {
+            let Some((facts, _)) = self.roster.entry(agent) else { continue };
+            self.strategy.joined(agent, facts);
+            self.strategy.changed(&Facts::default(), facts);
+            facts.place = Place::of(facts, self.strategy.level(facts));
+            self.shelves.shift(agent, Place::default(), facts.place);
+        }
+    }
+
+    /// The strategy and its settings.
+    #[must_use]
+    pub const fn strategy(&self) -> &StrategyConfig {
+        &self.config
+    }
+
+    /// Takes an agent up, or its changed spec. It gets no task before its next [`Router::update`]. An index of
+    /// [`AGENTS_MAX`] or above never gets one.
+    pub fn insert(&mut self, agent: AgentIx, spec: Arc<AgentSpec>) {
+        if agent.at() >= AGENTS_MAX {
+            return;
+        }
+        self.remove(agent);
+        self.selectors.insert(agent, &spec);
+        self.roster.insert(agent, spec);
+        if let Some((facts, _)) = self.roster.entry(agent) {
+            self.strategy.joined(agent, facts);
+        }
+    }
+
+    /// Forgets an agent.
+    pub fn remove(&mut self, agent: AgentIx) {
+        let Some((facts, _)) = self.roster.entry(agent) else { return };
+        let facts = *facts;
+        let Some(spec) = self.roster.remove(agent) else { return };
+        let gone = Facts::default();
+        self.fits.follow(agent, &facts, &gone, &Custom::new(), &spec.capacity);
+        self.shelves.shift(agent, facts.place, gone.place);
+        self.strategy.changed(&facts, &gone);
+        self.strategy.left(agent, &facts);
+        self.selectors.remove(agent, &spec);
+    }
+
+    /// Follows an agent's moving parts. To be called whenever one of them changes, so at each assignment and completion.
+    pub fn update(&mut self, agent: AgentIx, state: &AgentState<'_>) {
+        let Some((facts, statics)) = self.roster.entry(agent) else { return };
+        let old = *facts;
+        let mut new = old.with(state);
+        new.place = Place::of(&new, self.strategy.level(&new));
+        if statics.free_custom != state.free.custom {
+            statics.free_custom.clone_from(&state.free.custom);
+        }
+        self.fits.follow(agent, &old, &new, &statics.free_custom, &statics.spec.capacity);
+        self.shelves.shift(agent, old.place, new.place);
+        self.strategy.changed(&old, &new);
+        *facts = new;
+    }
+
+    /// The class of tasks of this kind with these requirements, which ask for at least one slot. It stays valid until
+    /// [`Router::release_class`] was called as often as this.
+    ///
+    /// # Errors
+    /// [`ClassLimit`] if [`CLASSES_MAX`] classes are in use.
+    pub fn class(&mut self, kind: &Kind, requirements: &Requirements) -> Result<ClassIx, ClassLimit> {
+        if let Some(class) = self.classes.reuse(kind, requirements) {
+            return Ok(class);
+        }
+        let index = (&mut self.fits, &mut self.selectors);
+        self.classes.create(kind, requirements, index, &self.roster)
+    }
+
+    /// Gives back a class that [`Router::class`] handed out.
+    pub fn release_class(&mut self, class: ClassIx) {
+        self.classes.release(class);
+    }
+
+    /// The agent for a task. `None` if no eligible agent has room.
+    pub fn pick(&mut self, class: ClassIx, task: &TaskFacts, room: Room) -> Option<Pick> {
+        let (agent, preferences_given_up) = self.search(class, task, room)?;
+        let entry = self.classes.get_mut(class)?;
+        entry.cursor = AgentIx(agent.0 + 1);
+        Some(Pick {
+            agent,
+            score: self.strategy.score(self.roster.facts().get(agent.at())?, task),
+            agents_with_room: self.fits.get(entry.fit).agents(room).len(),
+            preferences_given_up,
+        })
+    }
+
+    /// The agent for a task, and the number of preferences given up for it.
+    fn search(&mut self, class: ClassIx, task: &TaskFacts, room: Room) -> Option<(AgentIx, u8)> {
+        let class = self.classes.get(class)?;
+        let fit = self.fits.get(class.fit);
+        let with_room = fit.agents(room);
+        if with_room.is_empty() {
+            return None;
+        }
+        for degraded in [false, true] {
+            let shelves = self.shelves.of_grade(degraded);
+            if shelves.iter().all(|levels| levels.len() == 0) {
+                continue;
+            }
+            for (given_up, &selector) in (0u8..).zip(&class.selectors) {
+                let field = Field {
+                    facts: self.roster.facts(),
+                    shelves,
+                    selector: self.selectors.agents(selector),
+                    with_room,
+                    room,
+                    degraded,
+                    need_slots: fit.need.slots,
+                    cursor: class.cursor,
+                };
+                if let Some(agent) = self.strategy.pick(&field, task) {
+                    return Some((agent, given_up));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,67 @@
+//! What the router remembers of each agent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use evenkeel_shared::AgentSpec;
+
+use super::{facts::Facts, hash::hash_text};
+use crate::ix::AgentIx;
+
+/// Amounts of named resources.
+pub(super) type Custom = BTreeMap<String, u64>;
+
+/// What seldom changes, or is seldom needed.
+#[derive(Debug)]
+pub(super) struct Statics {
+    pub spec: Arc<AgentSpec>,
+    pub free_custom: Custom,
+}
+
+/// All agents: what decisions read in one dense table, the rest in another.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    facts: Vec<Facts>,
+    statics: Vec<Option<Statics>>,
+}
+
+impl Roster {
+    /// The facts of all, by index.
+    pub(super) fn facts(&self) -> &[Facts] {
+        &self.facts
+    }
+
+    /// An agent's statics, if it is there.
+    pub(super) fn statics(&self, agent: AgentIx) -> Option<&Statics> {
+        self.statics.get(agent.at())?.as_ref()
+    }
+
+    /// An agent's facts, to change them, and its statics, if it is there.
+    pub(super) fn entry(&mut self, agent: AgentIx) -> Option<(&mut Facts, &mut Statics)> {
+        let statics = self.statics.get_mut(agent.at())?.as_mut()?;
+        Some((self.facts.get_mut(agent.at())?, statics))
+    }
+
+    /// Takes an agent up in a state in which it is not schedulable.
+    pub(super) fn insert(&mut self, agent: AgentIx, spec: Arc<AgentSpec>) {
+        if self.facts.len() <= agent.at() {
+            self.facts.resize_with(agent.at() + 1, Facts::default);
+            self.statics.resize_with(agent.at() + 1, || None);
+        }
+        let id_hash = hash_text(spec.id.as_str());
+        self.facts[agent.at()] = Facts { id_hash, weight: spec.weight, tier: spec.tier, ..Facts::default() };
+        self.statics[agent.at()] = Some(Statics { spec, free_custom: Custom::new() });
+    }
+
+    /// Forgets an agent; its spec, if it was there.
+    pub(super) fn remove(&mut self, agent: AgentIx) -> Option<Arc<AgentSpec>> {
+        let statics = self.statics.get_mut(agent.at())?.take()?;
+        self.facts[agent.at()] = Facts::default();
+        Some(statics.spec)
+    }
+
+    /// All agents that are there.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (AgentIx, &Facts, &Statics)> {
+        let both = self.facts.iter().zip(&self.statics).enumerate();
+        both.filter_map(|(at, (facts, statics))| Some((AgentIx::from(at), facts, statics.as_ref()?)))
+    }
+}

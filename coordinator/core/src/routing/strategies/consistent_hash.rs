@@ -1,0 +1,110 @@
+//! The agent that the task's affinity key hashes to, unless it is much busier than the others.
+//!
+//! Each agent has a few points on a ring of hashes; a key belongs to the next point after its own hash whose agent may
+//! take the task, so that an agent that comes or goes moves only the keys next to its points (Karger et al. 1997). An
+//! agent is passed over while its load is above a bound, in per cent of the fleet's mean (Mirrokni, Thorup,
+//! Zadimoghaddam: "Consistent hashing with bounded loads", 2018). The bound also evens out what few points leave uneven.
+//! Where all are above it, as when only the agents of one kind are busy, the key stays with its own.
+//!
+//! Rendezvous hashing was rejected because it looks at every agent. Points depend on the agent's id alone, never on the
+//! order of arrival. Tasks without a key go to the least loaded agent.
+
+use std::collections::BTreeSet;
+
+use super::{Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded};
+use crate::{ix::AgentIx, routing::hash::mix};
+
+/// Points of an agent: when it goes, its keys spread over about as many others.
+const POINTS: u64 = 8;
+/// Points looked at for one task. Only a class with few free agents in a large fleet needs more; its task then goes to
+/// the least loaded one.
+const WALK_MAX: usize = 4_096;
+/// Agents with room that are passed over for their load before the first of them gets the task after all.
+const PASSED_OVER_MAX: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct ConsistentHash {
+    load_bound_percent: u64,
+    ring: BTreeSet<(u64, AgentIx)>,
+    /// Usable slots of the schedulable agents.
+    slots: u64,
+    /// Slots in use of the schedulable agents.
+    in_use: u64,
+}
+
+/// The points of the agent whose id has this hash.
+fn points(id_hash: u64) -> impl Iterator<Item = u64> {
+    (0..POINTS).map(move |nth| mix(id_hash ^ nth))
+}
+
+/// How far behind the key's hash the agent's next point is.
+fn distance(key_hash: u64, facts: &Facts) -> u64 {
+    points(facts.id_hash).map(|point| point.wrapping_sub(key_hash)).min().unwrap_or(u64::MAX)
+}
+
+impl ConsistentHash {
+    pub(super) fn new(load_bound_percent: u16) -> Self {
+        Self { load_bound_percent: load_bound_percent.into(), ring: BTreeSet::new(), slots: 0, in_use: 0 }
+    }
+
+    /// Whether the agent stays within the bound with the task; the bound is rounded up to whole tasks of this size.
+    fn within_bound(&self, facts: &Facts, need_slots: u32) -> bool {
+        let need = u64::from(need_slots).max(1);
+        let share = self.load_bound_percent * (self.in_use + need) * u64::from(facts.slots_usable);
+        let bound = share.div_ceil(100 * self.slots.max(1)).next_multiple_of(need);
+        u64::from(facts.slots_in_use) + need <= bound
+    }
+
+    /// The first agent of the field on the ring that is within the bound, or else the first.
+    fn walk(&self, key_hash: u64, field: &Field<'_>) -> Option<AgentIx> {
+        let start = (key_hash, AgentIx(0));
+        let ring = self.ring.range(start..).chain(self.ring.range(..start)).take(WALK_MAX);
+        let mut eligible = ring.map(|&(_, agent)| agent).filter(|&agent| field.has(agent)).take(PASSED_OVER_MAX);
+        let first = eligible.next()?;
+        let within = |&agent: &AgentIx| self.within_bound(field.facts(agent), field.need_slots);
+        std::iter::once(first).chain(eligible).find(within).or(Some(first))
+    }
+}
+
+impl Strategy for ConsistentHash {
+    fn level(&self, facts: &Facts) -> u16 {
+        least_loaded::level(facts)
+    }
+
+    /// With a key, how near the agent's next point is: 1 at the key, 0 all the way round. Without, the free share.
+    fn score(&self, facts: &Facts, task: &TaskFacts) -> f64 {
+        task.affinity.map_or(1.0 - facts.load(), |key| 1.0 - distance(mix(key), facts) as f64 / u64::MAX as f64)
+    }
+
+    fn pick(&mut self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
+        let least_loaded = || field.best(0..LEVELS_MAX, field.cursor);
+        let Some(key_hash) = task.affinity.map(mix) else { return least_loaded() };
+        let Some(few) = field.few() else { return self.walk(key_hash, field).or_else(least_loaded) };
+        few.min_by_key(|&agent| {
+            let facts = field.facts(agent);
+            (!self.within_bound(facts, field.need_slots), distance(key_hash, facts))
+        })
+    }
+
+    fn joined(&mut self, agent: AgentIx, facts: &Facts) {
+        self.ring.extend(points(facts.id_hash).map(|point| (point, agent)));
+    }
+
+    fn left(&mut self, agent: AgentIx, facts: &Facts) {
+        for point in points(facts.id_hash) {
+            self.ring.remove(&(point, agent));
+        }
+    }
+
+    fn changed(&mut self, before: &Facts, after: &Facts) {
+        if before.schedulable {
+            self.slots -= u64::from(before.slots_usable);
+            self.in_use -= u64::from(before.slots_in_use);
+        }
+        if after.schedulable {
+            self.slots += u64::from(after.slots_usable);
+            self.in_use += u64::from(after.slots_in_use);
+        }
+    }
+}

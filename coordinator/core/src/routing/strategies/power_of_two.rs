@@ -1,0 +1,36 @@
+//! The less loaded of two agents drawn at random.
+//!
+//! Nearly as even as the least loaded of all, without sending everybody to the same agent when what is known of the load
+//! is old. (Mitzenmacher: "The power of two choices in randomized load balancing", 2001.)
+
+use super::{Facts, Field, Strategy, TaskFacts};
+use crate::ix::AgentIx;
+
+/// Draws for a second agent that is not the first; where that many fail there is hardly another.
+const SECOND_DRAWS_MAX: usize = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct PowerOfTwo {
+    rng: fastrand::Rng,
+}
+
+impl PowerOfTwo {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { rng: fastrand::Rng::with_seed(seed) }
+    }
+}
+
+impl Strategy for PowerOfTwo {
+    /// The share of its slots that is free; below 0 where tasks are taken ahead.
+    fn score(&self, facts: &Facts, _task: &TaskFacts) -> f64 {
+        1.0 - facts.load()
+    }
+
+    fn pick(&mut self, field: &Field<'_>, _task: &TaskFacts) -> Option<AgentIx> {
+        let first = field.draw(&mut self.rng)?;
+        let draws = (0..SECOND_DRAWS_MAX).filter_map(|_| field.draw(&mut self.rng));
+        let second = draws.into_iter().find(|&second| second != first).unwrap_or(first);
+        Some(if field.facts(second).load() < field.facts(first).load() { second } else { first })
+    }
+}
