@@ -205,3 +205,6 @@ impl Router {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;
