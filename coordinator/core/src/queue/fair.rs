@@ -1,0 +1,217 @@
+//! Start-time fair queueing (Goyal, Vin and Cheng, 1996): who is owed the next turn.
+//!
+//! Every dispatch starts at `max(virtual time, finish of the last one of the same account)` and moves that finish on by
+//! cost / weight; virtual time is the latest start. So a backlogged account never gets ahead of another by more than one
+//! task each, and one that had nothing to dispatch, or could not, starts from the present: being idle earns no credit.
+//!
+//! A finish lies at most one task beyond virtual time. Rejected: deficit round robin (a rotation per class is one that
+//! another class's service cannot move) and credit for time in which a tenant was blocked (a burst of it would hold up
+//! all others when the block ends).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_shared::Tenant;
+use slab::Slab;
+
+use crate::ix::ClassIx;
+
+/// Virtual time per unit of cost at weight 1: rounding a toll down loses less than a millionth at any weight below 4,000.
+const SCALE: u128 = 1 << 32;
+/// Idle accounts kept for what they still owe, which is one task at most. One more forgives the least of those debts; it
+/// also bounds how many newcomers in a row can pass a tenant that has just been served.
+const IDLE_ACCOUNTS_MAX: usize = 4_096;
+
+/// A tenant that has something waiting or owing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TenantIx(u32);
+
+impl TenantIx {
+    const fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One account's state: where its last dispatch ended in virtual time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    finish: u128,
+}
+
+impl Share {
+    pub(super) const fn finish(self) -> u128 {
+        self.finish
+    }
+
+    /// Where its next dispatch starts.
+    pub(super) fn start(self, virtual_time: u128) -> u128 {
+        self.finish.max(virtual_time)
+    }
+
+    /// Books a dispatch and gives its start. What costs nothing or weighs nothing counts as 1.
+    pub(super) fn charge(&mut self, virtual_time: u128, cost: u32, weight: u32) -> u128 {
+        let start = self.start(virtual_time);
+        self.finish = start.saturating_add(u128::from(cost.max(1)) * SCALE / u128::from(weight.max(1)));
+        start
+    }
+}
+
+/// How an account's finish has moved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    pub(super) old: u128,
+    pub(super) new: u128,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    share: Share,
+    /// Where it has tasks. Empty: it is idle.
+    classes: BTreeSet<ClassIx>,
+}
+
+/// The tenants' accounts at one priority, over all classes.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    virtual_time: u128,
+    accounts: BTreeMap<TenantIx, Account>,
+    /// Idle accounts by finish, all of them ahead of virtual time: one that is not owes nothing and is dropped.
+    idle: BTreeSet<(u128, TenantIx)>,
+}
+
+impl Accounts {
+    pub(super) fn share(&self, tenant: TenantIx) -> Share {
+        self.accounts.get(&tenant).map(|account| account.share).unwrap_or_default()
+    }
+
+    /// Books a dispatch on a copy of an account, for looking ahead.
+    pub(super) fn charge_of(&self, share: &mut Share, cost: u32, weight: u32) -> u128 {
+        share.charge(self.virtual_time, cost, weight)
+    }
+
+    /// The classes in which a tenant has tasks.
+    pub(super) fn classes(&self, tenant: TenantIx) -> impl Iterator<Item = ClassIx> + '_ {
+        self.accounts.get(&tenant).into_iter().flat_map(|account| &account.classes).copied()
+    }
+
+    /// The tenant has tasks of a class. If it had none, it starts from the present.
+    pub(super) fn open(&mut self, tenant: TenantIx, class: ClassIx, tenants: &mut Tenants) -> Moved {
+        let account = self.accounts.entry(tenant).or_insert_with(|| {
+            tenants.hold(tenant);
+            Account::default()
+        });
+        let old = account.share.finish;
+        if account.classes.is_empty() {
+            self.idle.remove(&(old, tenant));
+        }
+        if account.classes.insert(class) {
+            account.share.finish = account.share.start(self.virtual_time);
+        }
+        Moved { old, new: account.share.finish }
+    }
+
+    /// The tenant has no more tasks of a class.
+    pub(super) fn close(&mut self, tenant: TenantIx, class: ClassIx, tenants: &mut Tenants) {
+        let Some(account) = self.accounts.get_mut(&tenant) else { return };
+        account.classes.remove(&class);
+        if !account.classes.is_empty() {
+            return;
+        }
+        self.idle.insert((account.share.finish, tenant));
+        if self.idle.len() > IDLE_ACCOUNTS_MAX
+            && let Some(&(finish, _)) = self.idle.first()
+        {
+            self.virtual_time = self.virtual_time.max(finish);
+        }
+        self.drop_settled(tenants);
+    }
+
+    /// Books a dispatch.
+    pub(super) fn charge(&mut self, tenant: TenantIx, cost: u32, tenants: &mut Tenants) -> Moved {
+        let Some(account) = self.accounts.get_mut(&tenant) else { return Moved { old: 0, new: 0 } };
+        let old = account.share.finish;
+        let start = account.share.charge(self.virtual_time, cost, tenants.weight(tenant));
+        let new = account.share.finish;
+        self.virtual_time = self.virtual_time.max(start);
+        self.drop_settled(tenants);
+        Moved { old, new }
+    }
+
+    /// Drops idle accounts that virtual time has caught up with: they are no different from new ones.
+    fn drop_settled(&mut self, tenants: &mut Tenants) {
+        while let Some(&(finish, tenant)) = self.idle.first().filter(|(finish, _)| *finish <= self.virtual_time) {
+            self.idle.remove(&(finish, tenant));
+            self.accounts.remove(&tenant);
+            tenants.release(tenant);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Record {
+    name: Tenant,
+    weight: u32,
+    /// Its waiting tasks.
+    len: usize,
+    /// Its accounts, one a priority at most.
+    accounts: u32,
+}
+
+/// The tenants that have something waiting or owing, and their weights.
+#[derive(Debug)]
+pub(super) struct Tenants {
+    weights: BTreeMap<Tenant, u32>,
+    default_weight: u32,
+    by_name: BTreeMap<Tenant, TenantIx>,
+    records: Slab<Record>,
+}
+
+impl Tenants {
+    pub(super) fn new(weights: BTreeMap<Tenant, u32>, default_weight: u32) -> Self {
+        Self { weights, default_weight, by_name: BTreeMap::new(), records: Slab::new() }
+    }
+
+    /// One more task of the tenant waits.
+    pub(super) fn enter(&mut self, name: &Tenant) -> TenantIx {
+        let tenant = self.by_name.get(name).copied().unwrap_or_else(|| {
+            let weight = self.weights.get(name).copied().unwrap_or(self.default_weight);
+            let at = self.records.insert(Record { name: name.clone(), weight, len: 0, accounts: 0 });
+            let tenant = TenantIx(u32::try_from(at).unwrap_or(u32::MAX));
+            self.by_name.insert(name.clone(), tenant);
+            tenant
+        });
+        self.records[tenant.at()].len += 1;
+        tenant
+    }
+
+    /// One fewer does.
+    pub(super) fn leave(&mut self, tenant: TenantIx) {
+        self.records[tenant.at()].len -= 1;
+        self.forget_unused(tenant);
+    }
+
+    fn hold(&mut self, tenant: TenantIx) {
+        self.records[tenant.at()].accounts += 1;
+    }
+
+    fn release(&mut self, tenant: TenantIx) {
+        self.records[tenant.at()].accounts -= 1;
+        self.forget_unused(tenant);
+    }
+
+    fn forget_unused(&mut self, tenant: TenantIx) {
+        let record = &self.records[tenant.at()];
+        if record.len == 0 && record.accounts == 0 {
+            let record = self.records.remove(tenant.at());
+            self.by_name.remove(&record.name);
+        }
+    }
+
+    pub(super) fn weight(&self, tenant: TenantIx) -> u32 {
+        self.records[tenant.at()].weight
+    }
+
+    /// Waiting tasks by tenant, in the order of their names.
+    pub(super) fn lens(&self) -> impl Iterator<Item = (&Tenant, usize)> {
+        self.by_name.iter().map(|(name, tenant)| (name, self.records[tenant.at()].len))
+    }
+}

@@ -1,0 +1,344 @@
+//! The queue: which waiting task goes next.
+//!
+//! Tasks are kept by class (kind and requirements), because what an agent can serve is a set of classes; inside a class by
+//! priority, inside a priority by tenant, inside a tenant by acceptance. Of the classes asked for:
+//!
+//! 1. The highest *effective level* goes: the priority, raised by one for every ageing interval that its longest waiting
+//!    task has waited, up to 9.
+//! 2. Priorities of the same effective level share in proportion to priority + 1, so that aged bulk work neither starves
+//!    nor swamps fresh urgent work.
+//! 3. Inside a priority, tenants share in proportion to their weights; see [`fair`].
+//! 4. A tenant's own tasks go in order of acceptance.
+//!
+//! A task of priority `p` hence waits at most `9 - p` ageing intervals until its priority gets a share of at least
+//! `(p + 1) / 55`, whatever comes in above it.
+//!
+//! What a class, priority or tenant is owed depends on dispatches alone, never on what waits: a class that no agent can
+//! serve changes nothing for the others. A decision costs the number of classes asked for; everything else the logarithm
+//! of what waits, and a charge once more for each class in which the tenant waits.
+//!
+//! Rejected: one heap ordered by `accepted - priority * interval` (one tenant's backlog holds all others up, and a blocked
+//! class clogs the top); ageing task by task (moves every task once an interval); a queue per agent (no late binding).
+
+mod bucket;
+mod fair;
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use evenkeel_shared::{Priority, Tenant, Timestamp};
+
+use self::{
+    bucket::{Bucket, Turn},
+    fair::{Accounts, Moved, Share, TenantIx, Tenants},
+};
+use crate::ix::{ClassIx, TaskIx};
+
+/// How the queue orders.
+#[derive(Clone, Debug, Default)]
+pub struct QueueConfig {
+    /// Wait that raises a priority by one. `None`: priorities are strict, and low ones may starve.
+    pub ageing_interval: Option<Duration>,
+    /// Tenants whose share is not the default one.
+    pub tenant_weights: BTreeMap<Tenant, u32>,
+    /// Weight of every other tenant. 0 counts as 1, here and above.
+    pub default_weight: u32,
+}
+
+/// A task that begins to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'a> {
+    /// The task.
+    pub task: TaskIx,
+    /// Its class.
+    pub class: ClassIx,
+    /// Its priority.
+    pub priority: Priority,
+    /// Whose it is.
+    pub tenant: &'a Tenant,
+    /// What its tenant pays when it goes: slots.
+    pub cost: u32,
+    /// Place in the order of acceptance: a task that waits once more returns to its place.
+    pub order: u64,
+    /// When it began to wait this time.
+    pub since: Timestamp,
+}
+
+/// What is known of a waiting task.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    class: ClassIx,
+    level: u8,
+    tenant: TenantIx,
+    cost: u32,
+    order: u64,
+    since: Timestamp,
+}
+
+/// One priority, over all classes.
+#[derive(Debug, Default)]
+struct Level {
+    len: usize,
+    /// Its share among the priorities.
+    share: Share,
+    /// Who is owed what inside it.
+    accounts: Accounts,
+}
+
+/// The non-empty priorities of one class.
+#[derive(Debug, Default)]
+struct Class {
+    len: usize,
+    buckets: BTreeMap<u8, Bucket>,
+}
+
+/// What one priority has to offer to a decision, over the classes asked for.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    turn: Turn,
+    oldest: Timestamp,
+}
+
+/// The waiting tasks.
+#[derive(Debug)]
+pub struct Queue {
+    ageing_interval: Option<Duration>,
+    tenants: Tenants,
+    /// By [`TaskIx`].
+    entries: Vec<Option<Entry>>,
+    levels: [Level; Priority::COUNT],
+    /// Virtual time of the sharing between priorities.
+    virtual_time: u128,
+    /// Non-empty classes.
+    classes: BTreeMap<ClassIx, Class>,
+    len: usize,
+}
+
+impl Queue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(config: QueueConfig) -> Self {
+        Self {
+            ageing_interval: config.ageing_interval,
+            tenants: Tenants::new(config.tenant_weights, config.default_weight),
+            entries: Vec::new(),
+            levels: Default::default(),
+            virtual_time: 0,
+            classes: BTreeMap::new(),
+            len: 0,
+        }
+    }
+
+    /// Lets a task wait. One that waits already starts anew.
+    pub fn push(&mut self, waiting: Waiting<'_>) {
+        self.remove(waiting.task);
+        let Waiting { task, class, cost, order, since, .. } = waiting;
+        let level = waiting.priority.level();
+        let tenant = self.tenants.enter(waiting.tenant);
+        let moved = self.levels[usize::from(level)].accounts.open(tenant, class, &mut self.tenants);
+        self.rekey(level, tenant, moved);
+        let finish = self.finish(level, tenant);
+        let home = self.classes.entry(class).or_default();
+        home.len += 1;
+        home.buckets.entry(level).or_default().insert(tenant, finish, task, order, since);
+        let at = task.at();
+        if at >= self.entries.len() {
+            self.entries.resize(at + 1, None);
+        }
+        self.entries[at] = Some(Entry { class, level, tenant, cost, order, since });
+        self.levels[usize::from(level)].len += 1;
+        self.len += 1;
+    }
+
+    /// Takes a task out without a charge, because it was cancelled or has expired. False: it does not wait.
+    pub fn remove(&mut self, task: TaskIx) -> bool {
+        let Some(entry) = self.entry(task) else { return false };
+        let finish = self.finish(entry.level, entry.tenant);
+        let level = &mut self.levels[usize::from(entry.level)];
+        level.len -= 1;
+        self.len -= 1;
+        self.entries[task.at()] = None;
+        if let Some(class) = self.classes.get_mut(&entry.class) {
+            class.len -= 1;
+            if let Some(bucket) = class.buckets.get_mut(&entry.level) {
+                let lane_is_empty = bucket.remove(entry.tenant, finish, task, entry.order, entry.since);
+                if bucket.is_empty() {
+                    class.buckets.remove(&entry.level);
+                }
+                if lane_is_empty {
+                    level.accounts.close(entry.tenant, entry.class, &mut self.tenants);
+                }
+            }
+            if class.len == 0 {
+                self.classes.remove(&entry.class);
+            }
+        }
+        self.tenants.leave(entry.tenant);
+        true
+    }
+
+    /// Takes a task out to be dispatched and charges its tenant and its priority. Gives its wait; `None`: it does not wait.
+    pub fn take(&mut self, now: Timestamp, task: TaskIx) -> Option<Duration> {
+        let entry = self.entry(task)?;
+        let level = &mut self.levels[usize::from(entry.level)];
+        let start = level.share.charge(self.virtual_time, entry.cost, u32::from(entry.level) + 1);
+        self.virtual_time = self.virtual_time.max(start);
+        let moved = level.accounts.charge(entry.tenant, entry.cost, &mut self.tenants);
+        self.rekey(entry.level, entry.tenant, moved);
+        self.remove(task);
+        Some(now.since(entry.since))
+    }
+
+    /// The task that goes next among these classes.
+    pub fn best(&self, now: Timestamp, classes: impl Iterator<Item = ClassIx>) -> Option<TaskIx> {
+        let mut offers = [None::<Offer>; Priority::COUNT];
+        for class in classes.filter_map(|class| self.classes.get(&class)) {
+            for (&level, bucket) in &class.buckets {
+                let (Some(turn), Some((_, oldest))) = (bucket.next_turn(), bucket.oldest()) else { continue };
+                let slot = &mut offers[usize::from(level)];
+                *slot = Some(slot.map_or(Offer { turn, oldest }, |offer| Offer {
+                    turn: offer.turn.min(turn),
+                    oldest: offer.oldest.min(oldest),
+                }));
+            }
+        }
+        let offered = (0u8..).zip(offers).filter_map(|(level, offer)| Some((level, offer?)));
+        offered.min_by_key(|(level, offer)| self.rank(now, *level, offer.oldest)).map(|(_, offer)| offer.turn.task)
+    }
+
+    /// The order of priorities: the smallest goes. Effective level, then share, then the priority itself.
+    fn rank(&self, now: Timestamp, level: u8, oldest: Timestamp) -> (Reverse<u8>, u128, Reverse<u8>) {
+        let start = self.levels[usize::from(level)].share.start(self.virtual_time);
+        (Reverse(self.effective_level(now, level, oldest)), start, Reverse(level))
+    }
+
+    fn effective_level(&self, now: Timestamp, level: u8, oldest: Timestamp) -> u8 {
+        let max = Priority::MAX.level();
+        let Some(interval) = self.ageing_interval else { return level };
+        let raised = now.since(oldest).as_nanos() / interval.as_nanos().max(1);
+        level.saturating_add(u8::try_from(raised).unwrap_or(max)).min(max)
+    }
+
+    /// How many tasks of its class would go before this one if nothing came in and nothing aged. Exact inside its priority;
+    /// what a priority of the same effective level adds is estimated by its share. Costs what it counts.
+    #[must_use]
+    pub fn position(&self, now: Timestamp, task: TaskIx) -> Option<usize> {
+        let entry = self.entry(task)?;
+        let class = self.classes.get(&entry.class)?;
+        let own = class.buckets.get(&entry.level)?;
+        let own_level = self.effective_level(now, entry.level, own.oldest()?.1);
+        let mut ahead = self.ahead_in(own, task, &entry);
+        let within = ahead;
+        for (&level, bucket) in class.buckets.iter().filter(|(level, _)| **level != entry.level) {
+            let Some((_, oldest)) = bucket.oldest() else { continue };
+            ahead += match self.effective_level(now, level, oldest).cmp(&own_level) {
+                Ordering::Greater => bucket.len(),
+                Ordering::Less => 0,
+                Ordering::Equal => {
+                    let (share, own_share) = (usize::from(level) + 1, usize::from(entry.level) + 1);
+                    bucket.len().min(within.saturating_mul(share) / own_share)
+                }
+            };
+        }
+        Some(ahead)
+    }
+
+    /// Tasks of a bucket that go before one of it: those whose start in virtual time is earlier.
+    fn ahead_in(&self, bucket: &Bucket, task: TaskIx, entry: &Entry) -> usize {
+        let accounts = &self.levels[usize::from(entry.level)].accounts;
+        let starts = |tenant| {
+            let mut share = accounts.share(tenant);
+            let mut first = true;
+            bucket.lane(tenant).map(move |(order, task)| {
+                let cost = self.entry(task).map_or(0, |entry| entry.cost);
+                let key = share.finish();
+                let start = accounts.charge_of(&mut share, cost, self.tenants.weight(tenant));
+                let key = if std::mem::take(&mut first) { key } else { start };
+                (key, order, task)
+            })
+        };
+        let Some(own) = starts(entry.tenant).find(|&(_, _, other)| other == task) else { return 0 };
+        bucket.tenants().map(|tenant| starts(tenant).take_while(|start| *start < own).count()).sum()
+    }
+
+    /// Whether the task waits.
+    #[must_use]
+    pub fn contains(&self, task: TaskIx) -> bool {
+        self.entry(task).is_some()
+    }
+
+    /// How many tasks wait.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many tasks of a class wait.
+    #[must_use]
+    pub fn class_len(&self, class: ClassIx) -> usize {
+        self.classes.get(&class).map_or(0, |class| class.len)
+    }
+
+    /// The classes of which tasks wait, in their order.
+    pub fn classes(&self) -> impl Iterator<Item = ClassIx> + '_ {
+        self.classes.keys().copied()
+    }
+
+    /// Since when the longest waiting task waits.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.classes().filter_map(|class| self.class_oldest(class)).map(|(_, since)| since).min()
+    }
+
+    /// The longest waiting task of a class, and since when it waits.
+    #[must_use]
+    pub fn class_oldest(&self, class: ClassIx) -> Option<(TaskIx, Timestamp)> {
+        let buckets = self.classes.get(&class)?.buckets.values();
+        buckets.filter_map(Bucket::oldest).min_by_key(|&(task, since)| (since, task))
+    }
+
+    /// How many tasks of each priority wait.
+    #[must_use]
+    pub fn level_lens(&self) -> [usize; Priority::COUNT] {
+        std::array::from_fn(|level| self.levels[level].len)
+    }
+
+    /// How many tasks of each tenant wait, by name; tenants of which none waits may be among them.
+    pub fn tenant_lens(&self) -> impl Iterator<Item = (&Tenant, usize)> {
+        self.tenants.lens()
+    }
+
+    fn entry(&self, task: TaskIx) -> Option<Entry> {
+        self.entries.get(task.at()).copied().flatten()
+    }
+
+    /// The key of a tenant's turns in one priority.
+    fn finish(&self, level: u8, tenant: TenantIx) -> u128 {
+        self.levels[usize::from(level)].accounts.share(tenant).finish()
+    }
+
+    /// Moves the turns of a tenant, in all classes where it has one, to its account's new state.
+    fn rekey(&mut self, level: u8, tenant: TenantIx, moved: Moved) {
+        if moved.old == moved.new {
+            return;
+        }
+        for class in self.levels[usize::from(level)].accounts.classes(tenant) {
+            let bucket = self.classes.get_mut(&class).and_then(|class| class.buckets.get_mut(&level));
+            if let Some(bucket) = bucket {
+                bucket.rekey(tenant, moved.old, moved.new);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
