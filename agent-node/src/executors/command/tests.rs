@@ -1,0 +1,163 @@
+use std::{path::Path, time::Duration};
+
+use evenkeel_shared::FailureClass;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::executors::testing::task;
+
+fn shell(script: &str) -> CommandConfig {
+    CommandConfig { args: vec!["-c".into(), script.into()], ..CommandConfig::new("sh") }
+}
+
+async fn run(config: CommandConfig, payload: &'static str) -> Result<Bytes, ExecutionError> {
+    CommandExecutor::new(config).unwrap().execute(task(payload).0).await
+}
+
+async fn check_fails(config: CommandConfig, class: FailureClass, exit_code: Option<i32>, message: &str) {
+    let error = run(config, "").await.unwrap_err();
+    assert_eq!((error.failure().class, error.failure().exit_code), (class, exit_code), "{error}");
+    assert!(error.to_string().contains(message), "{error}");
+}
+
+#[tokio::test]
+async fn the_payload_is_the_input_and_what_is_printed_the_output() {
+    assert_eq!(run(CommandConfig::new("cat"), "hello").await, Ok(Bytes::from("hello")));
+}
+
+#[tokio::test]
+async fn a_program_need_not_read_a_large_input() {
+    let executor = CommandExecutor::new(CommandConfig::new("true")).unwrap();
+    assert_eq!(executor.execute(task(vec![0; 1 << 20]).0).await, Ok(Bytes::new()));
+}
+
+#[tokio::test]
+async fn a_program_sees_its_task_and_only_what_it_may_inherit() {
+    let mut config = shell("env");
+    config.env_inherited = vec!["PATH".into()];
+    config.env = BTreeMap::from([("MODE".into(), "fast".into())]);
+    let output = run(config, "").await.unwrap();
+    let text = String::from_utf8(output.to_vec()).unwrap();
+    let mut names: Vec<&str> = text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    // Shells set some of their own.
+    names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
+    names.sort_unstable();
+    let expected = [
+        "EVENKEEL_ASSIGNMENT_ID",
+        "EVENKEEL_ATTEMPT",
+        "EVENKEEL_KIND",
+        "EVENKEEL_TASK_ID",
+        "EVENKEEL_TENANT",
+        "MODE",
+        "PATH",
+    ];
+    assert_eq!(names, expected);
+    assert!(text.contains("EVENKEEL_ASSIGNMENT_ID=70\n"));
+}
+
+#[tokio::test]
+async fn exit_codes_decide_about_another_attempt() {
+    check_fails(shell("exit 3"), FailureClass::Retryable, Some(3), "exited with code 3").await;
+    let config = CommandConfig { non_retryable_exit_codes: vec![3], ..shell("echo bad input >&2; exit 3") };
+    check_fails(config, FailureClass::NonRetryable, Some(3), "bad input").await;
+}
+
+#[tokio::test]
+async fn of_a_long_error_output_the_end_is_kept() {
+    check_fails(shell("seq 100000 >&2; exit 1"), FailureClass::Retryable, Some(1), "99999\n100000").await;
+}
+
+#[tokio::test]
+async fn output_up_to_the_limit_is_taken_and_more_is_not() {
+    let limited = |script| CommandConfig { output_bytes_max: 4, ..shell(script) };
+    assert_eq!(run(limited("printf 1234"), "").await, Ok(Bytes::from("1234")));
+    check_fails(limited("printf 12345; sleep 3600"), FailureClass::NonRetryable, None, "limit of 4 bytes").await;
+}
+
+/// A script whose child writes its process number to a file and sleeps; and that file.
+fn with_helper(directory: &Path, script: &str) -> (CommandConfig, std::path::PathBuf) {
+    let file = directory.join("helper");
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    (shell(&script.replace("HELPER", &format!("sh -c 'echo $$ > {}; exec sleep 3600' & ", file.display()))), file)
+}
+
+/// Waits until the helper runs, and gives its process number.
+async fn helper_pid(fifo: &Path) -> u32 {
+    let mut lines = BufReader::new(tokio::fs::File::open(fifo).await.unwrap()).lines();
+    lines.next_line().await.unwrap().unwrap().parse().unwrap()
+}
+
+/// Waits until the process is gone, or is a zombie that its new parent has not reaped.
+async fn gone(pid: u32) {
+    let alive = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    let wait = async {
+        while alive() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the process outlived its group");
+}
+
+/// Starts a program that starts a helper; gives the execution and the token that cancels it.
+fn start(config: CommandConfig) -> (tokio::task::JoinHandle<Result<Bytes, ExecutionError>>, CancellationToken) {
+    let (task, token) = task("");
+    let executor = CommandExecutor::new(config).unwrap();
+    (tokio::spawn(async move { executor.execute(task).await }), token)
+}
+
+#[tokio::test]
+async fn cancelling_kills_the_whole_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, fifo) = with_helper(directory.path(), "HELPER wait");
+    let (execution, token) = start(config);
+    let pid = helper_pid(&fifo).await;
+    token.cancel();
+    assert!(execution.await.unwrap().unwrap_err().to_string().contains("was stopped"));
+    gone(pid).await;
+}
+
+#[tokio::test]
+async fn a_program_deaf_to_sigterm_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, fifo) = with_helper(directory.path(), "trap '' TERM; HELPER wait; wait; sleep 3600");
+    let (execution, token) = start(config);
+    let pid = helper_pid(&fifo).await;
+    token.cancel();
+    assert!(execution.await.unwrap().is_err());
+    gone(pid).await;
+}
+
+#[tokio::test]
+async fn dropping_the_execution_kills_the_whole_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, fifo) = with_helper(directory.path(), "HELPER wait");
+    let (execution, _token) = start(config);
+    let pid = helper_pid(&fifo).await;
+    execution.abort();
+    gone(pid).await;
+}
+
+#[tokio::test]
+async fn a_program_that_ends_takes_its_helpers_along_and_does_not_wait_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, fifo) = with_helper(directory.path(), "HELPER read go < CONTINUE; echo done");
+    let go = directory.path().join("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = config.args[1].replace("CONTINUE", &go.display().to_string());
+    let (execution, _token) = start(shell(&script));
+    let pid = helper_pid(&fifo).await;
+    tokio::fs::write(&go, "go\n").await.unwrap();
+    assert_eq!(execution.await.unwrap(), Ok(Bytes::from("done\n")));
+    gone(pid).await;
+}
+
+#[test]
+fn useless_configurations_are_refused() {
+    let new = |config| CommandExecutor::new(config).map(drop);
+    assert_eq!(new(CommandConfig::new("")), Err(ExecutorConfigError::ProgramMissing));
+    assert_eq!(new(CommandConfig { output_bytes_max: 0, ..shell("") }), Err(ExecutorConfigError::OutputLimit(0)));
+}

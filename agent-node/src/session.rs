@@ -1,0 +1,235 @@
+//! The stream to the coordinator: dialling, registering, and what its end means.
+//!
+//! A session is opened as a whole (connection, stream, registration, welcome) or not at all, so that the rest of the agent
+//! knows two states only: there is one, or there is none.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use evenkeel_proto::v1::{self, agent_message::Message, agent_service_client::AgentServiceClient, coordinator_message};
+use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
+use thiserror::Error;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming, transport::Endpoint};
+use tracing::debug;
+
+use crate::sampler::{HostLoad, Sampler};
+
+/// Longest wait for a TCP connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the welcome: a coordinator that starts may have a store to recover first, a dead one should not be
+/// waited for.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection is asked for a sign of life this often, and given up when none comes for as long.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Frames between the agent and the stream. While they are stuck, what comes next is gathered into larger ones.
+const FRAMES_QUEUED_MAX: usize = 4;
+/// Flow-control windows: two of the largest messages, so that one that is being read does not hold up the next.
+const WINDOW_BYTES: u32 = 2 * MESSAGE_BYTES_MAX as u32;
+/// Shortest heartbeat interval: a coordinator that asks for more heartbeats than this is misconfigured.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// Longest wait for the coordinator to end its half of a stream that the agent has ended.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why there is no session, or no more.
+#[derive(Debug, Error)]
+pub(crate) enum SessionError {
+    /// No connection.
+    #[error("no connection: {}", with_source(.0))]
+    Connect(#[from] tonic::transport::Error),
+    /// The coordinator ended the stream, or it broke.
+    #[error("{}: {}", .0.code(), .0.message())]
+    Status(#[from] Status),
+    /// No answer.
+    #[error("no welcome within {} s", WELCOME_TIMEOUT.as_secs())]
+    Silent,
+    /// The coordinator says what the protocol does not allow.
+    #[error("the coordinator broke the protocol: {0}")]
+    Protocol(String),
+    /// The coordinator ended the stream without an error.
+    #[error("the coordinator closed the session")]
+    Closed,
+}
+
+pub(crate) fn with_source(error: &tonic::transport::Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// What the end of a session means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Dial again.
+    Retry,
+    /// Dial again; the id is in use by another process.
+    IdTaken,
+    /// A newer session has taken over.
+    Fenced,
+    /// It will never work like this.
+    Refused(Code),
+}
+
+impl SessionError {
+    /// What it means for the agent.
+    pub fn verdict(&self) -> Verdict {
+        let Self::Status(status) = self else { return Verdict::Retry };
+        match status.code() {
+            Code::AlreadyExists => Verdict::IdTaken,
+            Code::Aborted => Verdict::Fenced,
+            code @ (Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied) => Verdict::Refused(code),
+            _ => Verdict::Retry,
+        }
+    }
+
+    /// The coordinator's words.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Status(status) => status.message().to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// How a coordinator at this address is dialled.
+pub(crate) fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(url.to_owned())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES))
+}
+
+/// A live session.
+pub(crate) struct Session {
+    frames_out: mpsc::Sender<v1::AgentFrame>,
+    frames_in: Streaming<v1::CoordinatorFrame>,
+    heartbeat: Pin<Box<dyn Future<Output = HostLoad> + Send>>,
+    heartbeat_interval: Duration,
+    sampler: Arc<dyn Sampler>,
+}
+
+/// A session that has begun.
+pub(crate) struct Opened {
+    pub session: Session,
+    pub welcome: v1::Welcome,
+    /// What came in one frame with the welcome.
+    pub rest: Vec<v1::CoordinatorMessage>,
+}
+
+/// Something happened on a session.
+pub(crate) enum SessionEvent {
+    /// The coordinator spoke.
+    Frame(v1::CoordinatorFrame),
+    /// It is time for a heartbeat.
+    Heartbeat(HostLoad),
+    /// A frame may be sent.
+    Writable,
+    /// It is over.
+    Ended(SessionError),
+}
+
+/// Opens a session.
+pub(crate) async fn open(
+    endpoint: Endpoint,
+    register: v1::Register,
+    sampler: Arc<dyn Sampler>,
+) -> Result<Opened, SessionError> {
+    let channel = endpoint.connect().await?;
+    let mut client = AgentServiceClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (frames_out, frames) = mpsc::channel(FRAMES_QUEUED_MAX);
+    let first = v1::AgentMessage { message: Some(Message::Register(register)) };
+    // The channel is empty and open: its receiver is right here.
+    frames_out.try_send(v1::AgentFrame { messages: vec![first] }).map_err(|_| SessionError::Closed)?;
+    let welcomed = async {
+        let mut frames_in = client.session(ReceiverStream::new(frames)).await?.into_inner();
+        let frame = frames_in.message().await?.ok_or(SessionError::Closed)?;
+        Ok::<_, SessionError>((frames_in, frame))
+    };
+    let (frames_in, frame) = timeout(WELCOME_TIMEOUT, welcomed).await.map_err(|_| SessionError::Silent)??;
+    let mut messages = frame.messages.into_iter();
+    let Some(coordinator_message::Message::Welcome(welcome)) = messages.next().and_then(|first| first.message) else {
+        return Err(SessionError::Protocol("its first message is not a welcome".into()));
+    };
+    let heartbeat_interval = Duration::from_millis(welcome.heartbeat_interval_ms).max(HEARTBEAT_INTERVAL_MIN);
+    // The first heartbeat goes out at once: until then the coordinator knows nothing of the load.
+    let heartbeat = Box::pin(std::future::ready(sampler.load()));
+    let session = Session { frames_out, frames_in, heartbeat, heartbeat_interval, sampler };
+    Ok(Opened { session, welcome, rest: messages.collect() })
+}
+
+impl Session {
+    /// The next thing that happens. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self, wants_to_write: bool) -> SessionEvent {
+        tokio::select! {
+            frame = self.frames_in.message() => match frame {
+                Ok(Some(frame)) => SessionEvent::Frame(frame),
+                Ok(None) => SessionEvent::Ended(SessionError::Closed),
+                Err(status) => SessionEvent::Ended(status.into()),
+            },
+            load = &mut self.heartbeat => {
+                let wait = jittered(self.heartbeat_interval, fastrand::f64());
+                let sampler = Arc::clone(&self.sampler);
+                self.heartbeat = Box::pin(async move {
+                    tokio::time::sleep(wait).await;
+                    sampler.load()
+                });
+                SessionEvent::Heartbeat(load)
+            }
+            // A closed channel shows in `frames_in` too, with the reason; until then there is no use in writing.
+            Ok(_) = self.frames_out.reserve(), if wants_to_write => SessionEvent::Writable,
+        }
+    }
+
+    /// Sends what `next_frame` gives, as far as there is room.
+    pub fn write(&self, mut next_frame: impl FnMut() -> Option<v1::AgentFrame>) {
+        while let Ok(room) = self.frames_out.try_reserve() {
+            match next_frame() {
+                Some(frame) => room.send(frame),
+                None => return,
+            }
+        }
+    }
+
+    /// Ends the session in order: what was written still arrives.
+    pub async fn close(self) {
+        let Self { frames_out, mut frames_in, .. } = self;
+        drop(frames_out);
+        let ended = async { while let Ok(Some(_)) = frames_in.message().await {} };
+        if timeout(GOODBYE_TIMEOUT, ended).await.is_err() {
+            debug!("the coordinator did not end its half of the session in time");
+        }
+    }
+}
+
+/// The interval, 10 % more or less, for a draw from 0 to 1: agents that began together must not beat together.
+fn jittered(interval: Duration, draw: f64) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heartbeats_are_jittered_by_a_tenth() {
+        let interval = Duration::from_secs(10);
+        assert_eq!(jittered(interval, 0.0), Duration::from_secs(9));
+        assert_eq!(jittered(interval, 1.0), Duration::from_secs(11));
+    }
+
+    #[test]
+    fn statuses_decide_whether_to_dial_again() {
+        let check = |code, verdict| assert_eq!(SessionError::from(Status::new(code, "")).verdict(), verdict);
+        check(Code::Unavailable, Verdict::Retry);
+        check(Code::Internal, Verdict::Retry);
+        check(Code::AlreadyExists, Verdict::IdTaken);
+        check(Code::Aborted, Verdict::Fenced);
+        check(Code::InvalidArgument, Verdict::Refused(Code::InvalidArgument));
+        assert_eq!(SessionError::Silent.verdict(), Verdict::Retry);
+    }
+}

@@ -1,0 +1,181 @@
+//! What an executor sees: one attempt at a task, and how it says that it failed.
+
+use std::{
+    fmt,
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evenkeel_shared::{AttemptRef, Failure, FailureClass, Kind, Priority, Tenant, Timestamp, wire::agent::Assignment};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Does the work of one kind of task.
+///
+/// One executor serves all attempts of its kind, at most as many at a time as the agent has slots. It must not block the
+/// thread: work that computes or blocks belongs on [`tokio::task::spawn_blocking`]. Executions are at least once: an
+/// attempt may run again elsewhere, so effects outside should be fenced with [`TaskContext::attempt`].
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// Does the work and returns its output, at most 1 MiB.
+    ///
+    /// When [`TaskContext::cancelled`] fires it has a few seconds to stop by itself; then the future is dropped.
+    ///
+    /// # Errors
+    /// What went wrong, and whether another attempt may help. A panic counts as a failure worth another attempt.
+    async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError>;
+}
+
+/// One attempt at a task, as its executor sees it.
+#[derive(Debug)]
+pub struct TaskContext {
+    /// The fencing token: which attempt at which task. Hand it to systems that can refuse an overtaken writer.
+    pub attempt: AttemptRef,
+    /// What is to be done.
+    pub kind: Kind,
+    /// With what.
+    pub payload: Bytes,
+    /// Whose work it is.
+    pub tenant: Tenant,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Longest time to run, from the start of this execution; the deadline is already in it.
+    pub timeout: Duration,
+    /// When the task as a whole is given up.
+    pub deadline: Option<Timestamp>,
+    /// Tasks of one key may share state on one agent. Empty: none.
+    pub affinity_key: String,
+    /// The client's key, for the executor's own deduplication. Empty: none.
+    pub idempotency_key: String,
+    cancelled: CancellationToken,
+    reports: mpsc::Sender<Progress>,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Progress {
+    pub attempt: AttemptRef,
+    pub fraction: f64,
+    pub note: String,
+}
+
+impl TaskContext {
+    /// The context of an assignment that starts now.
+    pub(crate) fn new(
+        assignment: Assignment,
+        cancelled: CancellationToken,
+        reports: mpsc::Sender<Progress>,
+        now: Timestamp,
+    ) -> Self {
+        let left = assignment.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+        Self {
+            attempt: assignment.attempt,
+            kind: assignment.kind,
+            payload: assignment.payload,
+            tenant: assignment.tenant,
+            priority: assignment.priority,
+            timeout: assignment.timeout.min(left),
+            deadline: assignment.deadline,
+            affinity_key: assignment.affinity_key,
+            idempotency_key: assignment.idempotency_key,
+            cancelled,
+            reports,
+        }
+    }
+
+    /// Fires when the attempt should stop: it was cancelled, its time is up, or the agent goes.
+    #[must_use]
+    pub fn cancelled(&self) -> CancellationToken {
+        self.cancelled.clone()
+    }
+
+    /// Says how far the attempt is: a fraction from 0 to 1, and a note of at most 1 KiB (the rest is cut).
+    ///
+    /// Costs little and never waits: a report that finds the agent busy is dropped, and of several the last one counts.
+    pub fn progress(&self, fraction: f64, note: impl Into<String>) {
+        let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
+        // A full or closed channel loses a report that the next one would have replaced anyway.
+        let _ = self.reports.try_send(Progress { attempt: self.attempt, fraction, note: note.into() });
+    }
+
+    /// The payload as trimmed text.
+    ///
+    /// # Errors
+    /// A non-retryable error if it is not UTF-8.
+    pub fn payload_text(&self) -> Result<&str, ExecutionError> {
+        std::str::from_utf8(&self.payload)
+            .map(str::trim)
+            .map_err(|error| ExecutionError::non_retryable(format!("the payload is not UTF-8 text: {error}")))
+    }
+}
+
+/// The wall clock, as a timestamp.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::ZERO.plus(since_epoch)
+}
+
+/// Why an execution failed.
+///
+/// Any [`std::error::Error`] becomes a retryable one with `?`; for that reason this type is not one itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionError(Failure);
+
+impl ExecutionError {
+    /// A failure that another attempt may not meet.
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self(Failure::new(FailureClass::Retryable, message))
+    }
+
+    /// A failure that every attempt would meet.
+    pub fn non_retryable(message: impl Into<String>) -> Self {
+        Self(Failure::new(FailureClass::NonRetryable, message))
+    }
+
+    /// With the exit code of the program that failed.
+    #[must_use]
+    pub fn exit_code(mut self, code: i32) -> Self {
+        self.0.exit_code = Some(code);
+        self
+    }
+
+    /// The failure as it is reported.
+    #[must_use]
+    pub fn failure(&self) -> &Failure {
+        &self.0
+    }
+}
+
+impl From<ExecutionError> for Failure {
+    fn from(error: ExecutionError) -> Self {
+        error.0
+    }
+}
+
+impl<E: std::error::Error> From<E> for ExecutionError {
+    fn from(error: E) -> Self {
+        Self::retryable(error.to_string())
+    }
+}
+
+impl fmt::Display for ExecutionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+/// A function as an executor.
+pub(crate) struct KindFn<F>(pub F);
+
+#[async_trait]
+impl<F, R> Executor for KindFn<F>
+where
+    F: Fn(TaskContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Bytes, ExecutionError>> + Send + 'static,
+{
+    async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
+        (self.0)(task).await
+    }
+}
