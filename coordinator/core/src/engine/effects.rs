@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_shared::{
-    AdminState, AgentId, AttemptEnd, AttemptRef, Decision, Error, Failure, SessionEpoch,
-    StrategyConfig, TaskId, TaskSpec, TaskState, Timestamp,
+    AdminState, AgentId, AttemptEnd, AttemptRef, Decision, Error, Failure, SessionEpoch, StrategyConfig, TaskId,
+    TaskSpec, TaskState, Timestamp,
 };
 
 use super::event::RequestId;

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_shared::{StrategyConfig, Tenant};
 
-use crate::health::HealthSettings;
+use crate::health::{
+    decay::StalenessSettings, lease::LeaseSettings, outlier::OutlierSettings, panic::PanicSettings,
+    slow_start::RampSettings, thresholds::HealthSettings,
+};
 
 /// All that can be set of the engine.
 #[derive(Clone, Debug)]
@@ -39,8 +42,18 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// Agents without a session are shown for so long.
     pub lost_agent_memory: Duration,
-    /// Health, leases, ejection, slow start and panic mode.
+    /// When an agent counts as degraded or unhealthy.
     pub health: HealthSettings,
+    /// When an agent counts as gone.
+    pub lease: LeaseSettings,
+    /// When an agent that fails much rests for a while.
+    pub outliers: OutlierSettings,
+    /// How fast an agent that came back takes on work.
+    pub ramp: RampSettings,
+    /// When failover is slowed down.
+    pub panic: PanicSettings,
+    /// How fast a measurement of an agent loses its worth.
+    pub staleness: StalenessSettings,
 }
 
 impl Default for Settings {
@@ -61,6 +74,11 @@ impl Default for Settings {
             drain_deadline: Duration::from_secs(300),
             lost_agent_memory: Duration::from_secs(3_600),
             health: HealthSettings::default(),
+            lease: LeaseSettings::default(),
+            outliers: OutlierSettings::default(),
+            ramp: RampSettings::default(),
+            panic: PanicSettings::default(),
+            staleness: StalenessSettings::default(),
         }
     }
 }

@@ -1,0 +1,236 @@
+//! One agent, as the engine keeps it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use evenkeel_shared::{
+    AdminState, AgentId, AgentLoad, AgentSpec, AssignmentId, Health, Kind, Resources, SessionEpoch, TaskSpec, Timestamp,
+};
+
+use super::{limits, settings::Settings};
+use crate::{
+    health::{
+        lease::Lease,
+        slow_start::Ramp,
+        thresholds::{Condition, HealthTracker},
+    },
+    ix::TaskIx,
+    model::{AgentView, KindStatistics},
+    routing::Room,
+    timer::TimerKey,
+};
+
+/// What an agent is waiting for; each is at most one timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AgentTimer {
+    /// Silence becomes death.
+    Lease,
+    /// A broken stream becomes death.
+    Grace,
+    /// It may take on more.
+    Ramp,
+    /// The operator's patience with a drain ends.
+    Drain,
+    /// It may be used again.
+    Ejection,
+    /// It is no longer shown.
+    Forget,
+}
+
+impl AgentTimer {
+    pub const COUNT: usize = 6;
+}
+
+/// One assignment that an agent has. It ends with the agent's word or with the agent, not with the task: a task that was
+/// cancelled still takes its place until the agent has stopped it.
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    /// The task, as long as this is its live attempt.
+    pub task: Option<TaskIx>,
+    /// For what it sets aside.
+    pub spec: Arc<TaskSpec>,
+    /// Whether it has its place, or waits at the agent for one.
+    pub room: Room,
+}
+
+/// What the operator wants of an agent, and why.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub state: AdminState,
+    pub drain_deadline: Option<Timestamp>,
+    pub reason: String,
+}
+
+/// An agent, with or without a session.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub spec: Arc<AgentSpec>,
+    pub instance: String,
+    /// False for one that is known only because a recovered task was assigned to it.
+    pub registered: bool,
+    pub session: Option<SessionEpoch>,
+    pub last_session: SessionEpoch,
+    pub connected_at: Timestamp,
+    pub last_heard_at: Timestamp,
+    pub lease: Lease,
+    pub wanted: Wanted,
+    /// It said itself that it wants nothing new.
+    pub leaving: bool,
+    pub tracker: HealthTracker,
+    pub health: Health,
+    pub conditions: Vec<Condition>,
+    /// It was given up since it last had a session, so it starts slowly.
+    pub was_given_up: bool,
+    pub ramp: Ramp,
+    pub ejected_until: Option<Timestamp>,
+    pub load: AgentLoad,
+    pub load_at: Timestamp,
+    /// In the order of their assignment.
+    pub holdings: BTreeMap<AssignmentId, Holding>,
+    /// The sum of what has its place.
+    pub reserved: Resources,
+    /// Slots of what waits at the agent.
+    pub ahead_slots: u32,
+    pub ahead_tasks: u32,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub kinds_seen: BTreeMap<Kind, KindStatistics>,
+    pub timers: [Option<TimerKey>; AgentTimer::COUNT],
+}
+
+impl Agent {
+    pub fn new(spec: Arc<AgentSpec>, settings: &Settings, now: Timestamp) -> Self {
+        Self {
+            spec,
+            instance: String::new(),
+            registered: false,
+            session: None,
+            last_session: SessionEpoch(0),
+            connected_at: Timestamp::ZERO,
+            last_heard_at: Timestamp::ZERO,
+            lease: Lease::new(&settings.lease, now),
+            wanted: Wanted::default(),
+            leaving: false,
+            tracker: HealthTracker::new(settings.health),
+            health: Health::Healthy,
+            conditions: Vec::new(),
+            was_given_up: false,
+            ramp: Ramp::full(settings.ramp),
+            ejected_until: None,
+            load: AgentLoad::default(),
+            load_at: Timestamp::ZERO,
+            holdings: BTreeMap::new(),
+            reserved: Resources::default(),
+            ahead_slots: 0,
+            ahead_tasks: 0,
+            succeeded: 0,
+            failed: 0,
+            kinds_seen: BTreeMap::new(),
+            timers: [None; AgentTimer::COUNT],
+        }
+    }
+
+    /// An agent of which nothing is known but its name.
+    pub fn unknown(id: AgentId, settings: &Settings, now: Timestamp) -> Self {
+        let spec = AgentSpec {
+            id,
+            kinds: Vec::new(),
+            labels: BTreeMap::new(),
+            capacity: Resources::default(),
+            tier: 0,
+            weight: 100,
+            version: String::new(),
+            prefetch_per_slot: None,
+        };
+        Self::new(Arc::new(spec), settings, now)
+    }
+
+    /// Slots it may use now.
+    pub fn slots_usable(&self, now: Timestamp) -> u32 {
+        self.ramp.slots_usable(now, self.spec.capacity.slots)
+    }
+
+    /// What is free for a task that starts now.
+    pub fn free(&self, now: Timestamp) -> Resources {
+        let mut free = self.spec.capacity.clone();
+        free.slots = self.slots_usable(now);
+        free.subtract(&self.reserved);
+        free
+    }
+
+    /// Slots that may be taken ahead: as many as it has where it asked for it, or where its attempts are so short that the
+    /// round trip counts; else none.
+    pub fn ahead_slots_free(&self, now: Timestamp, prefetch_below: Duration) -> u32 {
+        let per_slot = match self.spec.prefetch_per_slot {
+            Some(asked) => u32::from(asked.min(1)),
+            None => u32::from(self.is_brief(prefetch_below)),
+        };
+        (per_slot * self.slots_usable(now)).saturating_sub(self.ahead_slots)
+    }
+
+    fn is_brief(&self, prefetch_below: Duration) -> bool {
+        !self.kinds_seen.is_empty() && self.kinds_seen.values().all(|kind| kind.mean < prefetch_below)
+    }
+
+    /// What is observed of it, session included.
+    pub fn observed_health(&self) -> Health {
+        if self.session.is_some() { self.health } else { Health::Lost }
+    }
+
+    /// An attempt took so long.
+    pub fn observe_run(&mut self, kind: &Kind, run: Duration) {
+        if let Some(seen) = self.kinds_seen.get_mut(kind) {
+            seen.completed += 1;
+            let mean = seen.mean.as_secs_f64();
+            seen.mean = Duration::from_secs_f64(mean + limits::RUN_TIME_WEIGHT * (run.as_secs_f64() - mean));
+        } else if self.kinds_seen.len() < limits::KINDS_SEEN_MAX {
+            let seen = KindStatistics { kind: kind.clone(), completed: 1, mean: run };
+            self.kinds_seen.insert(kind.clone(), seen);
+        }
+    }
+
+    /// Attempts that have their place.
+    pub fn running_tasks(&self) -> u32 {
+        u32::try_from(self.holdings.len()).unwrap_or(u32::MAX).saturating_sub(self.ahead_tasks)
+    }
+
+    pub fn view(&self, now: Timestamp) -> AgentView {
+        AgentView {
+            spec: self.spec.clone(),
+            admin: self.wanted.state,
+            health: self.observed_health(),
+            conditions: self.conditions_in_words(now),
+            session: self.last_session,
+            connected_at: self.connected_at,
+            last_heard_at: self.last_heard_at,
+            reserved: self.reserved.clone(),
+            slots_usable: self.slots_usable(now),
+            running_tasks: self.running_tasks(),
+            prefetched_tasks: self.ahead_tasks,
+            load: self.load.clone(),
+            succeeded: self.succeeded,
+            failed: self.failed,
+            kinds_seen: self.kinds_seen.values().cloned().collect(),
+        }
+    }
+
+    fn conditions_in_words(&self, now: Timestamp) -> Vec<String> {
+        let mut words: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
+        if self.session.is_none() {
+            words.push("has no session".to_owned());
+        }
+        if self.leaving {
+            words.push("said that it drains".to_owned());
+        }
+        if !self.wanted.reason.is_empty() {
+            words.push(format!("{}: {}", self.wanted.state, self.wanted.reason));
+        }
+        if let Some(until) = self.ejected_until {
+            words.push(format!("ejected for failing, for another {:.0?}", until.since(now)));
+        }
+        let usable = self.slots_usable(now);
+        if usable < self.spec.capacity.slots {
+            words.push(format!("ramps up: {usable} of {} slots", self.spec.capacity.slots));
+        }
+        words
+    }
+}

@@ -1,0 +1,162 @@
+//! Why a task is where it is.
+//!
+//! An explanation looks at every agent, which no decision does: it is asked for by people, one task at a time.
+
+use std::collections::BTreeMap;
+
+use evenkeel_shared::{AdminState, Health, TaskId, TaskState, Timestamp};
+
+use super::{Engine, dispatch::facts};
+use crate::{
+    ix::{AgentIx, TaskIx},
+    model::{Candidate, Explanation},
+    routing::Room,
+};
+
+impl Engine {
+    /// Explains a live task; `None` if it is not live. At most `candidates_max` agents are listed, the eligible ones first
+    /// and best first; all are counted.
+    #[must_use]
+    pub fn explain(&self, now: Timestamp, task: TaskId, candidates_max: usize) -> Option<Explanation> {
+        let task = self.tasks.find(task)?;
+        let row = &self.tasks[task];
+        let now = self.now.max(now);
+        let (mut candidates, refused_by_reason) = self.candidates(task);
+        let eligible = candidates.iter().filter(|candidate| candidate.refusal.is_none()).count();
+        candidates.truncate(candidates_max);
+        let queue_position = self.queue.position(now, task);
+        let waiting_for = self.waiting_for(task, now, eligible, &refused_by_reason);
+        Some(Explanation {
+            task: row.id,
+            state: row.state,
+            summary: self.summary(task, now, waiting_for.as_deref()),
+            queue_position,
+            waiting_for,
+            strategy: self.router.strategy().name(),
+            candidates,
+            agents_considered: u32::try_from(self.agents.len()).unwrap_or(u32::MAX),
+            refused_by_reason,
+        })
+    }
+
+    /// Every agent with its score or refusal, and how many were refused for each reason.
+    fn candidates(&self, task: TaskIx) -> (Vec<Candidate>, BTreeMap<&'static str, u32>) {
+        let row = &self.tasks[task];
+        let mut refused = BTreeMap::new();
+        let mut candidates: Vec<Candidate> = self
+            .agents
+            .iter()
+            .map(|(ix, agent)| {
+                let refusal = self.refusal(task, ix);
+                if let Some((code, _)) = &refusal {
+                    *refused.entry(*code).or_default() += 1;
+                }
+                let score = if agent.registered { self.router.score(ix, &facts(row)) } else { 0.0 };
+                Candidate { agent: agent.spec.id.clone(), score, refusal }
+            })
+            .collect();
+        candidates.sort_by(|a, b| {
+            let order = (a.refusal.is_some()).cmp(&b.refusal.is_some());
+            order.then(b.score.total_cmp(&a.score)).then_with(|| a.agent.cmp(&b.agent))
+        });
+        (candidates, refused)
+    }
+
+    /// Why this agent cannot take the task now: what never changes first, then what the operator wants, then what is
+    /// observed, then room.
+    fn refusal(&self, task: TaskIx, ix: AgentIx) -> Option<(&'static str, String)> {
+        let agent = &self.agents[ix];
+        let row = &self.tasks[task];
+        if !agent.registered {
+            return Some(("not_back", "has not come back since the coordinator started".to_owned()));
+        }
+        if let Err(refusal) = self.router.matches(row.class, ix) {
+            return Some((refusal.code(), refusal.to_string()));
+        }
+        if agent.session.is_none() {
+            return Some(("lost", "has no session".to_owned()));
+        }
+        if agent.wanted.state != AdminState::Active {
+            return Some((agent.wanted.state.name(), format!("is {}", agent.wanted.state)));
+        }
+        if agent.leaving {
+            return Some(("draining", "said that it drains".to_owned()));
+        }
+        if let Some(until) = agent.ejected_until {
+            return Some(("ejected", format!("failed too often; rests for another {:.0?}", until.since(self.now))));
+        }
+        if agent.health == Health::Unhealthy && !self.ignores_health {
+            let why: Vec<String> = agent.conditions.iter().map(ToString::to_string).collect();
+            return Some(("unhealthy", why.join("; ")));
+        }
+        if let Some(&held) = self.held.get(&ix)
+            && held != task
+        {
+            return Some(("held", format!("is held for task {}, which needs more room", self.tasks[held].id)));
+        }
+        let refusal = self.router.admits(row.class, ix, &facts(row), Room::Now).err()?;
+        Some((refusal.code(), refusal.to_string()))
+    }
+
+    /// What a task waits for, from what keeps it from each agent.
+    fn waiting_for(
+        &self,
+        task: TaskIx,
+        now: Timestamp,
+        eligible: usize,
+        refused: &BTreeMap<&'static str, u32>,
+    ) -> Option<String> {
+        let row = &self.tasks[task];
+        match row.state {
+            TaskState::RetryWait => Some(format!("its next attempt in {:.1?}", row.not_before.since(now))),
+            TaskState::Queued if self.agents.len() == 0 => Some("an agent: none is known".to_owned()),
+            TaskState::Queued if eligible > 0 => Some("its turn".to_owned()),
+            TaskState::Queued => Some(self.what_is_missing(task, refused)),
+            _ => None,
+        }
+    }
+
+    fn what_is_missing(&self, task: TaskIx, refused: &BTreeMap<&'static str, u32>) -> String {
+        const NEVER: [&str; 3] = ["kind_not_taken", "label_rule", "capacity_too_small"];
+        let row = &self.tasks[task];
+        let all = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+        let never: u32 = NEVER.iter().filter_map(|reason| refused.get(reason)).sum();
+        if never == all {
+            let takes_kind = all - refused.get("kind_not_taken").copied().unwrap_or(0);
+            if takes_kind == 0 {
+                return format!("an agent that takes kind `{}`: none in the fleet does", row.spec.kind);
+            }
+            let labels = refused.get("label_rule").copied().unwrap_or(0);
+            return format!(
+                "an agent that could ever take it: of {takes_kind} that take kind `{}`, {labels} do not satisfy its label \
+                 rules and {} are too small",
+                row.spec.kind,
+                takes_kind - labels
+            );
+        }
+        let reasons: Vec<String> = refused
+            .iter()
+            .filter(|(reason, _)| !NEVER.contains(*reason))
+            .map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")))
+            .collect();
+        format!("room on one of the {} agents that could take it: {}", all - never, reasons.join(", "))
+    }
+
+    fn summary(&self, task: TaskIx, now: Timestamp, waiting_for: Option<&str>) -> String {
+        let row = &self.tasks[task];
+        let agent = row.last_agent.as_ref().map_or("", |agent| agent.as_str());
+        let age = now.since(row.since);
+        match row.state {
+            TaskState::Queued => format!("has waited {age:.1?} for {}", waiting_for.unwrap_or("its turn")),
+            TaskState::RetryWait => {
+                format!("failed on attempt {}; waits for {}", row.attempts_made, waiting_for.unwrap_or("its turn"))
+            }
+            TaskState::Assigned => match row.current.and_then(|current| current.running_since) {
+                Some(_) => format!("was given to {agent}, which has not said yet that it started"),
+                None => format!("waits at {agent} for a slot there"),
+            },
+            TaskState::Running => format!("runs on {agent}, attempt {}", row.attempts_made),
+            state => format!("is {state}"),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Bounds of the engine that are not settings, each with its reason.
+
+use std::time::Duration;
+
+/// How long the idempotency key of a finished task is remembered after its end. The store is asked before a submission is
+/// handed to the engine; a task that ends in between must still be known. Far longer than any such gap.
+pub const KEY_MEMORY: Duration = Duration::from_secs(60);
+/// An answer of the store older than this is not trusted: half of [`KEY_MEMORY`], so that no key falls between the two.
+pub const KEY_ANSWER_AGE_MAX: Duration = Duration::from_secs(30);
+/// Finished tasks whose keys are remembered. At this rate over [`KEY_MEMORY`] submissions with keys are refused rather than
+/// accepted twice.
+pub const FINISHED_KEYS_MAX: usize = 2_000_000;
+/// Recorded assignments that are remembered to answer a repeated result at once; older ones are looked up in the store.
+pub const RECORDED_MAX: usize = 65_536;
+/// When a refused submission is worth another try.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long after the attempt timeout the coordinator ends an attempt itself: the agent's own word should come first.
+pub const ATTEMPT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+/// The engine wants to see the time at least this often while agents are connected, to notice that it lagged.
+pub const TICK_INTERVAL: Duration = Duration::from_millis(250);
+/// One agent in so many may be held for a task that needs more room than comes free at once; at least one.
+pub const HELD_AGENTS_SHARE: usize = 10;
+/// Kinds of which statistics are kept for each agent: as many as it may take.
+pub const KINDS_SEEN_MAX: usize = evenkeel_shared::limits::KINDS_MAX;
+/// Agents known, with and without a session. As many as routing can index.
+pub const AGENTS_MAX: usize = 262_144;
+/// Weight of the newest attempt in the moving average of run times.
+pub const RUN_TIME_WEIGHT: f64 = 0.2;

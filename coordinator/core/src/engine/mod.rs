@@ -1,0 +1,290 @@
+//! The engine: one synchronous state machine over the fleet, the queue and every live task.
+//!
+//! [`Engine::handle`] takes the time and one event and appends to [`Effects`] what is to be made durable and what may be
+//! said once it is. The rules it keeps, checked after every step in tests by [`invariants`]:
+//!
+//! - A task has a live attempt exactly while it is assigned or running, and at most one.
+//! - What an agent has set aside is the sum of its assignments, each of which ends with the agent's word or the agent.
+//! - No task waits in the queue while an agent that may take it has room. A queued task is therefore looked at only when
+//!   room appears, and then only for the agent on which it appeared: nothing ever scans the queue or the fleet.
+//!
+//! | file | what |
+//! |---|---|
+//! | `submit` | acceptance: keys, bounds, deadlines |
+//! | `dispatch` | which agent for a task, which task for an agent |
+//! | `attempts` | from assignment to result, timeouts, cancellation, the end of a task |
+//! | `sessions` | registration, adoption, heartbeats, silence, failover |
+//! | `admin` | the operator's commands |
+//! | `explain` | why a task is where it is |
+//!
+//! Threads of control that hand a task around (an actor a task, a lock a queue) were rejected: the order of events would
+//! then be nobody's, and no run could be replayed.
+
+mod admin;
+mod agent;
+mod attempts;
+mod dispatch;
+mod effects;
+mod event;
+mod explain;
+pub mod invariants;
+pub mod limits;
+mod recover;
+mod sessions;
+mod settings;
+mod submit;
+mod tables;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use evenkeel_shared::{AgentId, AttemptNumber, TaskId, TaskState, Timestamp};
+
+use self::{
+    agent::{AgentTimer, Wanted},
+    tables::{AgentTable, KeyTable, Numbers, Recorded, TaskTable},
+};
+pub use self::{
+    effects::{AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Reply, Submitted},
+    event::{AdminCommand, Event, NewTask, RequestId, StoredKey},
+    settings::Settings,
+};
+use crate::{
+    health::{lease::LagGuard, outlier::Outliers, panic::PanicGuard},
+    ix::{AgentIx, TaskIx},
+    model::{AgentView, ClusterEvent, ClusterEventKind, EngineStatus, TaskEvent, TaskEventKind, view::Counters},
+    queue::Queue,
+    routing::Router,
+    timer::TimerWheel,
+};
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// A limit of a task.
+    Task(TaskIx),
+    /// Something an agent waits for.
+    Agent(AgentIx, AgentTimer),
+    /// The next failover that panic mode lets through.
+    Failover,
+}
+
+/// The state machine. See the module.
+pub struct Engine {
+    settings: Settings,
+    /// The latest time seen; events that say an earlier one happen at this one.
+    now: Timestamp,
+    numbers: Numbers,
+    /// For the random part of ids.
+    id_draws: fastrand::Rng,
+    /// For the jitter of retries.
+    jitter_draws: fastrand::Rng,
+    agents: AgentTable,
+    tasks: TaskTable,
+    keys: KeyTable,
+    recorded: Recorded,
+    queue: Queue,
+    router: Router,
+    timers: TimerWheel<Timer>,
+    lag: LagGuard,
+    outliers: Outliers,
+    panic: PanicGuard,
+    was_panicking: bool,
+    /// Tasks whose agent is gone and that wait for panic mode to let them through.
+    awaiting_failover: VecDeque<TaskId>,
+    /// Agents that get nothing else until this task fits.
+    held: BTreeMap<AgentIx, TaskIx>,
+    /// Agents that were held until now; they are offered at the end of the event.
+    unheld: Vec<AgentIx>,
+    /// Wishes of the operator for agents that are not known.
+    wanted: BTreeMap<AgentId, Wanted>,
+    /// Connected agents that are unhealthy, to notice when that is most of them.
+    unhealthy: usize,
+    ignores_health: bool,
+    counters: Counters,
+}
+
+impl Engine {
+    /// Handles one event at a time: appends what follows from it to `out`.
+    ///
+    /// A time before that of an earlier event counts as that one's: time does not run backwards here.
+    pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Effects) {
+        self.now = self.now.max(now);
+        self.lag.observe_tick(self.now);
+        self.run_timers(out);
+        match event {
+            Event::Submit { request, tasks } => self.submit(request, tasks, out),
+            Event::Cancel { request, task, reason } => self.cancel(request, task, &reason, out),
+            Event::Register { session, registration } => self.register(session, *registration, out),
+            Event::SessionClosed { session, reason } => self.session_closed(session, &reason, out),
+            Event::Heartbeat { session, load } => self.heartbeat(session, *load, out),
+            Event::Started { session, attempt } => self.started(session, attempt, out),
+            Event::Progress { session, attempt, fraction, note } => {
+                self.progress(session, attempt, fraction, note, out);
+            }
+            Event::Result { session, attempt, outcome, run } => self.result(session, attempt, outcome, run, out),
+            Event::AgentDraining { session, reason } => self.agent_draining(session, reason, out),
+            Event::Admin { request, agent, command, reason } => self.admin(request, &agent, command, reason, out),
+            Event::SetStrategy { request, strategy } => self.set_strategy(request, strategy, out),
+            Event::Tick => {}
+        }
+        self.watch_panic(out);
+        self.offer_unheld(out);
+    }
+
+    /// When the engine wants to be told the time by [`Event::Tick`] at the latest. `None`: nothing is waited for.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        let due = self.timers.next_due();
+        if self.agents.connected() == 0 {
+            return due;
+        }
+        let tick = self.now.plus(limits::TICK_INTERVAL);
+        Some(due.map_or(tick, |due| due.min(tick)))
+    }
+
+    /// Whether the task is live: accepted and not over.
+    #[must_use]
+    pub fn task_is_live(&self, task: TaskId) -> bool {
+        self.tasks.find(task).is_some()
+    }
+
+    /// The whole in numbers. Walks the fleet: for publication now and then, not for every task.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> EngineStatus {
+        let now = self.now.max(now);
+        let live = |state: TaskState| self.tasks.by_state[state as usize];
+        let mut status = EngineStatus {
+            strategy: self.router.strategy().name(),
+            queued: live(TaskState::Queued),
+            assigned: live(TaskState::Assigned),
+            running: live(TaskState::Running),
+            retry_wait: live(TaskState::RetryWait),
+            payload_bytes: self.tasks.payload_bytes,
+            oldest_queued: self.queue.oldest().map(|since| now.since(since)).unwrap_or_default(),
+            queued_by_priority: self.queue.level_lens().map(|len| len as u64),
+            panic_mode: self.panic.active(now),
+            counters: self.counters,
+            ..EngineStatus::default()
+        };
+        for (_, agent) in self.agents.iter() {
+            status.agents_by_health[agent.observed_health() as usize] += 1;
+            if agent.session.is_some() {
+                status.slots_total += agent.spec.capacity.slots;
+                status.slots_used += agent.reserved.slots;
+            }
+        }
+        status
+    }
+
+    /// Agents that look different from when this was called last; `None` for those that are no longer known.
+    pub fn take_changed_agents(&mut self) -> Vec<(AgentId, Option<AgentView>)> {
+        let (forgotten, changed) = self.agents.take_changed();
+        let forgotten = forgotten.into_iter().filter(|id| self.agents.find(id).is_none()).map(|id| (id, None));
+        let views = changed.into_iter().map(|ix| {
+            let agent = &self.agents[ix];
+            (agent.spec.id.clone(), Some(agent.view(self.now)))
+        });
+        forgotten.chain(views).collect()
+    }
+
+    fn run_timers(&mut self, out: &mut Effects) {
+        self.keys.forget(self.now);
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Task(task) => {
+                    self.tasks[task].timer = None;
+                    self.task_timer(task, out);
+                }
+                Timer::Agent(agent, timer) => {
+                    self.agents[agent].timers[timer as usize] = None;
+                    self.agent_timer(agent, timer, out);
+                }
+                Timer::Failover => self.fail_over_next(out),
+            }
+        }
+    }
+
+    fn set_agent_timer(&mut self, agent: AgentIx, timer: AgentTimer, at: Timestamp) {
+        self.clear_agent_timer(agent, timer);
+        let key = self.timers.insert(at, Timer::Agent(agent, timer));
+        self.agents[agent].timers[timer as usize] = Some(key);
+    }
+
+    fn clear_agent_timer(&mut self, agent: AgentIx, timer: AgentTimer) {
+        if let Some(key) = self.agents[agent].timers[timer as usize].take() {
+            self.timers.cancel(key);
+        }
+    }
+
+    /// Says what happened to a task, to those who watch and, where it is durable, to the history.
+    fn tell(&mut self, task: TaskIx, kind: TaskEventKind, told: Told, out: &mut Effects) {
+        let row = &self.tasks[task];
+        let event = TaskEvent {
+            position: self.numbers.position(),
+            at: self.now,
+            task: row.id,
+            kind,
+            state: row.state,
+            attempt: AttemptNumber(row.attempts_made),
+            agent: told.agent,
+            progress: told.progress,
+            message: told.message,
+        };
+        if row.is_durable() && kind.is_durable() {
+            out.changes.push(Change::TaskEvent(event.clone()));
+        }
+        out.messages.push(Message::TaskEvent(event));
+    }
+
+    /// Says what happened to the fleet.
+    fn announce(&mut self, kind: ClusterEventKind, agent: Option<AgentIx>, message: String, out: &mut Effects) {
+        self.announce_task(kind, agent, None, message, out);
+    }
+
+    fn announce_task(
+        &mut self,
+        kind: ClusterEventKind,
+        agent: Option<AgentIx>,
+        task: Option<TaskId>,
+        message: String,
+        out: &mut Effects,
+    ) {
+        let event = ClusterEvent {
+            position: self.numbers.position(),
+            at: self.now,
+            kind,
+            agent: agent.map(|ix| self.agents[ix].spec.id.clone()),
+            task,
+            message,
+        };
+        out.changes.push(Change::ClusterEvent(event.clone()));
+        out.messages.push(Message::ClusterEvent(event));
+    }
+
+    fn send(&self, agent: AgentIx, message: AgentMessage, out: &mut Effects) {
+        if let Some(session) = self.agents[agent].session {
+            out.messages.push(Message::ToAgent { session, message });
+        }
+    }
+}
+
+/// The parts of a task's event that are not read off the task.
+#[derive(Default)]
+struct Told {
+    agent: Option<AgentId>,
+    progress: f64,
+    message: String,
+}
+
+impl Told {
+    fn by(agent: AgentId, message: impl Into<String>) -> Self {
+        Self { agent: Some(agent), progress: 0.0, message: message.into() }
+    }
+
+    fn words(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,432 @@
+//! Sessions of agents: registration and adoption, heartbeats, silence, and what becomes of the work of an agent that is
+//! gone.
+//!
+//! A stream that ends is a death notice, and the agent's attempts wait only for a short grace for it to dial again. An
+//! agent that stays connected but falls silent is given up when its lease runs out. In both cases its attempts end as
+//! lost and their tasks move on, each counted as crashed if it held a place. When most of the fleet goes at once the
+//! fault is likelier on this side: failover is then let through slowly, so that agents that come back find their work.
+
+use std::{sync::Arc, time::Duration};
+
+use evenkeel_shared::{
+    AgentLoad, AssignmentId, AttemptEnd, AttemptRef, Code, Error, Failure, FailureClass, Health, Registration,
+    SessionEpoch, StrategyConfig, TaskState, Timestamp,
+};
+
+use super::{
+    Engine, Timer, Told,
+    agent::{Agent, AgentTimer},
+    effects::{AgentMessage, Effects, Message},
+    limits,
+};
+use crate::{
+    health::{
+        panic::{self},
+        slow_start::Ramp,
+        thresholds::HealthTracker,
+    },
+    ix::{AgentIx, TaskIx},
+    model::{ClusterEventKind, TaskEventKind},
+    retry::Setback,
+    routing::Room,
+};
+
+impl Engine {
+    pub(super) fn register(&mut self, session: SessionEpoch, registration: Registration, out: &mut Effects) {
+        let known = self.agents.find(&registration.spec.id);
+        if let Err(error) = self.may_register(known, session, &registration) {
+            out.messages.push(Message::CloseSession { session, error });
+            return;
+        }
+        let agent = known.unwrap_or_else(|| {
+            let agent = Agent::new(Arc::new(registration.spec.clone()), &self.settings, self.now);
+            self.agents.insert(agent)
+        });
+        self.fence_older_session(agent, session, out);
+        // Before the first registration nobody knows which process it was: it is given the benefit of the doubt.
+        let same_process = !self.agents[agent].registered || self.agents[agent].instance == registration.instance;
+        self.open(agent, session, &registration, out);
+        let (adopted, superseded) = self.adopt(agent, &registration.held, same_process, out);
+        let lease = &self.settings.lease;
+        let (heartbeat_interval, session_timeout) = (lease.heartbeat_interval(), lease.session_timeout());
+        let welcome = AgentMessage::Welcome { heartbeat_interval, session_timeout, adopted, superseded };
+        // The welcome goes before anything that adoption and dispatch have to say to the agent.
+        out.messages.push(Message::ToAgent { session, message: welcome });
+        self.repeat_drain(agent, out);
+        self.refresh(agent);
+        self.offer(agent, out);
+    }
+
+    /// Whether this process may have the name. The same process may always take its own session over; another one only
+    /// when the session of the first has been silent for longer than between two heartbeats.
+    fn may_register(
+        &self,
+        known: Option<AgentIx>,
+        session: SessionEpoch,
+        registration: &Registration,
+    ) -> Result<(), Error> {
+        let Some(agent) = known else {
+            if self.agents.len() >= limits::AGENTS_MAX {
+                let message = format!("the fleet is full: {} agents are known", limits::AGENTS_MAX);
+                return Err(Error::exhausted(message, limits::RETRY_AFTER));
+            }
+            return Ok(());
+        };
+        let row = &self.agents[agent];
+        if session < row.last_session {
+            return Err(Error::new(Code::Aborted, "a newer session of this agent has taken over"));
+        }
+        let alive = self.now.since(row.last_heard_at) < self.settings.lease.heartbeat_interval() * 3 / 2;
+        if row.session.is_some() && row.instance != registration.instance && alive {
+            let id = &registration.spec.id;
+            let message = format!("another process is connected as agent `{id}`; give each agent its own id");
+            return Err(Error::new(Code::AlreadyExists, message).about("agent", id.as_str()));
+        }
+        Ok(())
+    }
+
+    fn fence_older_session(&mut self, agent: AgentIx, session: SessionEpoch, out: &mut Effects) {
+        if let Some(older) = self.agents.close_session(agent) {
+            let error = Error::new(Code::Aborted, format!("session {session} of this agent has taken over"));
+            out.messages.push(Message::CloseSession { session: older, error });
+        }
+    }
+
+    /// The session is valid: takes down what the agent said of itself.
+    fn open(&mut self, agent: AgentIx, session: SessionEpoch, registration: &Registration, out: &mut Effects) {
+        for timer in [AgentTimer::Grace, AgentTimer::Forget, AgentTimer::Lease] {
+            self.clear_agent_timer(agent, timer);
+        }
+        let now = self.now;
+        let wanted = self.wanted.remove(&registration.spec.id);
+        if self.agents[agent].health == Health::Unhealthy {
+            self.unhealthy -= 1;
+        }
+        let row = &mut self.agents[agent];
+        let (joined, given_up) = (!row.registered, std::mem::take(&mut row.was_given_up));
+        if row.registered && *row.spec != registration.spec {
+            row.kinds_seen.clear();
+        }
+        row.spec = Arc::new(registration.spec.clone());
+        row.registered = true;
+        row.instance.clone_from(&registration.instance);
+        row.last_session = session;
+        row.connected_at = now;
+        row.last_heard_at = now;
+        row.leaving = false;
+        row.tracker = HealthTracker::new(self.settings.health);
+        row.health = Health::Healthy;
+        row.conditions.clear();
+        row.lease.heard(now);
+        if let Some(wanted) = wanted {
+            row.wanted = wanted;
+        }
+        row.ramp = if given_up { Ramp::begin(self.settings.ramp, now) } else { Ramp::full(self.settings.ramp) };
+        let (lease_end, slots) = (row.lease.expires_at(), row.spec.capacity.slots);
+        let next_step = row.ramp.next_step(now, slots);
+        self.agents.open_session(agent, session);
+        self.router.insert(agent, self.agents[agent].spec.clone());
+        self.set_agent_timer(agent, AgentTimer::Lease, lease_end);
+        if let Some(at) = next_step {
+            self.set_agent_timer(agent, AgentTimer::Ramp, at);
+        }
+        let (kind, word) = if joined {
+            (ClusterEventKind::AgentJoined, "joined")
+        } else {
+            self.panic.returned(now);
+            (ClusterEventKind::AgentReturned, "is back")
+        };
+        let words = format!("{} {word} with {slots} slots", registration.spec.id);
+        self.announce(kind, Some(agent), words, out);
+    }
+
+    /// Compares what the agent says it holds with what it should hold. What both know goes on; what only the agent knows
+    /// it must drop; what only the engine knows is lost.
+    fn adopt(
+        &mut self,
+        agent: AgentIx,
+        held: &[AttemptRef],
+        same_process: bool,
+        out: &mut Effects,
+    ) -> (Vec<AttemptRef>, Vec<AttemptRef>) {
+        let (adopted, superseded): (Vec<_>, Vec<_>) = held.iter().copied().partition(|attempt| {
+            let holding = self.agents[agent].holdings.get(&attempt.assignment);
+            let task = holding.and_then(|holding| holding.task);
+            task.is_some_and(|task| self.tasks[task].current.is_some_and(|current| current.attempt == *attempt))
+        });
+        let missing: Vec<_> = self.agents[agent]
+            .holdings
+            .iter()
+            .filter(|(assignment, _)| !adopted.iter().any(|kept| kept.assignment == **assignment))
+            .map(|(&assignment, holding)| (assignment, holding.task, holding.room))
+            .collect();
+        for &(assignment, ..) in &missing {
+            self.free_place(agent, assignment);
+        }
+        for (_, task, room) in missing {
+            // The same process never got it; another process died with it, unless it had only been waiting there.
+            if let Some(task) = task {
+                self.lose_attempt(task, !same_process && room == Room::Now, "its agent came back without it", out);
+            }
+        }
+        self.promote(agent);
+        for attempt in &adopted {
+            self.counters.adopted += 1;
+            if let Some(task) = self.tasks.find(attempt.task) {
+                self.go_on(task, agent, attempt.assignment);
+                let id = self.agents[agent].spec.id.clone();
+                self.tell(task, TaskEventKind::Adopted, Told::by(id, "still running"), out);
+            }
+        }
+        (adopted, superseded)
+    }
+
+    /// An adopted attempt that has its place runs, whether or not its agent could say so before.
+    fn go_on(&mut self, task: TaskIx, agent: AgentIx, assignment: AssignmentId) {
+        let placed = self.agents[agent].holdings.get(&assignment).is_some_and(|holding| holding.room == Room::Now);
+        if placed && self.tasks[task].state == TaskState::Assigned {
+            self.tasks.set_state(task, TaskState::Running);
+        }
+        let now = self.now;
+        if placed && let Some(current) = &mut self.tasks[task].current {
+            current.running_since.get_or_insert(now);
+            self.arm(task);
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self, session: SessionEpoch, load: AgentLoad, out: &mut Effects) {
+        let Some(agent) = self.heard(session) else { return };
+        let row = &mut self.agents[agent];
+        row.tracker.observe_load(self.now, &load);
+        row.load = load;
+        row.load_at = self.now;
+        self.reassess(agent, out);
+        self.refresh(agent);
+        self.offer(agent, out);
+    }
+
+    /// Takes over what the tracker says of the agent's health.
+    pub(super) fn reassess(&mut self, agent: AgentIx, out: &mut Effects) {
+        let row = &mut self.agents[agent];
+        let assessment = row.tracker.assess();
+        let before = std::mem::replace(&mut row.health, assessment.health);
+        row.conditions = assessment.conditions;
+        let health = row.health;
+        if before == health {
+            return;
+        }
+        let id = row.spec.id.clone();
+        let why: Vec<String> = row.conditions.iter().map(ToString::to_string).collect();
+        let words =
+            if why.is_empty() { format!("{id} is {health}") } else { format!("{id} is {health}: {}", why.join("; ")) };
+        self.announce(ClusterEventKind::AgentHealth, Some(agent), words, out);
+        match (before == Health::Unhealthy, health == Health::Unhealthy) {
+            (false, true) => self.unhealthy += 1,
+            (true, false) => self.unhealthy -= 1,
+            _ => {}
+        }
+        self.refresh(agent);
+        self.watch_load_panic(out);
+    }
+
+    /// Where most of the fleet is unhealthy, health says nothing about where to go, and is ignored.
+    pub(super) fn watch_load_panic(&mut self, out: &mut Effects) {
+        let total = self.agents.connected();
+        let ignores = panic::ignore_load_health(total.saturating_sub(self.unhealthy), total);
+        if ignores == self.ignores_health {
+            return;
+        }
+        self.ignores_health = ignores;
+        let words = if ignores { "most agents are unhealthy: health is ignored" } else { "health counts again" };
+        self.announce(ClusterEventKind::PanicMode, None, words.to_owned(), out);
+        self.offer_all(out);
+    }
+
+    pub(super) fn session_closed(&mut self, session: SessionEpoch, reason: &str, out: &mut Effects) {
+        let Some(agent) = self.agents.of_session(session) else { return };
+        self.detach(agent, reason, out);
+        let grace = self.now.plus(self.settings.reconnect_grace);
+        self.set_agent_timer(agent, AgentTimer::Grace, grace);
+    }
+
+    /// The agent has no session any more.
+    fn detach(&mut self, agent: AgentIx, reason: &str, out: &mut Effects) {
+        let fleet = self.agents.connected();
+        self.agents.close_session(agent);
+        for timer in [AgentTimer::Lease, AgentTimer::Ramp] {
+            self.clear_agent_timer(agent, timer);
+        }
+        if self.agents[agent].health == Health::Unhealthy {
+            self.unhealthy -= 1;
+        }
+        self.agents[agent].health = Health::Healthy;
+        self.held.remove(&agent);
+        if !self.agents[agent].leaving {
+            self.panic.lost(self.now, fleet);
+        }
+        self.refresh(agent);
+        let words = format!("{}: {reason}", self.agents[agent].spec.id);
+        self.announce(ClusterEventKind::AgentLost, Some(agent), words, out);
+        self.watch_load_panic(out);
+        if matches!(self.router.strategy(), StrategyConfig::Priority { .. }) {
+            // What a tier holds back is a share of its slots, so others of the tier may now take more.
+            self.offer_all(out);
+        }
+    }
+
+    pub(super) fn agent_timer(&mut self, agent: AgentIx, timer: AgentTimer, out: &mut Effects) {
+        match timer {
+            AgentTimer::Lease => self.lease_timer(agent, out),
+            AgentTimer::Grace => self.give_up(agent, out),
+            AgentTimer::Ramp => self.ramp_on(agent, out),
+            AgentTimer::Drain => self.drain_timer(agent, out),
+            AgentTimer::Ejection => self.end_ejections(out),
+            AgentTimer::Forget => self.forget(agent),
+        }
+    }
+
+    fn lease_timer(&mut self, agent: AgentIx, out: &mut Effects) {
+        let ends = self.agents[agent].lease.expires_with(&self.lag);
+        let Some(session) = self.agents[agent].session else { return };
+        if ends > self.now {
+            self.set_agent_timer(agent, AgentTimer::Lease, ends);
+            return;
+        }
+        self.counters.leases_expired += 1;
+        let silence = self.now.since(self.agents[agent].last_heard_at);
+        let words = format!("nothing was heard of it for {silence:.1?}");
+        self.detach(agent, &words, out);
+        let error = Error::new(Code::DeadlineExceeded, format!("{words}; its work moves on, register again"));
+        out.messages.push(Message::CloseSession { session, error });
+        self.give_up(agent, out);
+    }
+
+    /// The agent is taken for dead: its work moves on.
+    fn give_up(&mut self, agent: AgentIx, out: &mut Effects) {
+        let forget_at = self.now.plus(self.settings.lost_agent_memory);
+        self.set_agent_timer(agent, AgentTimer::Forget, forget_at);
+        let row = &mut self.agents[agent];
+        row.was_given_up = row.registered && !row.leaving;
+        let tasks: Vec<TaskIx> = row.holdings.values().filter_map(|holding| holding.task).collect();
+        self.drop_dead_holdings(agent);
+        if self.panic.active(self.now) && !tasks.is_empty() {
+            self.awaiting_failover.extend(tasks.iter().map(|&task| self.tasks[task].id));
+            self.fail_over_next(out);
+            return;
+        }
+        for task in tasks {
+            self.fail_over(task, out);
+        }
+    }
+
+    /// What a dead agent had that no task waits for.
+    fn drop_dead_holdings(&mut self, agent: AgentIx) {
+        let ended: Vec<_> =
+            self.agents[agent].holdings.iter().filter(|(_, h)| h.task.is_none()).map(|(&a, _)| a).collect();
+        for assignment in ended {
+            self.free_place(agent, assignment);
+        }
+    }
+
+    /// Lets the next of the waiting failovers through, as panic mode permits.
+    pub(super) fn fail_over_next(&mut self, out: &mut Effects) {
+        while let Some(&id) = self.awaiting_failover.front() {
+            if let Err(at) = self.panic.permit(self.now) {
+                self.timers.insert(at, Timer::Failover);
+                return;
+            }
+            self.awaiting_failover.pop_front();
+            let lost = self.tasks.find(id).filter(|&task| {
+                let agent = self.tasks[task].current.map(|current| current.agent);
+                agent.is_some_and(|agent| self.agents[agent].session.is_none())
+            });
+            if let Some(task) = lost {
+                self.fail_over(task, out);
+            }
+        }
+    }
+
+    /// Takes a task from its dead agent.
+    fn fail_over(&mut self, task: TaskIx, out: &mut Effects) {
+        let Some(current) = self.tasks[task].current else { return };
+        let holding = self.free_place(current.agent, current.attempt.assignment);
+        let crashed = holding.is_some_and(|holding| holding.room == Room::Now);
+        let words = format!("moved on from {}", self.agents[current.agent].spec.id);
+        self.announce_task(
+            ClusterEventKind::Failover,
+            Some(current.agent),
+            Some(self.tasks[task].id),
+            format!("task {} {words}", self.tasks[task].id),
+            out,
+        );
+        self.lose_attempt(task, crashed, "its agent is gone", out);
+    }
+
+    /// The live attempt is lost. It counts as a crash if it may have run.
+    fn lose_attempt(&mut self, task: TaskIx, crashed: bool, why: &str, out: &mut Effects) {
+        debug_assert!(matches!(self.tasks[task].state, TaskState::Assigned | TaskState::Running));
+        self.counters.attempts_lost += 1;
+        let failure = Failure::new(FailureClass::AgentLost, why);
+        if crashed {
+            self.tasks[task].crashes += 1;
+        }
+        self.end_attempt(task, AttemptEnd::AgentLost, Some(failure.clone()), Duration::ZERO, out);
+        let setback = if crashed { Setback::Failed(FailureClass::AgentLost) } else { Setback::HandedBack };
+        self.follow_up(task, setback, failure, out);
+    }
+
+    fn forget(&mut self, agent: AgentIx) {
+        if !self.agents[agent].holdings.is_empty() {
+            let at = self.now.plus(self.settings.lost_agent_memory);
+            self.set_agent_timer(agent, AgentTimer::Forget, at);
+            return;
+        }
+        for timer in [AgentTimer::Drain, AgentTimer::Ejection, AgentTimer::Grace] {
+            self.clear_agent_timer(agent, timer);
+        }
+        if self.agents[agent].registered {
+            self.router.remove(agent);
+        }
+        self.outliers.forget(self.now, agent);
+        let row = self.agents.remove(agent);
+        if row.wanted.state != evenkeel_shared::AdminState::Active {
+            self.wanted.insert(row.spec.id.clone(), row.wanted);
+        }
+    }
+
+    pub(super) fn eject(&mut self, agent: AgentIx, until: Timestamp, out: &mut Effects) {
+        self.counters.ejections += 1;
+        self.agents[agent].ejected_until = Some(until);
+        self.set_agent_timer(agent, AgentTimer::Ejection, until);
+        self.refresh(agent);
+        let words = format!(
+            "{} fails far more than others: gets nothing for {:.0?}",
+            self.agents[agent].spec.id,
+            until.since(self.now)
+        );
+        self.announce(ClusterEventKind::AgentEjected, Some(agent), words, out);
+    }
+
+    fn end_ejections(&mut self, out: &mut Effects) {
+        while let Some(agent) = self.outliers.release_due(self.now) {
+            self.agents[agent].ejected_until = None;
+            self.refresh(agent);
+            self.offer(agent, out);
+        }
+    }
+
+    /// Says when panic mode begins and ends.
+    pub(super) fn watch_panic(&mut self, out: &mut Effects) {
+        let panics = self.panic.active(self.now);
+        if panics == self.was_panicking {
+            return;
+        }
+        self.was_panicking = panics;
+        let words =
+            if panics { "most of the fleet is gone at once: failover is slowed down" } else { "failover is as usual" };
+        self.announce(ClusterEventKind::PanicMode, None, words.to_owned(), out);
+        if !panics {
+            self.fail_over_next(out);
+        }
+    }
+}

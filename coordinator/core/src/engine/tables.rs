@@ -1,0 +1,339 @@
+//! The tables of the engine: agents, live tasks, idempotency keys, and the numbers it gives out.
+//!
+//! Tables find and keep; they decide nothing. Ids are looked up here once per event, after that rows are named by index.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+    ops::{Index, IndexMut},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use evenkeel_shared::{
+    AgentId, AssignmentId, AttemptRef, EventPosition, SessionEpoch, TaskId, TaskSpec, TaskState, Tenant, Timestamp,
+};
+use indexmap::IndexMap;
+use slab::Slab;
+
+use super::{agent::Agent, limits};
+use crate::{
+    ix::{AgentIx, ClassIx, TaskIx},
+    timer::TimerKey,
+};
+
+/// A live task.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub id: TaskId,
+    pub spec: Arc<TaskSpec>,
+    pub payload: Bytes,
+    pub order: u64,
+    pub accepted_at: Timestamp,
+    pub class: ClassIx,
+    pub affinity: Option<u64>,
+    pub state: TaskState,
+    pub attempts_made: u32,
+    pub crashes: u32,
+    /// When it began to wait, for the queue or for its retry.
+    pub since: Timestamp,
+    /// Of a task that waits for its retry: until when.
+    pub not_before: Timestamp,
+    /// The live attempt. There is one exactly in the states assigned and running.
+    pub current: Option<Current>,
+    /// The agent of the latest attempt.
+    pub last_agent: Option<AgentId>,
+    /// The earliest of the limits that apply in its state.
+    pub timer: Option<TimerKey>,
+}
+
+impl Task {
+    pub fn is_durable(&self) -> bool {
+        self.spec.delivery == evenkeel_shared::Delivery::Durable
+    }
+}
+
+/// The live attempt of a task.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Current {
+    pub attempt: AttemptRef,
+    pub agent: AgentIx,
+    /// When the agent said that it began.
+    pub started_at: Option<Timestamp>,
+    /// When it began to count against the attempt timeout: when it got a slot. `None` while it is taken ahead.
+    pub running_since: Option<Timestamp>,
+}
+
+/// Hashes the ids of tasks, which the coordinator itself draws at random: their low half is hash enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TaskIdHasher(u64);
+
+impl Hasher for TaskIdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        self.write_u64((id ^ (id >> 64)) as u64);
+    }
+}
+
+/// Live tasks by index and id.
+#[derive(Debug, Default)]
+pub(super) struct TaskTable {
+    rows: Slab<Task>,
+    by_id: IndexMap<TaskId, TaskIx, BuildHasherDefault<TaskIdHasher>>,
+    pub payload_bytes: u64,
+    /// How many are in each state, in the order of [`TaskState::ALL`].
+    pub by_state: [u64; 9],
+}
+
+impl TaskTable {
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn find(&self, id: TaskId) -> Option<TaskIx> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub fn insert(&mut self, task: Task) -> TaskIx {
+        self.payload_bytes += task.payload.len() as u64;
+        self.by_state[task.state as usize] += 1;
+        let id = task.id;
+        let ix = TaskIx::from(self.rows.insert(task));
+        self.by_id.insert(id, ix);
+        ix
+    }
+
+    pub fn remove(&mut self, ix: TaskIx) -> Task {
+        let task = self.rows.remove(ix.at());
+        self.by_id.swap_remove(&task.id);
+        self.payload_bytes -= task.payload.len() as u64;
+        self.by_state[task.state as usize] -= 1;
+        task
+    }
+
+    pub fn set_state(&mut self, ix: TaskIx, state: TaskState) {
+        let task = &mut self.rows[ix.at()];
+        self.by_state[task.state as usize] -= 1;
+        task.state = crate::model::transitions::check(task.state, state);
+        self.by_state[state as usize] += 1;
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (TaskIx, &Task)> {
+        self.rows.iter().map(|(at, task)| (TaskIx::from(at), task))
+    }
+}
+
+impl Index<TaskIx> for TaskTable {
+    type Output = Task;
+
+    fn index(&self, ix: TaskIx) -> &Task {
+        &self.rows[ix.at()]
+    }
+}
+
+impl IndexMut<TaskIx> for TaskTable {
+    fn index_mut(&mut self, ix: TaskIx) -> &mut Task {
+        &mut self.rows[ix.at()]
+    }
+}
+
+/// Agents by index, id and session.
+#[derive(Debug, Default)]
+pub(super) struct AgentTable {
+    rows: Slab<Agent>,
+    by_id: BTreeMap<AgentId, AgentIx>,
+    by_session: BTreeMap<SessionEpoch, AgentIx>,
+    /// Agents that look different from when they were last taken.
+    changed: BTreeSet<AgentIx>,
+    forgotten: Vec<AgentId>,
+}
+
+impl AgentTable {
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn find(&self, id: &AgentId) -> Option<AgentIx> {
+        self.by_id.get(id).copied()
+    }
+
+    pub fn of_session(&self, session: SessionEpoch) -> Option<AgentIx> {
+        self.by_session.get(&session).copied()
+    }
+
+    pub fn connected(&self) -> usize {
+        self.by_session.len()
+    }
+
+    pub fn insert(&mut self, agent: Agent) -> AgentIx {
+        let id = agent.spec.id.clone();
+        let ix = AgentIx::from(self.rows.insert(agent));
+        self.by_id.insert(id, ix);
+        self.changed.insert(ix);
+        ix
+    }
+
+    pub fn remove(&mut self, ix: AgentIx) -> Agent {
+        let agent = self.rows.remove(ix.at());
+        self.by_id.remove(&agent.spec.id);
+        self.changed.remove(&ix);
+        self.forgotten.push(agent.spec.id.clone());
+        agent
+    }
+
+    pub fn open_session(&mut self, ix: AgentIx, session: SessionEpoch) {
+        self.by_session.insert(session, ix);
+        self.rows[ix.at()].session = Some(session);
+    }
+
+    pub fn close_session(&mut self, ix: AgentIx) -> Option<SessionEpoch> {
+        let session = self.rows[ix.at()].session.take()?;
+        self.by_session.remove(&session);
+        Some(session)
+    }
+
+    pub fn mark_changed(&mut self, ix: AgentIx) {
+        self.changed.insert(ix);
+    }
+
+    pub fn take_changed(&mut self) -> (Vec<AgentId>, BTreeSet<AgentIx>) {
+        (std::mem::take(&mut self.forgotten), std::mem::take(&mut self.changed))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (AgentIx, &Agent)> {
+        self.rows.iter().map(|(at, agent)| (AgentIx::from(at), agent))
+    }
+
+    pub fn indices(&self) -> Vec<AgentIx> {
+        self.iter().map(|(ix, _)| ix).collect()
+    }
+}
+
+impl Index<AgentIx> for AgentTable {
+    type Output = Agent;
+
+    fn index(&self, ix: AgentIx) -> &Agent {
+        &self.rows[ix.at()]
+    }
+}
+
+impl IndexMut<AgentIx> for AgentTable {
+    fn index_mut(&mut self, ix: AgentIx) -> &mut Agent {
+        &mut self.rows[ix.at()]
+    }
+}
+
+/// The task under an idempotency key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keyed {
+    pub task: TaskId,
+    pub fingerprint: u128,
+}
+
+/// Idempotency keys of live tasks, and for a while of finished ones.
+#[derive(Debug, Default)]
+pub(super) struct KeyTable {
+    by_key: BTreeMap<(Tenant, String), Keyed>,
+    finished: VecDeque<(Timestamp, Tenant, String)>,
+}
+
+impl KeyTable {
+    pub fn find(&self, spec: &TaskSpec) -> Option<Keyed> {
+        self.by_key.get(&(spec.tenant.clone(), spec.idempotency_key.clone())).copied()
+    }
+
+    pub fn insert(&mut self, spec: &TaskSpec, keyed: Keyed) {
+        if !spec.idempotency_key.is_empty() {
+            self.by_key.insert((spec.tenant.clone(), spec.idempotency_key.clone()), keyed);
+        }
+    }
+
+    /// The task is over; its key is forgotten at `until`.
+    pub fn finish(&mut self, spec: &TaskSpec, until: Timestamp) {
+        if !spec.idempotency_key.is_empty() {
+            self.finished.push_back((until, spec.tenant.clone(), spec.idempotency_key.clone()));
+        }
+    }
+
+    pub fn forget(&mut self, now: Timestamp) {
+        while self.finished.front().is_some_and(|(until, ..)| *until <= now) {
+            if let Some((_, tenant, key)) = self.finished.pop_front() {
+                self.by_key.remove(&(tenant, key));
+            }
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.finished.len() >= limits::FINISHED_KEYS_MAX
+    }
+}
+
+/// The latest assignments whose result was recorded.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    members: BTreeSet<AssignmentId>,
+    order: VecDeque<AssignmentId>,
+}
+
+impl Recorded {
+    pub fn contains(&self, assignment: AssignmentId) -> bool {
+        self.members.contains(&assignment)
+    }
+
+    pub fn insert(&mut self, assignment: AssignmentId) {
+        if self.order.len() >= limits::RECORDED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.members.remove(&oldest);
+        }
+        if self.members.insert(assignment) {
+            self.order.push_back(assignment);
+        }
+    }
+}
+
+/// The numbers the engine gives out. Their upper 24 bits are the incarnation of the store, so that none is ever given out
+/// twice; 40 bits are left for each incarnation, a million a second for twelve days and then still far from the end.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    position: u64,
+    assignment: u64,
+    order: u64,
+}
+
+impl Numbers {
+    pub fn new(incarnation: u64) -> Self {
+        let base = incarnation << 40;
+        Self { position: base, assignment: base, order: base }
+    }
+
+    pub fn position(&mut self) -> EventPosition {
+        self.position += 1;
+        EventPosition(self.position)
+    }
+
+    pub fn assignment(&mut self) -> AssignmentId {
+        self.assignment += 1;
+        AssignmentId(self.assignment)
+    }
+
+    pub fn order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+}

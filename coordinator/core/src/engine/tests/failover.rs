@@ -1,0 +1,274 @@
+//! Agents and coordinators that go, and what becomes of the work.
+
+use bytes::Bytes;
+use evenkeel_shared::{AttemptNumber, Code, Outcome, TaskState};
+
+use super::fixture::{Cluster, agent, ms, task};
+use crate::{
+    engine::{AgentMessage, Message, Settings},
+    model::ClusterEventKind,
+};
+
+fn welcome(c: &Cluster) -> (usize, usize) {
+    let welcome = c.messages.iter().find_map(|message| match message {
+        Message::ToAgent { message: AgentMessage::Welcome { adopted, superseded, .. }, .. } => {
+            Some((adopted.len(), superseded.len()))
+        }
+        _ => None,
+    });
+    welcome.expect("a welcome")
+}
+
+fn closed_with(c: &Cluster) -> Option<Code> {
+    c.messages.iter().find_map(|message| match message {
+        Message::CloseSession { error, .. } => Some(error.code),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_work_of_a_dead_agent_moves_on() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.join(agent("b"));
+    c.kill("a");
+    assert_eq!(c.agent_with(t), "b");
+    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2));
+    assert_eq!(c.events_of(ClusterEventKind::Failover), 1);
+    c.succeed(t);
+    assert_eq!(c.finished[&t].crashes, 1);
+}
+
+#[test]
+fn an_agent_that_dials_again_within_the_grace_goes_on() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.join(agent("b"));
+    let (_, attempt) = c.assignment(t);
+    c.disconnect("a");
+    c.advance(ms(100));
+    c.join(agent("a").holding(&[attempt]));
+    assert_eq!(welcome(&c), (1, 0));
+    c.advance(ms(1_000));
+    assert_eq!(c.assignment(t), ("a".to_owned(), attempt));
+    c.succeed(t);
+    assert_eq!(c.finished[&t].attempts_made, 1);
+}
+
+#[test]
+fn an_agent_that_comes_back_too_late_must_drop_its_work() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    let (_, old) = c.assignment(t);
+    c.join(agent("b"));
+    c.kill("a");
+    c.join(agent("a").holding(&[old]));
+    assert_eq!(welcome(&c), (0, 1));
+    c.report("a", old, Outcome::Succeeded(Bytes::from_static(b"late")));
+    assert_eq!(c.acknowledged(), Some(false));
+    c.succeed(t);
+    assert_eq!(c.finished[&t].output, Bytes::from_static(b"done"));
+}
+
+#[test]
+fn an_assignment_that_was_lost_on_the_way_is_made_again_and_is_no_crash() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.disconnect("a");
+    c.join(agent("a"));
+    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2));
+    c.succeed(t);
+    assert_eq!(c.finished[&t].crashes, 0);
+}
+
+#[test]
+fn a_process_that_was_replaced_took_its_work_with_it() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.disconnect("a");
+    c.join(agent("a").process(2));
+    c.succeed(t);
+    assert_eq!(c.finished[&t].crashes, 1);
+}
+
+#[test]
+fn a_task_that_kills_three_agents_is_quarantined_and_the_others_go_on() {
+    let mut c = Cluster::new();
+    for id in ["a", "b", "c", "d", "e"] {
+        c.join(agent(id).slots(2));
+    }
+    let poison = c.submit(task("work"));
+    for _ in 0..3 {
+        let victim = c.agent_with(poison);
+        c.start(poison);
+        c.kill(&victim);
+        c.advance_alive(ms(11_000));
+    }
+    c.expect(poison, TaskState::Quarantined);
+    assert_eq!(c.events_of(ClusterEventKind::Quarantine), 1);
+    let other = c.submit(task("work"));
+    c.expect(other, TaskState::Assigned);
+}
+
+#[test]
+fn what_only_waited_at_a_dead_agent_is_no_suspect() {
+    let mut c = Cluster::new();
+    c.join(agent("a").prefetch(Some(1)));
+    let running = c.submit(task("work"));
+    let ahead = c.submit(task("work"));
+    assert_eq!(c.agent_with(ahead), "a");
+    c.join(agent("b").slots(2));
+    c.kill("a");
+    c.succeed(running);
+    c.succeed(ahead);
+    assert_eq!((c.finished[&running].crashes, c.finished[&ahead].crashes), (1, 0));
+}
+
+#[test]
+fn a_silent_agent_is_found_by_its_silence() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    let (_, old) = c.assignment(t);
+    let silent_since = c.now;
+    c.join(agent("b"));
+    while c.agent_with(t) == "a" {
+        c.advance(ms(100));
+        c.heartbeat("b", evenkeel_shared::AgentLoad::default());
+    }
+    let found_after = c.now.since(silent_since);
+    assert!(found_after <= ms(4_000), "{found_after:?}");
+    assert!(!c.sessions.contains_key("a"), "its session is closed");
+    c.join(agent("a").holding(&[old]));
+    assert_eq!(welcome(&c), (0, 1));
+}
+
+#[test]
+fn a_coordinator_that_slept_declares_nobody_dead_for_it() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.advance_alive(ms(5_000));
+    c.now = c.now.plus(ms(60_000));
+    c.heartbeat("a", evenkeel_shared::AgentLoad::default());
+    c.advance(ms(1_000));
+    assert_eq!(c.agent_with(t), "a");
+    assert_eq!(c.events_of(ClusterEventKind::AgentLost), 0);
+}
+
+#[test]
+fn a_newer_session_of_the_same_process_fences_the_older() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    let (_, attempt) = c.assignment(t);
+    let older = c.sessions["a"];
+    c.join(agent("a").holding(&[attempt]));
+    assert_eq!(closed_with(&c), Some(Code::Aborted));
+    let newer = c.sessions.insert("a".into(), older).unwrap_or(older);
+    c.report("a", attempt, Outcome::Succeeded(Bytes::new()));
+    c.expect(t, TaskState::Running);
+    c.sessions.insert("a".into(), newer);
+}
+
+#[test]
+fn another_process_may_not_take_the_name_of_one_that_is_alive() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    let owner = c.sessions["a"];
+    c.join(agent("a").process(2));
+    assert_eq!(closed_with(&c), Some(Code::AlreadyExists));
+    c.sessions.insert("a".into(), owner);
+    c.succeed(t);
+    c.expect(t, TaskState::Succeeded);
+}
+
+#[test]
+fn after_a_restart_running_attempts_are_adopted_and_not_run_again() {
+    let mut c = Cluster::new();
+    c.join(agent("a").slots(2));
+    let [running, unsent] = [(); 2].map(|()| c.submit(task("work")));
+    let queued = c.submit(task("work"));
+    c.start(running);
+    let (_, attempt) = c.assignment(running);
+    c.restart();
+    c.expect(queued, TaskState::Queued);
+    c.advance(ms(500));
+    c.join(agent("a").slots(2).holding(&[attempt]));
+    assert_eq!(welcome(&c), (1, 0));
+    c.expect(running, TaskState::Running);
+    assert_eq!(c.assignment(running).1, attempt);
+    assert_eq!(c.assignment(unsent).1.attempt, AttemptNumber(2), "the agent never got it");
+    for t in [running, unsent, queued] {
+        c.succeed(t);
+        c.expect(t, TaskState::Succeeded);
+    }
+}
+
+#[test]
+fn after_a_restart_the_work_of_agents_that_stay_away_moves_on() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.restart();
+    c.join(agent("b"));
+    c.advance_alive(ms(14_000));
+    c.expect(t, TaskState::Assigned);
+    assert_eq!(c.agent_with(t), "a");
+    c.advance_alive(ms(2_000));
+    assert_eq!(c.agent_with(t), "b");
+}
+
+#[test]
+fn retries_survive_a_restart() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.fail(t, evenkeel_shared::FailureClass::Retryable);
+    c.restart();
+    c.join(agent("b"));
+    c.advance(ms(200));
+    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2));
+}
+
+#[test]
+fn when_most_of_the_fleet_goes_at_once_its_work_moves_slowly_and_none_is_lost() {
+    let mut c = Cluster::with(Settings { tasks_max: 100_000, ..Settings::default() });
+    for n in 0..40 {
+        c.join(agent(&format!("a{n}")).slots(200));
+    }
+    let tasks: Vec<_> = (0..1_200).map(|_| c.submit(task("work"))).collect();
+    for n in 0..30 {
+        c.disconnect(&format!("a{n}"));
+    }
+    c.advance_alive(ms(400));
+    assert!(c.events_of(ClusterEventKind::PanicMode) > 0);
+    let moved_at_once = c.events_of(ClusterEventKind::Failover);
+    assert!(moved_at_once < 600, "{moved_at_once} moved at once");
+    c.advance_alive(ms(120_000));
+    for t in tasks {
+        let agent = c.agent_with(t);
+        assert!(c.sessions.contains_key(&agent), "{t} is with {agent}, which is gone");
+    }
+}
+
+#[test]
+fn an_agent_that_was_given_up_starts_slowly_again() {
+    let mut c = Cluster::new();
+    c.join(agent("a").slots(20));
+    c.kill("a");
+    c.join(agent("a").slots(20).process(2));
+    for _ in 0..40 {
+        c.submit(task("work"));
+    }
+    let at_first = c.placements().len();
+    assert!(at_first < 20, "{at_first} at once");
+    c.advance_alive(ms(11_000));
+    assert_eq!(c.placements().len(), 20);
+}

@@ -1,0 +1,204 @@
+//! Random histories: whatever happens, the promises hold, and the same history has the same effects.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use evenkeel_shared::{Failure, FailureClass, Outcome, StrategyConfig, TaskId, TaskState};
+use proptest::prelude::*;
+
+use super::fixture::{AgentBuilder, Cluster, agent, ms, task};
+use crate::engine::{AdminCommand, invariants};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Submit { kind: u8, priority: u8, tenant: u8, slots: u8, timeout_ms: Option<u16>, ephemeral: bool },
+    Join(u8),
+    Disconnect(u8),
+    Start(u8),
+    Succeed(u8),
+    Fail(u8, FailureClass),
+    HandBack(u8),
+    Stale(u8),
+    Cancel(u8),
+    Advance(u16),
+    Cordon(u8),
+    Resume(u8),
+    Drain(u8, u16),
+    Strategy(u8),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    use FailureClass::{NonRetryable, Rejected, Retryable, Timeout};
+    let class = prop_oneof![Just(Retryable), Just(NonRetryable), Just(Timeout), Just(Rejected)];
+    prop_oneof![
+        8 => (0..3u8, 0..10u8, 0..3u8, 1..4u8, prop::option::of(50..5_000u16), prop::bool::weighted(0.1)).prop_map(
+            |(kind, priority, tenant, slots, timeout_ms, ephemeral)| {
+                Step::Submit { kind, priority, tenant, slots, timeout_ms, ephemeral }
+            }
+        ),
+        3 => (0..6u8).prop_map(Step::Join),
+        2 => (0..6u8).prop_map(Step::Disconnect),
+        3 => any::<u8>().prop_map(Step::Start),
+        6 => any::<u8>().prop_map(Step::Succeed),
+        2 => (any::<u8>(), class).prop_map(|(n, class)| Step::Fail(n, class)),
+        1 => any::<u8>().prop_map(Step::HandBack),
+        1 => any::<u8>().prop_map(Step::Stale),
+        1 => any::<u8>().prop_map(Step::Cancel),
+        4 => (1..3_000u16).prop_map(Step::Advance),
+        1 => (0..6u8).prop_map(Step::Cordon),
+        1 => (0..6u8).prop_map(Step::Resume),
+        1 => (0..6u8, 0..2_000u16).prop_map(|(n, time)| Step::Drain(n, time)),
+        1 => (0..8u8).prop_map(Step::Strategy),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Agents differ in what they are, by number.
+fn agent_number(n: u8) -> AgentBuilder {
+    let kinds: &[&str] = if n.is_multiple_of(2) { &["work", "k1"] } else { &["work", "k2"] };
+    let prefetch = [Some(0), Some(1), None][usize::from(n) % 3];
+    agent(&format!("a{n}")).slots(u32::from(n % 4) + 1).kinds(kinds).tier(n % 2).prefetch(prefetch)
+}
+
+fn chosen(c: &Cluster, n: u8) -> Option<TaskId> {
+    let placed: Vec<_> = c.placements().into_iter().filter(|(_, agent)| c.sessions.contains_key(agent)).collect();
+    (!placed.is_empty()).then(|| placed[usize::from(n) % placed.len()].0)
+}
+
+fn apply(c: &mut Cluster, step: Step) {
+    match step {
+        Step::Submit { kind, priority, tenant, slots, timeout_ms, ephemeral } => {
+            let kind = ["work", "k1", "k2"][usize::from(kind)];
+            let mut builder =
+                task(kind).priority(priority).tenant(&format!("t{tenant}")).slots(u32::from(slots)).attempts(3);
+            if let Some(timeout_ms) = timeout_ms {
+                builder = builder.queue_timeout(timeout_ms.into()).attempt_timeout(timeout_ms.into());
+            }
+            c.submit(if ephemeral { builder.ephemeral() } else { builder });
+        }
+        Step::Join(n) => {
+            let builder = agent_number(n);
+            let id = builder.spec.id.to_string();
+            let held: Vec<_> =
+                c.placements().into_iter().filter(|(_, agent)| *agent == id).map(|(t, _)| c.assignment(t).1).collect();
+            c.join(builder.holding(&held));
+        }
+        Step::Disconnect(n) if c.sessions.contains_key(&format!("a{n}")) => c.disconnect(&format!("a{n}")),
+        Step::Start(n) => {
+            if let Some(task) = chosen(c, n) {
+                c.start(task);
+            }
+        }
+        Step::Succeed(n) => {
+            if let Some(task) = chosen(c, n) {
+                c.succeed(task);
+            }
+        }
+        Step::Fail(n, class) => report(c, n, Outcome::Failed(Failure::new(class, "no"))),
+        Step::HandBack(n) => report(c, n, Outcome::HandedBack("full".into())),
+        Step::Stale(n) => {
+            let old: Vec<_> = c.assigned.values().cloned().collect();
+            if let Some((agent, attempt)) = old.get(usize::from(n) % old.len().max(1))
+                && c.sessions.contains_key(agent)
+            {
+                c.report(agent, *attempt, Outcome::Succeeded(Bytes::new()));
+            }
+        }
+        Step::Cancel(n) => {
+            let live: Vec<_> = c.accepted.keys().copied().filter(|t| c.engine.task_is_live(*t)).collect();
+            if let Some(task) = live.get(usize::from(n) % live.len().max(1)) {
+                c.cancel(*task).unwrap();
+            }
+        }
+        Step::Advance(by) => c.advance(ms(by.into())),
+        Step::Cordon(n) => drop(c.admin(&format!("a{n}"), AdminCommand::Cordon)),
+        Step::Resume(n) => drop(c.admin(&format!("a{n}"), AdminCommand::Resume)),
+        Step::Drain(n, time) => drop(c.admin(&format!("a{n}"), AdminCommand::Drain(Some(ms(time.into()))))),
+        Step::Strategy(n) => c.set_strategy(StrategyConfig::NAMES[usize::from(n)]),
+        Step::Restart => {
+            c.restart();
+            // What was ephemeral is gone with the coordinator, as it was told it would be.
+            let lost: BTreeSet<_> =
+                c.accepted.values().filter(|t| t.spec.delivery != Default::default()).map(|t| t.id).collect();
+            c.accepted.retain(|task, _| !lost.contains(task) || c.finished.contains_key(task));
+        }
+        Step::Disconnect(_) => {}
+    }
+    let over = invariants::over_capacity(&c.engine);
+    assert!(over.is_empty(), "{over:?}");
+}
+
+fn report(c: &mut Cluster, n: u8, outcome: Outcome) {
+    if let Some(task) = chosen(c, n) {
+        let (agent, attempt) = c.assignment(task);
+        c.report(&agent, attempt, outcome);
+    }
+}
+
+/// Faults stop, the fleet is up, and every agent does its work.
+fn heal(c: &mut Cluster) {
+    for n in 0..6 {
+        apply(c, Step::Join(n));
+        apply(c, Step::Resume(n));
+    }
+    for _ in 0..400 {
+        while let Some(task) = chosen(c, 0) {
+            c.succeed(task);
+        }
+        if c.accepted.keys().all(|task| c.finished.contains_key(task)) {
+            return;
+        }
+        // Agents that were fenced or given up meanwhile dial again.
+        for n in (0..6).filter(|n| !c.sessions.contains_key(&format!("a{n}"))).collect::<Vec<_>>() {
+            apply(c, Step::Join(n));
+        }
+        c.advance_alive(ms(500));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// P2, P5 and P6, over any history and any number of restarts: every accepted task reaches exactly one terminal
+    /// state (the fixture refuses a second), once the fleet is well again.
+    #[test]
+    fn every_accepted_task_ends_exactly_once(steps in prop::collection::vec(step(), 1..120)) {
+        let mut c = Cluster::new();
+        for step in steps {
+            apply(&mut c, step);
+        }
+        heal(&mut c);
+        for task in c.accepted.values() {
+            let finished = c.finished.get(&task.id);
+            prop_assert!(finished.is_some(), "{} never ended: {:?}", task.id, c.engine.explain(c.now, task.id, 9));
+            if task.spec.delivery == Default::default() {
+                prop_assert_eq!(finished.map(|f| f.state), c.store.state(task.id), "what was said is what is stored");
+            }
+        }
+        prop_assert_eq!(c.store.live_tasks(), 0);
+    }
+
+    #[test]
+    fn the_same_history_has_the_same_effects(steps in prop::collection::vec(step(), 1..60)) {
+        let run = || {
+            let mut c = Cluster::new();
+            let mut effects = Vec::new();
+            for step in &steps {
+                apply(&mut c, step.clone());
+                effects.push(format!("{:?}{:?}", c.changes, c.messages));
+            }
+            effects
+        };
+        prop_assert_eq!(run(), run());
+    }
+}
+
+#[test]
+fn a_task_is_over_when_its_outcome_is_told() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.succeed(t);
+    assert_eq!(c.store.state(t), Some(TaskState::Succeeded));
+}
