@@ -1,1 +1,116 @@
+use evenkeel_shared::Timestamp;
+use tokio_util::sync::CancellationToken;
 
+use super::*;
+use crate::{
+    executors::testing::task,
+    task::{KindFn, now},
+};
+
+/// Runs a function as an attempt that has so long, and gives what came of it.
+async fn run_for<F, R>(limit: Duration, function: F) -> Outcome
+where
+    F: Fn(TaskContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Bytes, ExecutionError>> + Send + 'static,
+{
+    let (mut task, _token) = task("x");
+    task.timeout = limit;
+    run(&KindFn(function), task, 4).await.outcome
+}
+
+fn check_failed(outcome: Outcome, class: FailureClass, message: &str) {
+    match outcome {
+        Outcome::Failed(failure) => {
+            assert_eq!(failure.class, class, "{}", failure.message);
+            assert!(failure.message.contains(message), "{}", failure.message);
+        }
+        other => panic!("{other:?} is no failure"),
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(5);
+
+#[tokio::test]
+async fn what_the_executor_returns_is_the_outcome() {
+    let done = run_for(LONG, |task| async move { Ok(task.payload) }).await;
+    assert_eq!(done, Outcome::Succeeded("x".into()));
+    let failed = run_for(LONG, |_| async { Err(ExecutionError::non_retryable("no").exit_code(3)) }).await;
+    let failure = Failure { exit_code: Some(3), ..Failure::new(FailureClass::NonRetryable, "no") };
+    assert_eq!(failed, Outcome::Failed(failure));
+}
+
+#[tokio::test]
+async fn an_output_above_the_limit_is_a_lasting_failure() {
+    let done = run_for(LONG, |_| async { Ok("12345".into()) }).await;
+    check_failed(done, FailureClass::NonRetryable, "5 bytes; at most 4");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failure_with_its_message() {
+    check_failed(run_for(LONG, |_| async { panic!("plain") }).await, FailureClass::Retryable, "plain");
+    check_failed(run_for(LONG, |_| async { panic!("n = {}", 7) }).await, FailureClass::Retryable, "n = 7");
+    let opaque = run_for(LONG, |_| async { std::panic::panic_any(7) }).await;
+    check_failed(opaque, FailureClass::Retryable, "no message");
+    // A function that panics before it gives a future counts too.
+    let early = run_for(LONG, |task| {
+        assert!(task.payload.is_empty(), "early");
+        async { Ok(Bytes::new()) }
+    });
+    check_failed(early.await, FailureClass::Retryable, "early");
+}
+
+#[tokio::test]
+async fn time_is_up_for_those_who_listen() {
+    let done = run_for(SHORT, |task| async move {
+        task.cancelled().cancelled().await;
+        Ok("late".into())
+    });
+    check_failed(done.await, FailureClass::Timeout, "5 ms; the executor stopped");
+}
+
+#[tokio::test]
+async fn those_who_do_not_listen_are_dropped_after_the_grace() {
+    let begun = Instant::now();
+    let done = run_for(SHORT, |_| std::future::pending()).await;
+    check_failed(done, FailureClass::Timeout, "was dropped");
+    assert!(begun.elapsed() >= STOP_GRACE);
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_stops_it_from_starting() {
+    let (mut task, _token) = task("");
+    task.deadline = Some(Timestamp::ZERO);
+    task.timeout = Duration::ZERO;
+    let panics = KindFn(|_: TaskContext| async { panic!("it started") });
+    check_failed(run(&panics, task, 4).await.outcome, FailureClass::Timeout, "before the attempt started");
+}
+
+#[test]
+fn the_deadline_shortens_the_time() {
+    let (reports, _) = tokio::sync::mpsc::channel(1);
+    let start = now();
+    let mut work = crate::executors::testing::assignment(1, "");
+    work.deadline = Some(start.plus(SHORT));
+    let task = TaskContext::new(work, CancellationToken::new(), reports, start);
+    assert_eq!(task.timeout, SHORT);
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_is_cancelled_whatever_it_returns() {
+    let (task, token) = task("");
+    token.cancel();
+    let stubborn = KindFn(|task: TaskContext| async move {
+        task.cancelled().cancelled().await;
+        tokio::task::yield_now().await;
+        Ok(Bytes::from("done"))
+    });
+    assert_eq!(run(&stubborn, task, 4).await.outcome, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn what_an_attempt_left_behind_hears_that_it_is_over() {
+    let (task, token) = task("");
+    run(&KindFn(|task: TaskContext| async move { Ok(task.payload) }), task, 4).await;
+    assert!(token.is_cancelled());
+}

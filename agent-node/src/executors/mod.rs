@@ -52,4 +52,4 @@ const fn output_bytes_max() -> usize {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -17,10 +17,17 @@ pub(crate) fn task(payload: impl Into<Bytes>) -> (TaskContext, CancellationToken
 /// The same for a later attempt.
 pub(crate) fn attempt(number: u32, payload: impl Into<Bytes>) -> (TaskContext, CancellationToken) {
     let token = CancellationToken::new();
-    let attempt =
-        AttemptRef { task: TaskId::from_u128(7), attempt: AttemptNumber(number), assignment: AssignmentId(70) };
-    let assignment = Assignment {
-        attempt,
+    (TaskContext::new(assignment(number, payload), token.clone(), mpsc::channel(1).0, now()), token)
+}
+
+/// An assignment of this attempt.
+pub(crate) fn assignment(number: u32, payload: impl Into<Bytes>) -> Assignment {
+    Assignment {
+        attempt: AttemptRef {
+            task: TaskId::from_u128(7),
+            attempt: AttemptNumber(number),
+            assignment: AssignmentId(70),
+        },
         kind: Kind::new("test").unwrap(),
         payload: payload.into(),
         tenant: Tenant::default(),
@@ -30,6 +37,5 @@ pub(crate) fn attempt(number: u32, payload: impl Into<Bytes>) -> (TaskContext, C
         deadline: None,
         affinity_key: String::new(),
         idempotency_key: String::new(),
-    };
-    (TaskContext::new(assignment, token.clone(), mpsc::channel(1).0, now()), token)
+    }
 }

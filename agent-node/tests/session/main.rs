@@ -247,11 +247,11 @@ async fn a_result_is_sent_again_until_it_is_acknowledged() {
 async fn superseded_attempts_are_stopped_and_forgotten() {
     let (mut coordinator, _agent) = one_slot().await;
     let mut session = coordinator.session().await;
-    session.assign(attempt(1), "held", "").await;
+    session.assign(attempt(1), "progress", "").await;
     session.started().await;
     let (mut session, _) = broken(session, &mut coordinator).await;
     session.welcome(&[attempt(1)]).await;
-    // It is told to stop, gets its grace, and then its slot is free; the first result is not its own.
+    // It is told to stop, and then its slot is free; the first result is not its own.
     session.assign(attempt(2), "echo", "next").await;
     check_success(session.result().await, 2, "next");
     let (_session, register) = broken(session, &mut coordinator).await;

@@ -75,10 +75,14 @@ async fn output_up_to_the_limit_is_taken_and_more_is_not() {
     check_fails(limited("printf 12345; sleep 3600"), FailureClass::NonRetryable, None, "limit of 4 bytes").await;
 }
 
+fn make_fifo(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 /// A script whose child writes its process number to a file and sleeps; and that file.
-fn with_helper(directory: &Path, script: &str) -> (CommandConfig, std::path::PathBuf) {
+fn with_helper(directory: &Path, script: &str) -> (CommandConfig, PathBuf) {
     let file = directory.join("helper");
-    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    make_fifo(&file);
     (shell(&script.replace("HELPER", &format!("sh -c 'echo $$ > {}; exec sleep 3600' & ", file.display()))), file)
 }
 
@@ -146,7 +150,7 @@ async fn a_program_that_ends_takes_its_helpers_along_and_does_not_wait_for_them(
     let directory = tempfile::tempdir().unwrap();
     let (config, fifo) = with_helper(directory.path(), "HELPER read go < CONTINUE; echo done");
     let go = directory.path().join("go");
-    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    make_fifo(&go);
     let script = config.args[1].replace("CONTINUE", &go.display().to_string());
     let (execution, _token) = start(shell(&script));
     let pid = helper_pid(&fifo).await;
