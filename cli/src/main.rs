@@ -1,2 +1,58 @@
-//! Evenkeel.
-fn main() {}
+//! `evenkeel`: coordinator, agent, client and load test in one binary.
+//!
+//! Data goes to stdout, everything else to stderr; the exit code says how it went ([`exit::Exit`]). The modules: `args` is
+//! the command line, `commands` has one file per command, `run` is the machinery behind `evenkeel run`, `output` prints.
+
+mod args;
+mod client;
+mod commands;
+mod exit;
+mod output;
+mod quantity;
+mod run;
+mod selector;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command, Global};
+use exit::{CliError, Exit, Outcome};
+
+/// The system's allocator gives memory back badly under many threads, and is slower on small messages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = cli.global.output;
+    match start(cli) {
+        Ok(exit) => exit.code().into(),
+        Err(error) => {
+            if error.exit != Exit::BrokenPipe {
+                eprintln!("{}", error.render(format));
+            }
+            error.exit.code().into()
+        }
+    }
+}
+
+fn start(cli: Cli) -> Outcome {
+    logs(&cli.global, &cli.command)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Error, "could not start the runtime").because(error))?;
+    let outcome = runtime.block_on(commands::dispatch(cli.command, &cli.global));
+    // What still runs (a watched stream, an idle connection) must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Services tell what they do; clients only what goes wrong, since their stderr is for people.
+fn logs(global: &Global, command: &Command) -> Result<(), CliError> {
+    let filter = global.log.as_deref().unwrap_or(if command.is_service() { "info" } else { "warn" });
+    evenkeel_shared::telemetry::init(evenkeel_shared::telemetry::LogFormat::Text, filter)
+        .map_err(|error| CliError::usage(format!("`{filter}` is not a log filter")).because(error))
+}

@@ -1,0 +1,101 @@
+//! The command line as a whole; each command's own arguments are beside its code.
+
+use clap::{Args, Parser, Subcommand, builder::styling};
+
+use crate::{
+    client::Address,
+    commands::{agents, completions, events, run, status, strategy, task, top},
+    exit::{CliError, EXIT_CODES},
+    output::{Format, Output},
+};
+
+/// Colours of `--help`; clap leaves them out without a terminal and under `NO_COLOR`.
+const STYLES: styling::Styles = styling::Styles::styled()
+    .header(styling::AnsiColor::Green.on_default().bold())
+    .usage(styling::AnsiColor::Green.on_default().bold())
+    .literal(styling::AnsiColor::Cyan.on_default());
+
+/// Keeps a fleet of agents evenly loaded.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, after_help = EXIT_CODES, styles = STYLES, infer_subcommands = false)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Arguments that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The coordinator's address
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "EVENKEEL_COORDINATOR",
+        default_value = "http://127.0.0.1:7400",
+        hide_env_values = true
+    )]
+    pub coordinator: String,
+    /// How to print data
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    pub output: Format,
+    /// What to log to stderr: a level, or directives such as evenkeel_agent=debug
+    #[arg(long, global = true, value_name = "FILTER", env = "EVENKEEL_LOG", hide_env_values = true)]
+    pub log: Option<String>,
+}
+
+impl Global {
+    /// The coordinator's address.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn address(&self) -> Result<Address, CliError> {
+        Address::new(&self.coordinator)
+    }
+
+    /// The way to stdout.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        Output::new(self.output)
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command for each file or line, on the fleet
+    Run(run::RunArgs),
+    /// Submit tasks, and follow what becomes of them
+    #[command(subcommand)]
+    Task(Box<task::TaskCommand>),
+    /// Look at agents, take them out of service and back
+    #[command(subcommand)]
+    Agents(agents::AgentsCommand),
+    /// See or change the strategy that picks agents
+    #[command(subcommand)]
+    Strategy(strategy::StrategyCommand),
+    /// Show the cluster at a glance
+    Status(status::StatusArgs),
+    /// Show what happened in the fleet
+    Events(events::EventsArgs),
+    /// Watch the fleet live
+    Top(top::TopArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,88 @@
+//! How a task is to be treated, as arguments; `task submit` and `run` share them.
+
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use evenkeel_proto::v1;
+use evenkeel_shared::{LabelRule, wire};
+
+use crate::{quantity, selector};
+
+/// What holds for every task of a command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "How tasks are treated")]
+pub struct SpecArgs {
+    /// How urgent, 0 to 9; 9 is most urgent [default: 5]
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u32).range(0..=9))]
+    priority: Option<u32>,
+    /// Whose work it is; tenants share the fleet fairly [default: default]
+    #[arg(long, value_name = "NAME", env = "EVENKEEL_TENANT", default_value = "", hide_default_value = true)]
+    tenant: String,
+    /// A rule that the agent's labels must meet: gpu=a100, gpu!=a100, 'zone in (eu,us)', 'zone notin (eu,us)', gpu, '!gpu',
+    /// 'ram>=8', and >, <, <= (may be repeated)
+    #[arg(long, value_name = "RULE", value_parser = selector::parse)]
+    label: Vec<LabelRule>,
+    /// A rule that should hold; of several the last is given up first (may be repeated)
+    #[arg(long, value_name = "RULE", value_parser = selector::parse)]
+    prefer: Vec<LabelRule>,
+    /// Slots that one task takes
+    #[arg(long, default_value_t = 1)]
+    slots: u32,
+    /// Processor that one task takes, for example 1.5 or 500m
+    #[arg(long, value_name = "CORES", value_parser = quantity::cpu_millis)]
+    cpu: Option<u64>,
+    /// Memory that one task takes, for example 512MiB
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    memory: Option<u64>,
+    /// A named resource that one task takes, for example gpu=1 (may be repeated)
+    #[arg(long, value_name = "NAME=AMOUNT", value_parser = quantity::amount)]
+    resource: Vec<(String, u64)>,
+    /// Longest wait in the queue before each attempt [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    queue_timeout: Option<Duration>,
+    /// Longest time of one attempt [default: the coordinator's, 1h]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    timeout: Option<Duration>,
+    /// When the task as a whole is given up: a time from now, or a date and time of RFC 3339 [default: never]
+    #[arg(long, value_name = "TIME", value_parser = quantity::deadline)]
+    deadline: Option<SystemTime>,
+    /// Retries after the first attempt [default: the coordinator's, 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=99))]
+    retries: Option<u32>,
+}
+
+impl SpecArgs {
+    /// A task of this kind, treated so.
+    #[must_use]
+    pub fn spec(&self, kind: &str) -> v1::TaskSpec {
+        let resources = v1::Resources {
+            slots: self.slots,
+            cpu_millis: self.cpu.unwrap_or(0),
+            memory_bytes: self.memory.unwrap_or(0),
+            custom: self.resource.iter().cloned().collect(),
+        };
+        let wire = |rules: &[LabelRule]| rules.iter().map(wire::labels::to_label_rule).collect();
+        v1::TaskSpec {
+            kind: kind.to_owned(),
+            tenant: self.tenant.clone(),
+            priority: self.priority,
+            requirements: Some(v1::Requirements {
+                resources: Some(resources),
+                required: wire(&self.label),
+                preferred: wire(&selector::weighted_by_order(&self.prefer)),
+            }),
+            queue_timeout_ms: millis(self.queue_timeout),
+            attempt_timeout_ms: millis(self.timeout),
+            deadline_unix_ms: self.deadline.map_or(0, quantity::unix_ms),
+            retry: self
+                .retries
+                .map(|retries| v1::RetryPolicy { max_attempts: retries + 1, ..v1::RetryPolicy::default() }),
+            ..v1::TaskSpec::default()
+        }
+    }
+}
+
+/// On the wire 0 means none; what was said to be nothing is made the shortest there is.
+fn millis(duration: Option<Duration>) -> u64 {
+    duration.map_or(0, |duration| quantity::millis(duration).max(1))
+}

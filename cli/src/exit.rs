@@ -1,0 +1,325 @@
+//! How the program ends: its exit codes, and the error that leads to each.
+//!
+//! Scripts rely on the codes, so they are documented in `--help` and never change their meaning. An error says what
+//! happened, why, and what to do about it; `-o json` gives the same as one JSON line on stderr.
+
+use std::{fmt, io};
+
+use evenkeel_shared::{Code, Error, TaskState, Violation, wire};
+use serde::Serialize;
+use tonic::Status;
+
+use crate::output::Format;
+
+/// Why the program ends as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well.
+    Ok,
+    /// Something went wrong that has no code of its own.
+    Error,
+    /// The command or one of its values is wrong.
+    Usage,
+    /// No coordinator answers.
+    Unreachable,
+    /// The thing named does not exist.
+    NotFound,
+    /// A task failed, was cancelled or quarantined.
+    TaskFailed,
+    /// The time was up, of the command or of a task.
+    TimedOut,
+    /// The coordinator refused: a limit is reached, or the state does not allow it.
+    Refused,
+    /// The reader of stdout has gone, as `head` does: what SIGPIPE would have made of it.
+    BrokenPipe,
+    /// Interrupted (SIGINT).
+    Interrupted,
+}
+
+/// The codes, as `--help` shows them.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+    0  ok
+    1  error
+    2  usage: the command or one of its values is wrong
+    3  unreachable: no coordinator answers
+    4  not found
+    5  task failed (or was cancelled or quarantined)
+    6  timed out
+    7  refused: a limit is reached, or the state does not allow it
+  130  interrupted (SIGINT), or forced to end by a second one
+  141  the reader of stdout went away
+  143  forced to end by a second SIGTERM";
+
+impl Exit {
+    /// The code that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Error => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::NotFound => 4,
+            Self::TaskFailed => 5,
+            Self::TimedOut => 6,
+            Self::Refused => 7,
+            Self::Interrupted => 130,
+            Self::BrokenPipe => 141,
+        }
+    }
+
+    /// What an error of a service means for the caller.
+    #[must_use]
+    pub const fn of(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument => Self::Usage,
+            Code::NotFound => Self::NotFound,
+            Code::DeadlineExceeded => Self::TimedOut,
+            Code::Unavailable => Self::Unreachable,
+            Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::ResourceExhausted
+            | Code::PermissionDenied
+            | Code::Unauthenticated => Self::Refused,
+            Code::Cancelled | Code::Unimplemented | Code::Internal | Code::DataLoss => Self::Error,
+        }
+    }
+
+    /// What the end of a task means for the caller; `None` while it is not over.
+    #[must_use]
+    pub const fn of_task(state: Option<TaskState>) -> Self {
+        match state {
+            Some(TaskState::Succeeded) => Self::Ok,
+            Some(TaskState::Failed | TaskState::Cancelled | TaskState::Quarantined) => Self::TaskFailed,
+            _ => Self::TimedOut,
+        }
+    }
+
+    /// Of many ends the gravest: a failed task outweighs one that timed out, which outweighs success.
+    #[must_use]
+    pub fn of_tasks(states: impl Iterator<Item = Option<TaskState>>) -> Self {
+        states.map(Self::of_task).fold(Self::Ok, |worst, exit| match (worst, exit) {
+            (Self::TaskFailed, _) | (_, Self::TaskFailed) => Self::TaskFailed,
+            (Self::TimedOut, _) | (_, Self::TimedOut) => Self::TimedOut,
+            _ => Self::Ok,
+        })
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub struct CliError {
+    /// How the program ends.
+    pub exit: Exit,
+    what: String,
+    why: Option<String>,
+    hint: Option<String>,
+    code: Option<Code>,
+    violations: Vec<Violation>,
+}
+
+/// What commands return: how the program ends, or why they could not do their work.
+pub type Outcome = Result<Exit, CliError>;
+
+impl CliError {
+    /// An error that says what happened, to what.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), why: None, hint: None, code: None, violations: Vec::new() }
+    }
+
+    /// A wrong command or value.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what)
+    }
+
+    /// Because of this.
+    #[must_use]
+    pub fn because(mut self, why: impl fmt::Display) -> Self {
+        self.why = Some(why.to_string());
+        self
+    }
+
+    /// And this can be done about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// An error that a service answered; `doing` says what was asked, such as "submit the task".
+    pub fn answered(doing: &str, error: Error) -> Self {
+        let hint = match (error.code, error.retry_after) {
+            (_, Some(delay)) => Some(format!("try again in {}", humantime::format_duration(delay))),
+            (Code::Unavailable, None) => Some(UNREACHABLE_HINT.to_owned()),
+            _ => None,
+        };
+        Self {
+            exit: Exit::of(error.code),
+            what: format!("could not {doing}"),
+            why: Some(error.message),
+            hint,
+            code: Some(error.code),
+            violations: error.violations,
+        }
+    }
+
+    /// An error that a call ended with.
+    pub fn status(doing: &str, status: &Status) -> Self {
+        let error = wire::status::from_status(status);
+        if lost_connection(status) {
+            return Self::new(Exit::Unreachable, format!("could not {doing}: the connection to the coordinator broke"))
+                .because(status.message())
+                .hint(UNREACHABLE_HINT);
+        }
+        Self::answered(doing, error)
+    }
+
+    /// The error for stderr: a block for people, or one line of JSON.
+    #[must_use]
+    pub fn render(&self, format: Format) -> String {
+        match format {
+            Format::Table => self.to_string(),
+            Format::Json | Format::Jsonl => {
+                let error = ErrorJson {
+                    exit_code: self.exit.code(),
+                    code: self.code.map(Code::name),
+                    message: &self.what,
+                    cause: self.why.as_deref(),
+                    hint: self.hint.as_deref(),
+                    violations: self.violations.iter().map(ViolationJson::from).collect(),
+                };
+                serde_json::json!({ "error": error }).to_string()
+            }
+        }
+    }
+}
+
+/// What to do when no coordinator answers.
+pub const UNREACHABLE_HINT: &str =
+    "start a coordinator with `evenkeel dev`, or give its address with --coordinator or EVENKEEL_COORDINATOR";
+
+/// Whether a call ended because the connection did, and not by the coordinator's answer.
+pub fn lost_connection(status: &Status) -> bool {
+    let source = std::error::Error::source(status);
+    matches!(status.code(), tonic::Code::Unknown | tonic::Code::Internal | tonic::Code::Cancelled) && source.is_some()
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        if let Some(why) = &self.why {
+            write!(f, "\n  because: {why}")?;
+        }
+        // A single violation is the message itself; said twice it would only puzzle.
+        if self.violations.len() > 1 {
+            for violation in &self.violations {
+                write!(f, "\n  - {violation}")?;
+            }
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  try: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<io::Error> for CliError {
+    /// An error of writing to stdout; every other I/O error is given its context where it happens.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Exit::BrokenPipe, "the reader of stdout went away"),
+            _ => Self::new(Exit::Error, "could not write to stdout").because(error),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorJson<'a> {
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    violations: Vec<ViolationJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ViolationJson<'a> {
+    field: &'a str,
+    description: &'a str,
+}
+
+impl<'a> From<&'a Violation> for ViolationJson<'a> {
+    fn from(violation: &'a Violation) -> Self {
+        Self { field: &violation.field, description: &violation.description }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_exit_has_its_own_code_and_help_names_it() {
+        let exits = [
+            Exit::Ok,
+            Exit::Error,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::NotFound,
+            Exit::TaskFailed,
+            Exit::TimedOut,
+            Exit::Refused,
+            Exit::Interrupted,
+            Exit::BrokenPipe,
+        ];
+        let codes: BTreeSet<u8> = exits.map(Exit::code).into();
+        assert_eq!(codes.len(), exits.len());
+        for code in codes {
+            assert!(EXIT_CODES.contains(&format!("{code:>5}  ")), "{code} is not in the help");
+        }
+    }
+
+    #[test]
+    fn no_error_of_a_service_counts_as_success() {
+        for code in Code::ALL {
+            assert_ne!(Exit::of(code), Exit::Ok, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_gravest_end_of_many_tasks_decides() {
+        use TaskState as S;
+        let check = |states: &[Option<S>], expected| assert_eq!(Exit::of_tasks(states.iter().copied()), expected);
+        check(&[], Exit::Ok);
+        check(&[Some(S::Succeeded)], Exit::Ok);
+        check(&[Some(S::Succeeded), None], Exit::TimedOut);
+        check(&[Some(S::Failed), Some(S::Expired), Some(S::Succeeded)], Exit::TaskFailed);
+        check(&[Some(S::Expired), Some(S::Quarantined)], Exit::TaskFailed);
+    }
+
+    #[test]
+    fn an_error_says_what_why_and_what_to_do_in_both_forms() {
+        let error = CliError::answered("get the task", Error::not_found("task", "0190")).hint("look at `task list`");
+        let text = error.render(Format::Table);
+        assert_eq!(
+            text,
+            "error: could not get the task\n  because: there is no task `0190`, or it is no longer kept\n  \
+             try: look at `task list`"
+        );
+        let json: serde_json::Value = serde_json::from_str(&error.render(Format::Json)).unwrap();
+        assert_eq!(json["error"]["exit_code"], 4);
+        assert_eq!(json["error"]["code"], "NOT_FOUND");
+    }
+}

@@ -1,0 +1,244 @@
+//! Text for people: tables, pairs, colours, times and sizes.
+//!
+//! Whatever comes from elsewhere (payloads, notes, names) may hold control characters; they are escaped, so that a task's
+//! output cannot drive the terminal.
+
+use std::time::{Duration, SystemTime};
+
+use comfy_table::{CellAlignment, Color, ContentArrangement, Table, presets};
+
+use super::Row;
+
+/// What the output can show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Colours.
+    pub color: bool,
+    /// Columns of the terminal; `None`: not a terminal, so nothing is wrapped.
+    pub width: Option<u16>,
+}
+
+/// How good the news in a cell is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// Neither.
+    #[default]
+    Plain,
+    /// Good.
+    Good,
+    /// Worth a look.
+    Warn,
+    /// Bad.
+    Bad,
+}
+
+impl Tone {
+    const fn color(self) -> Option<Color> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some(Color::Green),
+            Self::Warn => Some(Color::Yellow),
+            Self::Bad => Some(Color::Red),
+        }
+    }
+}
+
+/// One cell of a table.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    text: String,
+    tone: Tone,
+    right: bool,
+}
+
+impl Cell {
+    /// Text; `-` stands for none.
+    pub fn text(text: impl AsRef<str>) -> Self {
+        let text = printable(text.as_ref());
+        Self { text: if text.is_empty() { "-".to_owned() } else { text }, ..Self::default() }
+    }
+
+    /// A number, to the right.
+    pub fn number(number: impl ToString) -> Self {
+        Self { text: number.to_string(), right: true, ..Self::default() }
+    }
+
+    /// In this tone.
+    #[must_use]
+    pub fn tone(mut self, tone: Tone) -> Self {
+        self.tone = tone;
+        self
+    }
+}
+
+/// A table of these rows.
+#[must_use]
+pub fn grid<R: Row>(rows: &[R], style: &Style) -> String {
+    cells(R::HEADERS, rows.iter().map(Row::cells), style)
+}
+
+/// A table of these cells.
+pub fn cells(headers: &[&str], rows: impl Iterator<Item = Vec<Cell>>, style: &Style) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    match style.width {
+        Some(width) => {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
+    table.set_header(headers.iter().map(|header| header.to_uppercase()));
+    for row in rows {
+        table.add_row(row.into_iter().map(|cell| comfy_cell(cell, style)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    trimmed(&table.to_string())
+}
+
+fn comfy_cell(cell: Cell, style: &Style) -> comfy_table::Cell {
+    let aligned = comfy_table::Cell::new(cell.text).set_alignment(match cell.right {
+        true => CellAlignment::Right,
+        false => CellAlignment::Left,
+    });
+    match cell.tone.color() {
+        Some(color) if style.color => aligned.fg(color),
+        _ => aligned,
+    }
+}
+
+/// Names and values, one pair per line, the values in one column.
+#[must_use]
+pub fn pairs(pairs: &[(&str, Cell)], style: &Style) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> =
+        pairs.iter().map(|(name, cell)| format!("{name:width$}  {}", tinted(&cell.text, cell.tone, style))).collect();
+    lines.join("\n")
+}
+
+/// The text in this tone.
+#[must_use]
+pub fn tinted(text: &str, tone: Tone, style: &Style) -> String {
+    use crossterm::style::Stylize as _;
+    if !style.color {
+        return text.to_owned();
+    }
+    match tone {
+        Tone::Plain => text.to_owned(),
+        Tone::Good => text.green().to_string(),
+        Tone::Warn => text.yellow().to_string(),
+        Tone::Bad => text.red().to_string(),
+    }
+}
+
+/// The text with control characters escaped; newlines too, since a cell is a line.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        shown
+    })
+}
+
+/// The text, cut to so many characters with an ellipsis.
+#[must_use]
+pub fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A point in time, in UTC to the millisecond.
+#[must_use]
+pub fn at(unix_ms: Option<i64>) -> String {
+    match unix_ms.and_then(|ms| u64::try_from(ms).ok()) {
+        Some(ms) => SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_millis(ms))
+            .map_or_else(|| ms.to_string(), |time| humantime::format_rfc3339_millis(time).to_string()),
+        None => "-".to_owned(),
+    }
+}
+
+/// A duration, in two units at most.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let (us, ms, s) = (duration.as_micros(), duration.as_millis(), duration.as_secs());
+    match s {
+        0 if ms == 0 => format!("{us}µs"),
+        0 => format!("{ms}ms"),
+        1..60 => format!("{}.{}s", s, (ms % 1_000) / 100),
+        60..3_600 => format!("{}m {}s", s / 60, s % 60),
+        3_600..86_400 => format!("{}h {}m", s / 3_600, (s / 60) % 60),
+        _ => format!("{}d {}h", s / 86_400, (s / 3_600) % 24),
+    }
+}
+
+/// A size in powers of 1024.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// A share of 0 to 1 as per cent.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.0}%", share * 100.0)
+}
+
+/// Without spaces at the ends of lines: they would only get in the way of copying.
+fn trimmed(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_driven_by_what_is_shown() {
+        assert_eq!(printable("plain ü"), "plain ü");
+        assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    }
+
+    #[test]
+    fn durations_and_sizes_are_short() {
+        let check = |ms, shown: &str| assert_eq!(duration(Duration::from_millis(ms)), shown);
+        check(0, "0µs");
+        check(15, "15ms");
+        check(1_250, "1.2s");
+        check(61_000, "1m 1s");
+        check(90_000_000, "1d 1h");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn tables_line_up_and_have_no_trailing_spaces() {
+        let rows = [("a", 1), ("long name", 22)].map(|(name, n)| vec![Cell::text(name), Cell::number(n)]);
+        let table = cells(&["name", "count"], rows.into_iter(), &Style::default());
+        assert_eq!(table, "NAME       COUNT\na              1\nlong name     22");
+    }
+
+    #[test]
+    fn a_time_that_is_not_set_is_a_dash() {
+        assert_eq!(at(None), "-");
+        assert_eq!(at(Some(0)), "1970-01-01T00:00:00.000Z");
+    }
+}

@@ -1,0 +1,334 @@
+//! Tasks and their attempts, as printed.
+
+use std::time::Duration;
+
+use evenkeel_proto::v1;
+use evenkeel_shared::{TaskState, wire::enums};
+use serde::Serialize;
+
+use super::{
+    Blob, Row, Show,
+    agent::ResourcesView,
+    table::{self, Cell, Style, Tone},
+    text, time,
+};
+
+/// Characters of an output or message shown in a table.
+const PREVIEW_CHARS: usize = 60;
+
+/// A task.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub struct TaskView {
+    /// Its id, a UUID.
+    pub task_id: String,
+    /// `queued`, `assigned`, `running`, `retry_wait`, `succeeded`, `failed`, `cancelled`, `expired` or `quarantined`.
+    pub state: &'static str,
+    /// What it is.
+    pub kind: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// 0 to 9.
+    pub priority: u32,
+    /// Acceptance.
+    pub accepted_unix_ms: Option<i64>,
+    /// End.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_unix_ms: Option<i64>,
+    /// Acceptance to end, in microseconds; 0 while it is not over.
+    pub latency_us: u64,
+    /// Attempts made, the running one included.
+    pub attempts_made: u32,
+    /// Attempts that ended because their agent died.
+    pub crashes: u32,
+    /// The agent that has it, or had it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Under which it was submitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// What it needs of each resource.
+    pub resources: ResourcesView,
+    /// Label rules that must hold, as `task submit --label` reads them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<String>,
+    /// Label rules that should hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preferred: Vec<String>,
+    /// Last progress reported, 0 to 1.
+    pub progress: f64,
+    /// And its note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress_note: Option<String>,
+    /// Size of the payload.
+    pub payload_bytes: u32,
+    /// The payload, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Blob>,
+    /// The output, once it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Blob>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureView>,
+    /// The task that it drives again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive_of: Option<String>,
+    /// The task that drives it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redriven_as: Option<String>,
+    /// Its attempts, if they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptView>,
+}
+
+/// A failure of an attempt or a task.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureView {
+    /// `retryable`, `non_retryable`, `timeout`, `rejected` or `agent_lost`.
+    pub class: &'static str,
+    /// What happened.
+    pub message: String,
+    /// Exit code of a program, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+/// One assignment of a task to an agent.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptView {
+    /// 1 is the first.
+    pub attempt: u32,
+    /// The assignment, as text: it does not fit into JavaScript's numbers.
+    pub assignment_id: String,
+    /// To whom.
+    pub agent_id: String,
+    /// When it was given.
+    pub assigned_unix_ms: Option<i64>,
+    /// When it began to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_unix_ms: Option<i64>,
+    /// When it was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_unix_ms: Option<i64>,
+    /// How it ended: `succeeded`, `failed`, `timed_out`, `cancelled`, `agent_lost`, `rejected`, `handed_back`, `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<&'static str>,
+    /// Why, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureView>,
+    /// Time of execution as the agent measured it.
+    pub run_us: u64,
+    /// Why it went to this agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionView>,
+}
+
+/// Why an assignment went where it went.
+#[derive(Clone, Debug, Serialize)]
+pub struct DecisionView {
+    /// The strategy that decided.
+    pub strategy: String,
+    /// Its score of the agent; higher is better.
+    pub score: f64,
+    /// Agents that had room.
+    pub agents_with_room: u32,
+    /// Taken ahead of a slot becoming free.
+    pub prefetched: bool,
+    /// Preferred rules given up.
+    pub preferences_given_up: u32,
+    /// Time in the queue before.
+    pub queued_us: u64,
+}
+
+/// The name of a task's state.
+#[must_use]
+pub fn state_name(number: i32) -> &'static str {
+    enums::task_state(number).map_or("unknown", TaskState::name)
+}
+
+/// A state, in the tone of its news.
+pub(super) fn state_cell(name: &str) -> Cell {
+    Cell::text(name).tone(match name {
+        "succeeded" => Tone::Good,
+        "failed" | "quarantined" | "expired" => Tone::Bad,
+        "retry_wait" | "cancelled" => Tone::Warn,
+        _ => Tone::Plain,
+    })
+}
+
+impl From<v1::Failure> for FailureView {
+    fn from(wire: v1::Failure) -> Self {
+        let failure = evenkeel_shared::wire::task::failure(wire);
+        Self { class: failure.class.name(), message: failure.message, exit_code: failure.exit_code }
+    }
+}
+
+impl FailureView {
+    fn summary(&self) -> String {
+        match self.exit_code {
+            Some(code) => format!("{} (exit code {code})", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+impl From<v1::Attempt> for AttemptView {
+    fn from(wire: v1::Attempt) -> Self {
+        Self {
+            attempt: wire.attempt,
+            assignment_id: wire.assignment_id.to_string(),
+            agent_id: wire.agent_id,
+            assigned_unix_ms: time(wire.assigned_unix_ms),
+            started_unix_ms: time(wire.started_unix_ms),
+            ended_unix_ms: time(wire.ended_unix_ms),
+            end: enums::attempt_end(wire.end).map(|end| end.name()),
+            failure: wire.failure.map(Into::into),
+            run_us: wire.run_us,
+            decision: wire.decision.map(Into::into),
+        }
+    }
+}
+
+impl From<v1::Decision> for DecisionView {
+    fn from(wire: v1::Decision) -> Self {
+        Self {
+            strategy: wire.strategy,
+            score: wire.score,
+            agents_with_room: wire.agents_with_room,
+            prefetched: wire.prefetched,
+            preferences_given_up: wire.preferences_given_up,
+            queued_us: wire.queued_us,
+        }
+    }
+}
+
+impl From<v1::Task> for TaskView {
+    fn from(wire: v1::Task) -> Self {
+        let spec = wire.spec.unwrap_or_default();
+        let requirements = spec.requirements.unwrap_or_default();
+        Self {
+            task_id: wire.task_id,
+            state: state_name(wire.state),
+            kind: spec.kind,
+            tenant: spec.tenant,
+            priority: spec.priority.unwrap_or_default(),
+            accepted_unix_ms: time(wire.accepted_unix_ms),
+            finished_unix_ms: time(wire.finished_unix_ms),
+            latency_us: wire.latency_us,
+            attempts_made: wire.attempts_made,
+            crashes: wire.crashes,
+            agent_id: text(wire.agent_id),
+            idempotency_key: text(spec.idempotency_key),
+            resources: requirements.resources.unwrap_or_default().into(),
+            required: rules(requirements.required),
+            preferred: rules(requirements.preferred),
+            progress: wire.progress,
+            progress_note: text(wire.progress_note),
+            payload_bytes: wire.payload_bytes,
+            payload: Blob::new(&spec.payload),
+            output: Blob::new(&wire.output),
+            failure: wire.failure.map(Into::into),
+            redrive_of: text(wire.redrive_of),
+            redriven_as: text(wire.redriven_as),
+            attempts: wire.attempts.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// Rules as the selector grammar writes them; one that this build does not understand by its key alone.
+fn rules(wire: Vec<v1::LabelRule>) -> Vec<String> {
+    wire.into_iter()
+        .map(|rule| {
+            let key = rule.key.clone();
+            evenkeel_shared::wire::labels::label_rule(rule).map_or(key, |rule| rule.to_string())
+        })
+        .collect()
+}
+
+/// The beginning of an output or failure, on one line.
+pub(super) fn preview(blob: Option<&Blob>, failure: Option<&FailureView>) -> String {
+    let whole = match (failure, blob) {
+        (Some(failure), _) => failure.summary(),
+        (None, Some(Blob::Text(text))) => text.trim_end().to_owned(),
+        (None, Some(Blob::Binary { base64 })) => format!("base64:{base64}"),
+        (None, None) => String::new(),
+    };
+    table::cut(&table::printable(&whole), PREVIEW_CHARS)
+}
+
+impl Row for TaskView {
+    const HEADERS: &'static [&'static str] = &["task", "state", "kind", "tenant", "prio", "tries", "agent", "accepted"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.task_id),
+            state_cell(self.state),
+            Cell::text(&self.kind),
+            Cell::text(&self.tenant),
+            Cell::number(self.priority),
+            Cell::number(self.attempts_made),
+            Cell::text(self.agent_id.as_deref().unwrap_or_default()),
+            Cell::text(table::at(self.accepted_unix_ms)),
+        ]
+    }
+}
+
+impl Row for AttemptView {
+    const HEADERS: &'static [&'static str] = &["try", "agent", "assigned", "end", "ran", "score", "queued", "failure"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let decision = self.decision.as_ref();
+        vec![
+            Cell::number(self.attempt),
+            Cell::text(&self.agent_id),
+            Cell::text(table::at(self.assigned_unix_ms)),
+            state_cell(self.end.unwrap_or("running")),
+            Cell::number(table::duration(Duration::from_micros(self.run_us))),
+            Cell::number(decision.map_or("-".to_owned(), |decision| format!("{:.3}", decision.score))),
+            Cell::number(decision.map_or("-".to_owned(), |d| table::duration(Duration::from_micros(d.queued_us)))),
+            Cell::text(preview(None, self.failure.as_ref())),
+        ]
+    }
+}
+
+impl Show for TaskView {
+    fn show(&self, style: &Style) -> String {
+        let mut pairs = vec![
+            ("task", Cell::text(&self.task_id)),
+            ("state", state_cell(self.state)),
+            ("kind", Cell::text(&self.kind)),
+            ("tenant", Cell::text(&self.tenant)),
+            ("priority", Cell::text(self.priority.to_string())),
+            ("needs", Cell::text(self.resources.summary())),
+            ("accepted", Cell::text(table::at(self.accepted_unix_ms))),
+            ("attempts", Cell::text(format!("{} ({} crashed)", self.attempts_made, self.crashes))),
+            ("payload", Cell::text(table::bytes(self.payload_bytes.into()))),
+        ];
+        let finished = self.finished_unix_ms.map(|_| {
+            let latency = table::duration(Duration::from_micros(self.latency_us));
+            format!("{}, after {latency}", table::at(self.finished_unix_ms))
+        });
+        let progress = (self.progress > 0.0 && self.finished_unix_ms.is_none()).then(|| table::percent(self.progress));
+        let optional = [
+            ("finished", finished),
+            ("agent", self.agent_id.clone()),
+            ("key", self.idempotency_key.clone()),
+            ("required", text(self.required.join("; "))),
+            ("preferred", text(self.preferred.join("; "))),
+            ("progress", progress),
+            ("note", self.progress_note.clone()),
+            ("redrive of", self.redrive_of.clone()),
+            ("redriven as", self.redriven_as.clone()),
+            ("output", text(preview(self.output.as_ref(), None))),
+            ("failure", self.failure.as_ref().map(FailureView::summary)),
+        ];
+        pairs.extend(optional.into_iter().filter_map(|(name, value)| Some((name, Cell::text(value?)))));
+        let mut shown = table::pairs(&pairs, style);
+        if !self.attempts.is_empty() {
+            shown.push_str("\n\n");
+            shown.push_str(&table::grid(&self.attempts, style));
+        }
+        shown
+    }
+}

@@ -1,0 +1,139 @@
+//! Amounts as people write them: durations, sizes, processor shares, `name=value` pairs.
+
+use std::time::{Duration, SystemTime};
+
+/// Reads a duration such as `90s`, `5m` or `1h 30m`; a bare number is seconds.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration as 30s, 5m or 1h"))
+}
+
+/// Reads a point in time: a duration from now (`2h`), or a date and time of RFC 3339 (`2030-01-31T12:00:00Z`).
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn deadline(text: &str) -> Result<SystemTime, String> {
+    if let Ok(duration) = duration(text) {
+        return SystemTime::now().checked_add(duration).ok_or_else(|| "is too far in the future".to_owned());
+    }
+    humantime::parse_rfc3339_weak(text)
+        .map_err(|_| "write a time from now as 2h, or a date and time as 2030-01-31T12:00:00Z".to_owned())
+}
+
+/// Milliseconds; saturates.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since the Unix epoch, 0 for what was before; saturates.
+#[must_use]
+pub fn unix_ms(at: SystemTime) -> i64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Reads a size in bytes: `512`, `64k`, `512MiB`, `2GB`. Letters alone and `iB` are powers of 1024, `B` powers of 1000.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(format!("`{unit}` is not a unit of size; use k, MiB, GB and the like")),
+    };
+    let number: u64 = number.parse().map_err(|_| "write a size as 512MiB or 2GB".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "is too large".to_owned())
+}
+
+/// Reads an amount of processor in thousandths of a core: `1.5` cores or `1500m`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn cpu_millis(text: &str) -> Result<u64, String> {
+    const CORES_MAX: f64 = 1e9;
+    if let Some(millis) = text.strip_suffix('m') {
+        return millis.parse().map_err(|_| "write processor as 1.5 (cores) or 1500m".to_owned());
+    }
+    match text.parse::<f64>() {
+        // In range, so the conversion is exact enough: it cannot wrap.
+        Ok(cores) if (0.0..=CORES_MAX).contains(&cores) => Ok((cores * 1_000.0).round() as u64),
+        _ => Err("write processor as 1.5 (cores) or 1500m".to_owned()),
+    }
+}
+
+/// Reads `name=value`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write it as name=value".to_owned()),
+    }
+}
+
+/// Reads `name=number`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn amount(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = pair(text)?;
+    let value = value.parse().map_err(|_| format!("`{value}` is not a whole number"))?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_know_both_families_of_units() {
+        assert_eq!(bytes("512"), Ok(512));
+        assert_eq!(bytes("64k"), Ok(65_536));
+        assert_eq!(bytes("2GB"), Ok(2_000_000_000));
+        assert_eq!(bytes("2 GiB"), Ok(2 << 30));
+        for bad in ["", "MiB", "1.5G", "-1", "9999999999999T", "5 apples"] {
+            assert!(bytes(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn processor_is_cores_or_thousandths() {
+        assert_eq!(cpu_millis("1.5"), Ok(1_500));
+        assert_eq!(cpu_millis("250m"), Ok(250));
+        for bad in ["", "NaN", "inf", "-1", "1e300", "lots"] {
+            assert!(cpu_millis(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_bare_number_is_seconds() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
+        assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn pairs_need_a_name() {
+        assert_eq!(pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(amount("gpu=2"), Ok(("gpu".into(), 2)));
+        assert!(pair("=b").is_err());
+        assert!(amount("gpu=some").is_err());
+    }
+}
