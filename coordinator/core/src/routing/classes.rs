@@ -12,11 +12,21 @@ use std::{
 use evenkeel_shared::{Kind, LabelRule, Requirements};
 use slab::Slab;
 
-use super::{fits::Fits, roster::Roster, selectors::Selectors};
+use super::{fits::Fits, roster::Roster, selectors::Selectors, views::Views};
 use crate::ix::{AgentIx, ClassIx};
 
-/// Distinct classes kept. Each update of an agent passes over their distinct needs, and each selector may take 32 KiB.
+/// Distinct classes in use. Each update of an agent passes over them, and the selector of each may take 32 KiB.
 pub const CLASSES_MAX: usize = 4_096;
+/// Classes kept although nobody uses them: enough for what comes back, and few enough not to slow updates down.
+const UNUSED_MAX: usize = 256;
+
+/// What classes are made of.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub selectors: Selectors,
+    pub fits: Fits,
+    pub views: Views,
+}
 
 /// No more classes can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +45,9 @@ pub(super) struct Class {
     pub preferred: usize,
     /// Place among the fits.
     pub fit: usize,
-    /// Places among the selectors: first with all preferences, then with the lightest one given up, and so on; the last
-    /// has the required rules alone.
-    pub selectors: Vec<usize>,
+    /// Places among the views: first with all preferences, then with the lightest one given up, and so on; the last has
+    /// the required rules alone.
+    pub views: Vec<usize>,
     /// Where the next search begins, so that equal agents take turns. Each class has its own: with one for all, classes
     /// that alternate would throw each other back to the same agents.
     pub cursor: AgentIx,
@@ -47,9 +57,9 @@ pub(super) struct Class {
 }
 
 impl Class {
-    /// Place of the selector without preferences.
+    /// Place of the view without preferences.
     pub(super) fn required_only(&self) -> usize {
-        self.selectors[self.preferred]
+        self.views[self.preferred]
     }
 }
 
@@ -89,22 +99,23 @@ impl Classes {
         &mut self,
         kind: &Kind,
         requirements: &Requirements,
-        index: (&mut Fits, &mut Selectors),
+        index: &mut Index,
         roster: &Roster,
     ) -> Result<ClassIx, ClassLimit> {
-        let (fits, selectors) = index;
-        if self.table.len() >= CLASSES_MAX {
-            self.evict(fits, selectors)?;
+        if self.unused.len() >= UNUSED_MAX || self.table.len() >= CLASSES_MAX {
+            self.evict(index)?;
         }
+        let Index { selectors, fits, views } = index;
         let mut preferred = requirements.preferred.clone();
         preferred.sort_by_key(|rule| Reverse(rule.weight));
         let rules: Vec<_> = requirements.required.iter().chain(&preferred).cloned().collect();
         let kept = (requirements.required.len()..=rules.len()).rev();
+        let fit = fits.acquire(&requirements.resources, roster);
         let class = ClassIx::from(self.table.insert(Class {
             kind: kind.clone(),
             required: requirements.required.clone(),
-            fit: fits.acquire(&requirements.resources, roster),
-            selectors: kept.map(|kept| selectors.acquire(kind, &rules[..kept], roster)).collect(),
+            fit,
+            views: kept.map(|kept| views.insert(selectors.acquire(kind, &rules[..kept], roster), fit)).collect(),
             preferred: preferred.len(),
             cursor: AgentIx(0),
             requirements: requirements.clone(),
@@ -127,12 +138,12 @@ impl Classes {
     }
 
     /// Forgets the class that has been unused longest.
-    fn evict(&mut self, fits: &mut Fits, selectors: &mut Selectors) -> Result<(), ClassLimit> {
+    fn evict(&mut self, index: &mut Index) -> Result<(), ClassLimit> {
         let (_, class) = self.unused.pop_first().ok_or(ClassLimit)?;
         let entry = self.table.remove(class.at());
-        fits.release(entry.fit);
-        for &at in &entry.selectors {
-            selectors.release(at);
+        index.fits.release(entry.fit);
+        for &at in &entry.views {
+            index.selectors.release(index.views.remove(at).selector);
         }
         if let Some(of_kind) = self.by_key.get_mut(&entry.kind) {
             of_kind.remove(&entry.requirements);

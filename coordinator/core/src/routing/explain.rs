@@ -32,9 +32,9 @@ impl Router {
         let Some((class, facts)) = self.classes.get(class).zip(self.roster.facts().get(agent.at())) else {
             return false;
         };
-        let fit = self.fits.get(class.fit);
+        let fit = self.index.fits.get(class.fit);
         fit.agents(room).contains(agent)
-            && self.selectors.agents(class.required_only()).contains(agent)
+            && self.index.selectors.agents(self.index.views.get(class.required_only()).selector).contains(agent)
             && self.strategy.refuses(facts, task, fit.need.slots).is_none()
     }
 
@@ -52,7 +52,7 @@ impl Router {
         if !facts.schedulable {
             return Err(Refusal::NotSchedulable);
         }
-        let need = &self.fits.get(class.fit).need;
+        let need = &self.index.fits.get(class.fit).need;
         match room {
             Room::Now => self.room_now(class, statics, facts)?,
             Room::Ahead if need.slots > facts.prefetch_free_slots => {
@@ -76,11 +76,12 @@ impl Router {
         let Some(class) = self.classes.get(class) else {
             return Pick { agent, score, agents_with_room: 0, preferences_given_up: 0 };
         };
-        let given_up = class.selectors.iter().take_while(|&&at| !self.selectors.agents(at).contains(agent)).count();
+        let matching = |at: usize| self.index.selectors.agents(self.index.views.get(at).selector).contains(agent);
+        let given_up = class.views.iter().take_while(|&&at| !matching(at)).count();
         Pick {
             agent,
             score,
-            agents_with_room: self.fits.get(class.fit).agents(Room::Now).len(),
+            agents_with_room: self.index.fits.get(class.fit).agents(Room::Now).len(),
             preferences_given_up: u8::try_from(given_up.min(class.preferred)).unwrap_or(u8::MAX),
         }
     }
@@ -99,14 +100,14 @@ impl Router {
         if let Some(rule) = class.required.iter().find(|rule| !rule.matches(&spec.labels)) {
             return Err(Refusal::LabelRule { rule: rule.clone() });
         }
-        match spec.capacity.shortfall(&self.fits.get(class.fit).need) {
+        match spec.capacity.shortfall(&self.index.fits.get(class.fit).need) {
             Some((resource, asked, has)) => Err(Refusal::CapacityTooSmall { resource, asked, has }),
             None => Ok(()),
         }
     }
 
     fn room_now(&self, class: &Class, statics: &Statics, facts: &Facts) -> Result<(), Refusal> {
-        let need = &self.fits.get(class.fit).need;
+        let need = &self.index.fits.get(class.fit).need;
         if need.slots > facts.free_slots {
             return Err(Refusal::NoFreeSlot { asked: need.slots, free: facts.free_slots });
         }

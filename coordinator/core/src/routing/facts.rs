@@ -76,8 +76,12 @@ pub(crate) struct Facts {
     pub place: Place,
     pub weight: u16,
     pub tier: u8,
+    /// There is such an agent.
+    pub present: bool,
     pub schedulable: bool,
     pub degraded: bool,
+    /// It has named resources free, which are kept elsewhere.
+    pub has_custom: bool,
 }
 
 impl Facts {
@@ -94,6 +98,7 @@ impl Facts {
             memory_free: share(state.memory_free),
             schedulable: state.schedulable,
             degraded: state.degraded,
+            has_custom: !state.free.custom.is_empty(),
             ..*self
         }
     }

@@ -1,11 +1,12 @@
 //! The agents that a strategy may choose among.
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
 use super::{
     agent_set::{AgentSet, first_common},
     facts::{Facts, Room},
     levels::{LEVELS_MAX, Levels},
+    views::Frontier,
 };
 use crate::ix::AgentIx;
 
@@ -26,6 +27,8 @@ pub(crate) struct Field<'a> {
     pub(super) with_room: &'a AgentSet,
     pub(super) room: Room,
     pub(super) degraded: bool,
+    /// Of use for [`Room::Now`] alone.
+    pub(super) frontier: Cell<Frontier>,
     /// Slots that the task asks for.
     pub need_slots: u32,
     /// Where to begin, so that equal agents take turns.
@@ -56,17 +59,38 @@ impl<'a> Field<'a> {
                 .filter(|&agent| levels.contains(&place(agent).level()))
                 .min_by_key(|&agent| (place(agent), agent.0.wrapping_sub(from.0)));
         }
+        match self.room {
+            Room::Now => self.best_now(levels, from),
+            Room::Ahead => {
+                self.shelves.iter().find_map(|shelf| self.walk(shelf, levels.clone(), from)).map(|(_, at)| at)
+            }
+        }
+    }
+
+    /// The search behind the frontier, which it moves.
+    fn best_now(&self, levels: Range<u16>, from: AgentIx) -> Option<AgentIx> {
+        let Frontier { level, lead } = self.frontier.get();
+        let start = level.max(levels.start);
+        let from = lead.filter(|_| start == level).unwrap_or(from);
+        let found = if start < levels.end { self.walk(self.shelves[0], start..levels.end, from) } else { None };
+        if levels.contains(&level) {
+            let level = found.map_or(levels.end, |(level, _)| level);
+            self.frontier.set(Frontier { level, lead: None });
+        }
+        found.map(|(_, agent)| agent)
+    }
+
+    /// The best of these levels of a shelf that has an agent of the field, and its first agent from `from` on.
+    fn walk(&self, shelf: &Levels, levels: Range<u16>, from: AgentIx) -> Option<(u16, AgentIx)> {
         let mut misses = 0;
-        for shelf in self.shelves_in_use() {
-            for level in shelf.occupied(levels.clone()) {
-                let found = first_common([shelf.on(level), self.selector, self.with_room], from);
-                if found.is_some() {
-                    return found;
-                }
-                misses += 1;
-                if misses == MISSES_BEFORE_CHECK {
-                    first_common([self.selector, self.with_room], from)?;
-                }
+        for level in shelf.occupied(levels) {
+            let found = first_common([shelf.on(level), self.selector, self.with_room], from);
+            if let Some(agent) = found {
+                return Some((level, agent));
+            }
+            misses += 1;
+            if misses == MISSES_BEFORE_CHECK && first_common([self.selector, self.with_room], from).is_none() {
+                return None;
             }
         }
         None
@@ -76,6 +100,9 @@ impl<'a> Field<'a> {
     pub(crate) fn draw(&self, rng: &mut fastrand::Rng) -> Option<AgentIx> {
         if let Some(few) = self.few() {
             return reservoir(few, rng);
+        }
+        if self.frontier.get().level >= LEVELS_MAX {
+            return None;
         }
         let span = u32::try_from(self.selector.span().min(self.with_room.span())).unwrap_or(u32::MAX).max(1);
         for _ in 0..DRAWS_MAX {
@@ -89,12 +116,6 @@ impl<'a> Field<'a> {
             agent = self.best(0..LEVELS_MAX, AgentIx(agent.0 + 1))?;
         }
         Some(agent)
-    }
-
-    /// A task for now can only go to agents with a free slot.
-    fn shelves_in_use(&self) -> impl Iterator<Item = &'a Levels> + use<'a> {
-        let count = if self.room == Room::Now { 1 } else { 2 };
-        self.shelves.into_iter().take(count)
     }
 }
 

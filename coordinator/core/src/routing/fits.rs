@@ -95,15 +95,18 @@ impl Fits {
     }
 
     /// Follows an agent from one state to the next.
-    pub(super) fn follow(&mut self, agent: AgentIx, old: &Facts, new: &Facts, custom: &Custom, capacity: &Resources) {
+    pub(super) fn follow(&mut self, agent: AgentIx, old: &Facts, new: &Facts, roster: &Roster) {
+        let statics = || roster.statics(agent);
         for (_, fit) in &mut self.table {
             if !fit.need.custom.is_empty() {
-                fit.now.set(agent, fit.fits_plain(new) && fit.fits_custom(custom));
+                let fits = fit.fits_plain(new) && statics().is_some_and(|it| fit.fits_custom(&it.free_custom));
+                fit.now.set(agent, fits);
             } else if fit.fits_plain(old) != fit.fits_plain(new) {
                 fit.now.set(agent, fit.fits_plain(new));
             }
             if fit.fits_ahead(old) != fit.fits_ahead(new) {
-                fit.ahead.set(agent, fit.fits_ahead(new) && capacity.fits(&fit.need));
+                let fits = fit.fits_ahead(new) && statics().is_some_and(|it| it.spec.capacity.fits(&fit.need));
+                fit.ahead.set(agent, fits);
             }
         }
     }

@@ -17,6 +17,20 @@ use crate::ix::AgentIx;
 pub(crate) const LEVELS_MAX: u16 = 1_024;
 const SHELVES: usize = 4;
 
+/// Which shelf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shelf {
+    pub degraded: bool,
+    /// Without a free slot.
+    pub full: bool,
+}
+
+impl Shelf {
+    const fn at(self) -> u16 {
+        self.degraded as u16 * 2 + self.full as u16
+    }
+}
+
 /// A shelf and a level on it. Sorts by the level, on each shelf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place(u16);
@@ -30,12 +44,14 @@ impl Place {
         if !facts.schedulable || (facts.free_slots == 0 && facts.prefetch_free_slots == 0) {
             return Self::NOWHERE;
         }
-        let shelf = u16::from(facts.degraded) * 2 + u16::from(facts.free_slots == 0);
-        Self(shelf * LEVELS_MAX + level.min(LEVELS_MAX - 1))
+        let shelf = Shelf { degraded: facts.degraded, full: facts.free_slots == 0 };
+        Self(shelf.at() * LEVELS_MAX + level.min(LEVELS_MAX - 1))
     }
 
-    const fn shelf(self) -> usize {
-        (self.0 / LEVELS_MAX) as usize
+    /// Its shelf, unless it is nowhere.
+    pub(super) fn shelf(self) -> Option<Shelf> {
+        let at = self.0 / LEVELS_MAX;
+        (self != Self::NOWHERE).then_some(Shelf { degraded: at / 2 == 1, full: at % 2 == 1 })
     }
 
     /// Its level.
@@ -119,11 +135,11 @@ impl Shelves {
         if from == to {
             return;
         }
-        if from != Place::NOWHERE {
-            self.0[from.shelf()].remove(from.level(), agent);
+        if let Some(shelf) = from.shelf() {
+            self.0[usize::from(shelf.at())].remove(from.level(), agent);
         }
-        if to != Place::NOWHERE {
-            self.0[to.shelf()].insert(to.level(), agent);
+        if let Some(shelf) = to.shelf() {
+            self.0[usize::from(shelf.at())].insert(to.level(), agent);
         }
     }
 }

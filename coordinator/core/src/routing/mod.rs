@@ -26,8 +26,9 @@ mod refusal;
 mod roster;
 mod selectors;
 mod strategies;
+mod views;
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use evenkeel_shared::{AgentSpec, Kind, Requirements, StrategyConfig};
 
@@ -39,14 +40,13 @@ pub use self::{
     refusal::Refusal,
 };
 use self::{
-    classes::Classes,
+    classes::{Classes, Index},
     facts::Facts,
     field::Field,
-    fits::Fits,
     levels::{Place, Shelves},
-    roster::{Custom, Roster},
-    selectors::Selectors,
+    roster::Roster,
     strategies::Strategy,
+    views::Frontier,
 };
 use crate::ix::{AgentIx, ClassIx};
 
@@ -54,8 +54,7 @@ use crate::ix::{AgentIx, ClassIx};
 #[derive(Debug)]
 pub struct Router {
     roster: Roster,
-    selectors: Selectors,
-    fits: Fits,
+    index: Index,
     classes: Classes,
     shelves: Shelves,
     strategy: Box<dyn Strategy>,
@@ -69,8 +68,7 @@ impl Router {
     pub fn new(config: &StrategyConfig, seed: u64) -> Self {
         Self {
             roster: Roster::default(),
-            selectors: Selectors::default(),
-            fits: Fits::default(),
+            index: Index::default(),
             classes: Classes::default(),
             shelves: Shelves::default(),
             strategy: strategies::build(config, seed),
@@ -84,9 +82,10 @@ impl Router {
         self.config = config.clone();
         self.strategy = strategies::build(config, self.seed);
         self.shelves = Shelves::default();
+        self.index.views.reset();
         let agents: Vec<AgentIx> = self.roster.iter().map(|(agent, ..)| agent).collect();
         for agent in agents {
-            let Some((facts, _)) = self.roster.entry(agent) else { continue };
+            let Some(facts) = self.roster.get_mut(agent) else { continue };
             self.strategy.joined(agent, facts);
             self.strategy.changed(&Facts::default(), facts);
             facts.place = Place::of(facts, self.strategy.level(facts));
@@ -107,39 +106,40 @@ impl Router {
             return;
         }
         self.remove(agent);
-        self.selectors.insert(agent, &spec);
+        self.index.selectors.insert(agent, &spec);
         self.roster.insert(agent, spec);
-        if let Some((facts, _)) = self.roster.entry(agent) {
+        if let Some(facts) = self.roster.get(agent) {
             self.strategy.joined(agent, facts);
         }
     }
 
     /// Forgets an agent.
     pub fn remove(&mut self, agent: AgentIx) {
-        let Some((facts, _)) = self.roster.entry(agent) else { return };
-        let facts = *facts;
-        let Some(spec) = self.roster.remove(agent) else { return };
+        let Some(&facts) = self.roster.get(agent) else { return };
         let gone = Facts::default();
-        self.fits.follow(agent, &facts, &gone, &Custom::new(), &spec.capacity);
+        self.index.fits.follow(agent, &facts, &gone, &self.roster);
         self.shelves.shift(agent, facts.place, gone.place);
         self.strategy.changed(&facts, &gone);
         self.strategy.left(agent, &facts);
-        self.selectors.remove(agent, &spec);
+        let Some(spec) = self.roster.remove(agent) else { return };
+        self.index.selectors.remove(agent, &spec);
     }
 
     /// Follows an agent's moving parts. To be called whenever one of them changes, so at each assignment and completion.
     pub fn update(&mut self, agent: AgentIx, state: &AgentState<'_>) {
-        let Some((facts, statics)) = self.roster.entry(agent) else { return };
-        let old = *facts;
+        let Some(&old) = self.roster.get(agent) else { return };
         let mut new = old.with(state);
         new.place = Place::of(&new, self.strategy.level(&new));
-        if statics.free_custom != state.free.custom {
-            statics.free_custom.clone_from(&state.free.custom);
+        if old.has_custom || new.has_custom {
+            self.roster.set_custom(agent, &state.free.custom);
         }
-        self.fits.follow(agent, &old, &new, &statics.free_custom, &statics.spec.capacity);
+        self.index.fits.follow(agent, &old, &new, &self.roster);
         self.shelves.shift(agent, old.place, new.place);
+        self.index.views.follow(agent, new.place, &self.index.selectors, &self.index.fits);
         self.strategy.changed(&old, &new);
-        *facts = new;
+        if let Some(facts) = self.roster.get_mut(agent) {
+            *facts = new;
+        }
     }
 
     /// The class of tasks of this kind with these requirements, which ask for at least one slot. It stays valid until
@@ -151,8 +151,7 @@ impl Router {
         if let Some(class) = self.classes.reuse(kind, requirements) {
             return Ok(class);
         }
-        let index = (&mut self.fits, &mut self.selectors);
-        self.classes.create(kind, requirements, index, &self.roster)
+        self.classes.create(kind, requirements, &mut self.index, &self.roster)
     }
 
     /// Gives back a class that [`Router::class`] handed out.
@@ -168,7 +167,7 @@ impl Router {
         Some(Pick {
             agent,
             score: self.strategy.score(self.roster.facts().get(agent.at())?, task),
-            agents_with_room: self.fits.get(entry.fit).agents(room).len(),
+            agents_with_room: self.index.fits.get(entry.fit).agents(room).len(),
             preferences_given_up,
         })
     }
@@ -176,7 +175,8 @@ impl Router {
     /// The agent for a task, and the number of preferences given up for it.
     fn search(&mut self, class: ClassIx, task: &TaskFacts, room: Room) -> Option<(AgentIx, u8)> {
         let class = self.classes.get(class)?;
-        let fit = self.fits.get(class.fit);
+        let Index { selectors, fits, views } = &mut self.index;
+        let fit = fits.get(class.fit);
         let with_room = fit.agents(room);
         if with_room.is_empty() {
             return None;
@@ -186,18 +186,28 @@ impl Router {
             if shelves.iter().all(|levels| levels.len() == 0) {
                 continue;
             }
-            for (given_up, &selector) in (0u8..).zip(&class.selectors) {
+            for (given_up, &at) in (0u8..).zip(&class.views) {
+                let view = views.get(at);
+                let frontier = match room {
+                    Room::Now => view.frontiers[usize::from(degraded)],
+                    Room::Ahead => Frontier::default(),
+                };
                 let field = Field {
                     facts: self.roster.facts(),
                     shelves,
-                    selector: self.selectors.agents(selector),
+                    selector: selectors.agents(view.selector),
                     with_room,
                     room,
                     degraded,
+                    frontier: Cell::new(frontier),
                     need_slots: fit.need.slots,
                     cursor: class.cursor,
                 };
-                if let Some(agent) = self.strategy.pick(&field, task) {
+                let picked = self.strategy.pick(&field, task);
+                if room == Room::Now {
+                    views.set_frontier(at, degraded, field.frontier.get());
+                }
+                if let Some(agent) = picked {
                     return Some((agent, given_up));
                 }
             }

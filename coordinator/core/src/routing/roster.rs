@@ -35,10 +35,21 @@ impl Roster {
         self.statics.get(agent.at())?.as_ref()
     }
 
-    /// An agent's facts, to change them, and its statics, if it is there.
-    pub(super) fn entry(&mut self, agent: AgentIx) -> Option<(&mut Facts, &mut Statics)> {
-        let statics = self.statics.get_mut(agent.at())?.as_mut()?;
-        Some((self.facts.get_mut(agent.at())?, statics))
+    /// An agent's facts, if it is there.
+    pub(super) fn get(&self, agent: AgentIx) -> Option<&Facts> {
+        self.facts.get(agent.at()).filter(|facts| facts.present)
+    }
+
+    /// An agent's facts, to change them, if it is there.
+    pub(super) fn get_mut(&mut self, agent: AgentIx) -> Option<&mut Facts> {
+        self.facts.get_mut(agent.at()).filter(|facts| facts.present)
+    }
+
+    /// Remembers the named resources that an agent has free.
+    pub(super) fn set_custom(&mut self, agent: AgentIx, free: &Custom) {
+        if let Some(Some(statics)) = self.statics.get_mut(agent.at()) {
+            statics.free_custom.clone_from(free);
+        }
     }
 
     /// Takes an agent up in a state in which it is not schedulable.
@@ -48,7 +59,8 @@ impl Roster {
             self.statics.resize_with(agent.at() + 1, || None);
         }
         let id_hash = hash_text(spec.id.as_str());
-        self.facts[agent.at()] = Facts { id_hash, weight: spec.weight, tier: spec.tier, ..Facts::default() };
+        let (weight, tier) = (spec.weight, spec.tier);
+        self.facts[agent.at()] = Facts { present: true, id_hash, weight, tier, ..Facts::default() };
         self.statics[agent.at()] = Some(Statics { spec, free_custom: Custom::new() });
     }
 

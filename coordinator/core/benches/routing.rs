@@ -1,0 +1,150 @@
+//! What a task costs the router: pick an agent, update it for the assignment, update it for the completion.
+//!
+//! Fleets of three sizes, 70 % busy, with mixed kinds, labels and classes, for every strategy. The figures for the
+//! largest fleet should stay within twice those for the smallest: what remains is the cost of memory.
+
+use std::{hint::black_box, sync::Arc};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use evenkeel_core::{
+    ix::{AgentIx, ClassIx},
+    routing::{AgentState, Room, Router, TaskFacts},
+};
+use evenkeel_shared::{
+    AgentId, AgentSpec, Kind, LabelOperator, LabelRule, Labels, Priority, Requirements, Resources, StrategyConfig,
+};
+
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+const SLOTS: u32 = 8;
+const MEMORY_BYTES: u64 = 32 << 30;
+const KINDS: [&str; 4] = ["embed", "chat", "crawl", "test"];
+const BUSY_PERCENT: usize = 70;
+
+/// A fleet as the engine would keep it: what is free of each agent, and what runs where.
+struct Fleet {
+    router: Router,
+    free: Vec<Resources>,
+    running: Vec<(AgentIx, usize)>,
+    sorts: Vec<(ClassIx, Resources)>,
+    rng: fastrand::Rng,
+}
+
+fn spec(at: usize) -> AgentSpec {
+    let labels = [("zone", format!("z{}", at % 3)), ("cores", (1 << (at % 6)).to_string()), ("host", at.to_string())];
+    let mut kinds: Vec<_> = [KINDS[at % 4], KINDS[(at / 4) % 4]].map(|kind| Kind::new(kind).unwrap()).into();
+    kinds.sort();
+    kinds.dedup();
+    AgentSpec {
+        id: AgentId::new(&format!("agent-{at}")).unwrap(),
+        kinds,
+        labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Labels>(),
+        capacity: Resources { memory_bytes: MEMORY_BYTES, ..Resources::slots(SLOTS) },
+        tier: u8::try_from(at % 3).unwrap(),
+        weight: 100,
+        version: String::new(),
+        prefetch_per_slot: None,
+    }
+}
+
+/// Each kind with a plain class, one that needs memory, one in a zone, and one with rules and a preference.
+fn sorts(router: &mut Router) -> Vec<(ClassIx, Resources)> {
+    let rule = |key, operator, value| LabelRule { operator, ..LabelRule::equals(key, value) };
+    let plain = Requirements::default();
+    let mut heavy = plain.clone();
+    heavy.resources.memory_bytes = 6 << 30;
+    let in_zone = Requirements { required: vec![LabelRule::equals("zone", "z1")], ..plain.clone() };
+    let choosy = Requirements {
+        required: vec![rule("cores", LabelOperator::GreaterOrEqual, "8")],
+        preferred: vec![LabelRule::equals("zone", "z2")],
+        ..plain.clone()
+    };
+    let all = [plain, heavy, in_zone, choosy];
+    let each = KINDS.iter().flat_map(|kind| all.iter().map(move |needs| (Kind::new(kind).unwrap(), needs)));
+    each.map(|(kind, needs)| (router.class(&kind, needs).unwrap(), needs.resources.clone())).collect()
+}
+
+impl Fleet {
+    fn new(strategy: &StrategyConfig, size: usize) -> Self {
+        let mut router = Router::new(strategy, 1);
+        let sorts = sorts(&mut router);
+        let mut free = Vec::with_capacity(size);
+        for at in 0..size {
+            let spec = spec(at);
+            free.push(spec.capacity.clone());
+            router.insert(AgentIx::from(at), Arc::new(spec));
+        }
+        let mut fleet = Self { router, free, running: Vec::new(), sorts, rng: fastrand::Rng::with_seed(2) };
+        for at in 0..size {
+            fleet.update(AgentIx::from(at));
+        }
+        let tasks = size * SLOTS as usize * BUSY_PERCENT / 100;
+        for _ in 0..tasks {
+            fleet.route();
+        }
+        // Completions in another order than assignments, as in a fleet that has run for a while.
+        for _ in 0..2 * tasks {
+            fleet.complete();
+            fleet.route();
+        }
+        fleet
+    }
+
+    fn route(&mut self) {
+        let sort = self.rng.usize(0..self.sorts.len());
+        let (class, needs) = &self.sorts[sort];
+        let task = TaskFacts { priority: Priority::new(self.rng.u8(0..10)).unwrap(), affinity: Some(self.rng.u64(..)) };
+        if let Some(pick) = black_box(self.router.pick(*class, &task, Room::Now)) {
+            self.free[pick.agent.at()].subtract(needs);
+            self.running.push((pick.agent, sort));
+            self.update(pick.agent);
+        }
+    }
+
+    fn complete(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let (agent, sort) = self.running.swap_remove(self.rng.usize(0..self.running.len()));
+        self.free[agent.at()].add(&self.sorts[sort].1);
+        self.update(agent);
+    }
+
+    fn update(&mut self, agent: AgentIx) {
+        let free = &self.free[agent.at()];
+        let state = AgentState {
+            schedulable: true,
+            degraded: agent.at() % 50 == 0,
+            free,
+            prefetch_free_slots: SLOTS,
+            slots_usable: SLOTS,
+            slots_in_use: SLOTS - free.slots,
+            cpu_free: 0.1 * (agent.at() % 10) as f32,
+            memory_free: 0.5,
+        };
+        self.router.update(agent, &state);
+    }
+}
+
+fn route_and_complete(criterion: &mut Criterion) {
+    for name in StrategyConfig::NAMES {
+        let mut group = criterion.benchmark_group(name);
+        for size in SIZES {
+            let mut fleet = Fleet::new(&StrategyConfig::named(name).unwrap(), size);
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                bencher.iter(|| {
+                    fleet.route();
+                    fleet.complete();
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group! {
+    name = routing;
+    config = Criterion::default().sample_size(20).warm_up_time(std::time::Duration::from_millis(300))
+        .measurement_time(std::time::Duration::from_secs(1));
+    targets = route_and_complete
+}
+criterion_main!(routing);
