@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::Violation;
 
 /// A strategy and its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum StrategyConfig {
     /// Each agent in turn.
     RoundRobin,
     /// The agent with the smallest share of its slots in use.
+    #[default]
     LeastLoaded,
     /// The agent with the best weighted sum of free task capacity, processor and memory.
     Weighted {
@@ -73,12 +74,6 @@ mod tiers {
 mod hash {
     pub const fn load_bound_percent() -> u16 {
         125
-    }
-}
-
-impl Default for StrategyConfig {
-    fn default() -> Self {
-        Self::LeastLoaded
     }
 }
 

@@ -26,10 +26,10 @@ pub fn strategy(wire: v1::StrategyConfig) -> Result<StrategyConfig, Violation> {
                 *urgent_priority = saturated(wire.urgent_priority);
             }
         }
-        (StrategyConfig::ConsistentHash { load_bound_percent }, Strategy::ConsistentHash(wire)) => {
-            if wire.load_bound_percent != 0 {
-                *load_bound_percent = u16::try_from(wire.load_bound_percent).unwrap_or(u16::MAX);
-            }
+        (StrategyConfig::ConsistentHash { load_bound_percent }, Strategy::ConsistentHash(wire))
+            if wire.load_bound_percent != 0 =>
+        {
+            *load_bound_percent = u16::try_from(wire.load_bound_percent).unwrap_or(u16::MAX);
         }
         _ => {}
     }

@@ -205,4 +205,4 @@ pub fn to_decision(decision: &Decision) -> v1::Decision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
