@@ -1,0 +1,162 @@
+//! Any history, against the plainest model of a store there is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use evenkeel_core::{
+    engine::Change,
+    model::{RecoveredState, RecoveredTask},
+};
+use evenkeel_shared::{AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, TaskState};
+use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
+
+use super::{
+    Open,
+    fixture::{Fixture, a_task, agent, assign, at, end, finish, requeue},
+};
+
+/// What happens next; to which task is up to the index.
+#[derive(Clone, Debug)]
+enum Step {
+    Accept,
+    Assign(Index),
+    Requeue(Index, Option<u64>),
+    Finish(Index, TaskState),
+    Commit,
+    Crash,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let terminal = prop_oneof![Just(TaskState::Succeeded), Just(TaskState::Failed), Just(TaskState::Quarantined)];
+    prop_oneof![
+        4 => Just(Step::Accept),
+        4 => any::<Index>().prop_map(Step::Assign),
+        2 => (any::<Index>(), any::<Option<u16>>()).prop_map(|(index, ms)| Step::Requeue(index, ms.map(u64::from))),
+        2 => (any::<Index>(), terminal).prop_map(|(index, state)| Step::Finish(index, state)),
+        3 => Just(Step::Commit),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// What the store is expected to hold.
+#[derive(Clone, Default)]
+struct Model {
+    live: BTreeMap<u64, RecoveredTask>,
+    over: Vec<(evenkeel_shared::TaskId, TaskState)>,
+}
+
+impl Model {
+    /// The task of an index among those that fit.
+    fn choose(&mut self, index: Index, fits: impl Fn(&RecoveredState) -> bool) -> Option<&mut RecoveredTask> {
+        let mut fitting: Vec<_> = self.live.values_mut().filter(|task| fits(&task.state)).collect();
+        (!fitting.is_empty()).then(|| fitting.swap_remove(index.index(fitting.len())))
+    }
+
+    /// Does the step to the model, and says what a store has to do for the same.
+    fn step(&mut self, step: Step, fixture: &mut Fixture) -> Vec<Change> {
+        match step {
+            Step::Accept => vec![self.accept(fixture)],
+            Step::Assign(index) => self.assign(index, fixture),
+            Step::Requeue(index, ms) => self.requeue(index, ms),
+            Step::Finish(index, state) => self.finish(index, state),
+            Step::Commit | Step::Crash | Step::Restart => Vec::new(),
+        }
+    }
+
+    fn accept(&mut self, fixture: &mut Fixture) -> Change {
+        let task = fixture.new_task(a_task());
+        let recovered = RecoveredTask {
+            id: task.id,
+            spec: task.spec.clone(),
+            payload: task.payload.clone(),
+            fingerprint: task.fingerprint,
+            order: task.order,
+            accepted_at: task.at,
+            attempts_made: 0,
+            crashes: 0,
+            state: RecoveredState::Queued { since: task.at },
+            redrive_of: None,
+        };
+        self.live.insert(task.order, recovered);
+        Change::Accept(task.into())
+    }
+
+    fn assign(&mut self, index: Index, fixture: &mut Fixture) -> Vec<Change> {
+        let waits = |state: &RecoveredState| !matches!(state, RecoveredState::Assigned { .. });
+        let Some(task) = self.choose(index, waits) else { return Vec::new() };
+        task.attempts_made += 1;
+        let attempt = AttemptRef {
+            task: task.id,
+            attempt: AttemptNumber(task.attempts_made),
+            assignment: AssignmentId(fixture.number()),
+        };
+        task.state = RecoveredState::Assigned { attempt, agent: agent("a"), at: at(attempt.assignment.0) };
+        vec![assign(attempt, "a")]
+    }
+
+    fn requeue(&mut self, index: Index, ms: Option<u64>) -> Vec<Change> {
+        let Some(task) = self.choose(index, |state| matches!(state, RecoveredState::Assigned { .. })) else {
+            return Vec::new();
+        };
+        let RecoveredState::Assigned { attempt, .. } = task.state else { return Vec::new() };
+        let not_before = ms.map(at);
+        task.crashes += 1;
+        task.state = match not_before {
+            Some(not_before) => RecoveredState::RetryWait { not_before },
+            None => RecoveredState::Queued { since: at(70_000) },
+        };
+        vec![end(attempt, AttemptEnd::AgentLost, Duration::ZERO), requeue(task.id, not_before, task.crashes)]
+    }
+
+    fn finish(&mut self, index: Index, state: TaskState) -> Vec<Change> {
+        let Some(task) = self.choose(index, |_| true) else { return Vec::new() };
+        let (order, id) = (task.order, task.id);
+        self.live.remove(&order);
+        self.over.push((id, state));
+        vec![finish(id, state, at(order))]
+    }
+}
+
+pub fn any_history_is_recovered_as_it_was(open: Open) {
+    let histories = proptest::collection::vec(step(), 0..80);
+    // Each of them opens databases; fewer than usual keep the test short.
+    let mut runner = TestRunner::new(ProptestConfig { cases: 24, ..ProptestConfig::default() });
+    runner
+        .run(&histories, |history| {
+            check(open, history);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Commits at the commits of the history; a crash takes back what came after the last one.
+fn check(open: Open, history: Vec<Step>) {
+    let mut fixture = Fixture::new(open);
+    let (mut model, mut committed, mut changes) = (Model::default(), Model::default(), Vec::new());
+    for step in history.into_iter().chain([Step::Commit, Step::Crash]) {
+        let recovery = match step {
+            Step::Crash => {
+                changes.clear();
+                model = committed.clone();
+                Some(fixture.crash())
+            }
+            Step::Commit | Step::Restart => {
+                fixture.commit(std::mem::take(&mut changes));
+                committed = model.clone();
+                matches!(step, Step::Restart).then(|| fixture.restart())
+            }
+            step => {
+                changes.extend(model.step(step, &mut fixture));
+                None
+            }
+        };
+        if let Some(recovery) = recovery {
+            assert_eq!(recovery.tasks, model.live.values().cloned().collect::<Vec<_>>());
+        }
+    }
+    let reader = fixture.reader();
+    for (id, state) in model.over {
+        assert_eq!(reader.task(id).unwrap().unwrap().state, state);
+    }
+}

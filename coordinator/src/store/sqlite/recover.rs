@@ -1,0 +1,111 @@
+//! Everything that is not over, for the engine to go on with.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use evenkeel_core::model::{RecoveredAdmin, RecoveredState, RecoveredTask, Recovery};
+use evenkeel_shared::{AdminState, AssignmentId, AttemptNumber, AttemptRef, StrategyConfig, TaskSpec, TaskState};
+use rusqlite::{Connection, Row};
+
+use super::{
+    super::StoreError,
+    codes::{self, Coded},
+    row::{blob, decode_spec, required},
+};
+
+/// Different specs remembered while reading: tasks that ask for the same then share one in memory.
+const SPECS_MAX: usize = 1_024;
+
+/// Specs read so far, by their stored form.
+#[derive(Default)]
+struct Specs(HashMap<Vec<u8>, Arc<TaskSpec>>);
+
+impl Specs {
+    fn get(&mut self, bytes: &[u8]) -> Result<Arc<TaskSpec>, StoreError> {
+        if let Some(spec) = self.0.get(bytes) {
+            return Ok(spec.clone());
+        }
+        let spec = Arc::new(decode_spec(bytes)?);
+        if self.0.len() < SPECS_MAX {
+            self.0.insert(bytes.to_owned(), spec.clone());
+        }
+        Ok(spec)
+    }
+}
+
+pub fn recover(connection: &Connection, incarnation: u64) -> Result<Recovery, StoreError> {
+    Ok(Recovery { incarnation, tasks: tasks(connection)?, admin: admin(connection)?, strategy: strategy(connection)? })
+}
+
+fn tasks(connection: &Connection) -> Result<Vec<RecoveredTask>, StoreError> {
+    let mut statement = connection.prepare(
+        "SELECT place, id, state, state_at, accepted_at, attempts, crashes, agent, assignment, fingerprint, redrive_of,
+                spec, payload
+         FROM tasks INDEXED BY tasks_live CROSS JOIN inputs USING (place) WHERE state < 4",
+    )?;
+    let mut specs = Specs::default();
+    let rows = statement.query_and_then([], |row| task(row, &mut specs))?;
+    let mut tasks = rows.collect::<Result<Vec<_>, _>>()?;
+    // Ids are in the order of acceptance but for those of one millisecond, so this has little to do.
+    tasks.sort_by_key(|task| task.order);
+    Ok(tasks)
+}
+
+fn task(row: &Row<'_>, specs: &mut Specs) -> Result<RecoveredTask, StoreError> {
+    let id = codes::task_id(row, "id")?;
+    let attempts_made = codes::count(row.get("attempts")?)?;
+    let state_at = codes::timestamp(row.get("state_at")?)?;
+    let state = match TaskState::of_code(row.get("state")?)? {
+        TaskState::Queued => RecoveredState::Queued { since: state_at },
+        TaskState::RetryWait => RecoveredState::RetryWait { not_before: state_at },
+        TaskState::Assigned => {
+            let assignment: Option<i64> = row.get("assignment")?;
+            let assignment = codes::uint(required(assignment, "the assignment of a task that is assigned")?)?;
+            RecoveredState::Assigned {
+                attempt: AttemptRef {
+                    task: id,
+                    attempt: AttemptNumber(attempts_made),
+                    assignment: AssignmentId(assignment),
+                },
+                agent: required(codes::optional_name(row, "agent")?, "the agent of a task that is assigned")?,
+                at: state_at,
+            }
+        }
+        other => return Err(StoreError::unreadable("the state of a live task", other)),
+    };
+    Ok(RecoveredTask {
+        id,
+        spec: specs.get(blob(row, "spec")?)?,
+        payload: Bytes::copy_from_slice(blob(row, "payload")?),
+        fingerprint: codes::bits(row, "fingerprint")?,
+        order: codes::uint(row.get("place")?)?,
+        accepted_at: codes::timestamp(row.get("accepted_at")?)?,
+        attempts_made,
+        crashes: codes::count(row.get("crashes")?)?,
+        state,
+        redrive_of: codes::optional_task_id(row, "redrive_of")?,
+    })
+}
+
+fn admin(connection: &Connection) -> Result<Vec<RecoveredAdmin>, StoreError> {
+    let mut statement = connection.prepare("SELECT agent, state, drain_deadline, reason FROM admin ORDER BY agent")?;
+    let rows = statement.query_and_then([], |row| {
+        let state: String = row.get("state")?;
+        Ok(RecoveredAdmin {
+            agent: required(codes::optional_name(row, "agent")?, "the name of an agent")?,
+            state: AdminState::named(&state)
+                .ok_or_else(|| StoreError::unreadable("what is wanted of an agent", state))?,
+            drain_deadline: row.get::<_, Option<i64>>("drain_deadline")?.map(codes::timestamp).transpose()?,
+            reason: row.get("reason")?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn strategy(connection: &Connection) -> Result<Option<StrategyConfig>, StoreError> {
+    let json: Option<String> = connection.query_row("SELECT strategy FROM meta", [], |row| row.get(0))?;
+    let read = |json: String| {
+        serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("the strategy `{json}`: {error}")))
+    };
+    json.map(read).transpose()
+}

@@ -1,0 +1,104 @@
+//! From rows to tasks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evenkeel_proto::v1;
+use evenkeel_shared::{Decision, TaskSpec, TaskState, wire};
+use prost::Message;
+use rusqlite::Row;
+
+use super::{
+    super::{StoreError, StoredAttempt, StoredEnd, StoredTask},
+    codes::{self, Coded},
+};
+use evenkeel_shared::{AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, TaskId};
+use std::time::Duration;
+
+/// What [`task`] needs of `tasks` and `inputs`. The payload's length is read without the payload.
+pub const TASK_COLUMNS: &str = "place, id, state, state_at, accepted_at, attempts, crashes, agent, fingerprint, \
+     redrive_of, failure_class, failure, exit_code, spec, length(payload) AS payload_bytes";
+
+/// A task, as it is written.
+pub fn encode_spec(spec: &TaskSpec) -> Vec<u8> {
+    wire::task::to_task_spec(spec, Bytes::new()).encode_to_vec()
+}
+
+/// A task that [`encode_spec`] wrote.
+pub fn decode_spec(bytes: &[u8]) -> Result<TaskSpec, StoreError> {
+    let spec = v1::TaskSpec::decode(bytes).map_err(|error| StoreError::Corrupt(format!("a task: {error}")))?;
+    let (spec, _) =
+        wire::task::task_spec(spec).map_err(|violation| StoreError::Corrupt(format!("a task: {violation}")))?;
+    Ok(spec)
+}
+
+/// Reads [`TASK_COLUMNS`]. The output is left empty.
+pub fn task(row: &Row<'_>) -> Result<StoredTask, StoreError> {
+    let state = TaskState::of_code(row.get("state")?)?;
+    let state_at = codes::timestamp(row.get("state_at")?)?;
+    Ok(StoredTask {
+        id: codes::task_id(row, "id")?,
+        spec: Arc::new(decode_spec(blob(row, "spec")?)?),
+        state,
+        order: codes::uint(row.get("place")?)?,
+        accepted_at: codes::timestamp(row.get("accepted_at")?)?,
+        finished_at: state.is_terminal().then_some(state_at),
+        attempts_made: codes::count(row.get("attempts")?)?,
+        crashes: codes::count(row.get("crashes")?)?,
+        agent: codes::optional_name(row, "agent")?,
+        output: Bytes::new(),
+        failure: codes::failure(row)?,
+        payload_bytes: codes::uint(row.get("payload_bytes")?)?,
+        fingerprint: codes::bits(row, "fingerprint")?,
+        redrive_of: codes::optional_task_id(row, "redrive_of")?,
+    })
+}
+
+/// Reads a whole row of `attempts`.
+pub fn attempt(row: &Row<'_>, task: TaskId) -> Result<StoredAttempt, StoreError> {
+    let optional_time = |column: &str| row.get::<_, Option<i64>>(column)?.map(codes::timestamp).transpose();
+    let ended_how: Option<i64> = row.get("ended_how")?;
+    let ended = match (ended_how, optional_time("ended_at")?) {
+        (Some(how), Some(at)) => {
+            let run = Duration::from_micros(codes::uint(row.get("run_us")?)?);
+            Some(StoredEnd { at, end: AttemptEnd::of_code(how)?, failure: codes::failure(row)?, run })
+        }
+        _ => None,
+    };
+    Ok(StoredAttempt {
+        attempt: AttemptRef {
+            task,
+            attempt: AttemptNumber(codes::count(row.get("attempt")?)?),
+            assignment: AssignmentId(codes::uint(row.get("assignment")?)?),
+        },
+        agent: required(codes::optional_name(row, "agent")?, "the agent of an attempt")?,
+        assigned_at: codes::timestamp(row.get("assigned_at")?)?,
+        started_at: optional_time("started_at")?,
+        decision: decision(row)?,
+        ended,
+    })
+}
+
+fn decision(row: &Row<'_>) -> Result<Decision, StoreError> {
+    let given_up: i64 = row.get("given_up")?;
+    Ok(Decision {
+        strategy: row.get("strategy")?,
+        // A score that is not a number is stored as nothing.
+        score: row.get::<_, Option<f64>>("score")?.unwrap_or(f64::NAN),
+        agents_with_room: codes::count(row.get("with_room")?)?,
+        prefetched: row.get("prefetched")?,
+        preferences_given_up: u8::try_from(given_up)
+            .map_err(|_| StoreError::unreadable("a number of preferences", given_up))?,
+        queued: Duration::from_micros(codes::uint(row.get("queued_us")?)?),
+    })
+}
+
+/// A column of bytes, where it lies.
+pub fn blob<'r>(row: &'r Row<'_>, column: &str) -> Result<&'r [u8], StoreError> {
+    Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
+}
+
+/// What a column must not lack.
+pub fn required<T>(value: Option<T>, what: &str) -> Result<T, StoreError> {
+    value.ok_or_else(|| StoreError::unreadable(what, "nothing"))
+}

@@ -1,0 +1,185 @@
+//! What is special to this engine: its files, and what can be wrong with them.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Seek, SeekFrom, Write},
+};
+
+use evenkeel_core::engine::{AcceptedTask, Change};
+use evenkeel_shared::{Kind, TaskId, TaskSpec};
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::conformance::suite;
+
+fn open(dir: &Path) -> Result<Box<dyn Store>, StoreError> {
+    Ok(Box::new(SqliteStore::open(dir, Durability::None)?))
+}
+
+suite!(open);
+
+const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
+
+fn accept(order: u64) -> Change {
+    Change::Accept(Arc::new(AcceptedTask {
+        id: TaskId::new(NOW, u128::from(order) << 8),
+        spec: Arc::new(TaskSpec::of_kind(Kind::new("echo").unwrap())),
+        payload: vec![7; 2_000].into(),
+        fingerprint: 1,
+        order,
+        at: NOW,
+        redrive_of: None,
+    }))
+}
+
+/// A data directory in which a hundred tasks were accepted.
+fn used(durability: Durability, release: bool) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let mut store = SqliteStore::open(dir.path(), durability).unwrap();
+    store.claim(NOW).unwrap();
+    store.commit(&(1..=100).map(accept).collect::<Vec<_>>()).unwrap();
+    if release {
+        store.release().unwrap();
+    }
+    dir
+}
+
+fn refusal(dir: &Path) -> StoreError {
+    SqliteStore::open(dir, Durability::Full).err().expect("refused")
+}
+
+/// Changes the database behind the store's back.
+fn with_database(dir: &Path, sql: &str) {
+    Connection::open(open::database_path(dir)).unwrap().execute_batch(sql).unwrap();
+}
+
+/// Overwrites the middle of the file.
+fn damage(dir: &Path) {
+    let mut file = OpenOptions::new().read(true).write(true).open(open::database_path(dir)).unwrap();
+    let length = file.metadata().unwrap().len();
+    for page in (1..length / 4_096).step_by(2) {
+        file.seek(SeekFrom::Start(page * 4_096)).unwrap();
+        file.write_all(&[0xa5; 512]).unwrap();
+    }
+}
+
+#[test]
+fn with_full_durability_a_crash_keeps_what_was_committed() {
+    let dir = used(Durability::Full, false);
+    let mut store = SqliteStore::open(dir.path(), Durability::Full).unwrap();
+    assert_eq!(store.claim(NOW).unwrap().tasks.len(), 100);
+}
+
+#[test]
+fn a_writer_that_was_overtaken_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    store.claim(NOW).unwrap();
+    with_database(dir.path(), "UPDATE meta SET incarnation = 7");
+    let fenced = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Fenced { found: 7, own: 1 }));
+    assert!(fenced(store.commit(&[accept(1)])));
+    assert!(fenced(store.prune(NOW, 1).map(drop)));
+    assert!(fenced(store.release()));
+    assert_eq!(store.claim(NOW).unwrap().tasks, []);
+}
+
+#[test]
+fn a_newer_database_is_refused_and_left_as_it_is() {
+    let dir = used(Durability::None, true);
+    with_database(dir.path(), "PRAGMA user_version = 99");
+    let before = fs::read(open::database_path(dir.path())).unwrap();
+    let error = refusal(dir.path());
+    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 1 }), "{error}");
+    assert_eq!(fs::read(open::database_path(dir.path())).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let dir = TempDir::new().unwrap();
+    with_database(dir.path(), "CREATE TABLE songs (title TEXT)");
+    assert!(matches!(refusal(dir.path()), StoreError::Foreign { .. }));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let dir = TempDir::new().unwrap();
+    fs::write(open::database_path(dir.path()), "Dear diary, ".repeat(1_000)).unwrap();
+    let error = refusal(dir.path());
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+}
+
+#[test]
+fn after_an_unclean_stop_damage_is_found_before_anything_is_built_on_it() {
+    let dir = used(Durability::None, true);
+    with_database(dir.path(), "UPDATE meta SET clean = 0; PRAGMA wal_checkpoint(TRUNCATE)");
+    damage(dir.path());
+    let error = refusal(dir.path());
+    assert!(matches!(error, StoreError::Corrupt(_)) && error.is_fatal(), "{error}");
+}
+
+#[test]
+fn after_an_unclean_stop_a_sound_database_is_used() {
+    let dir = used(Durability::None, false);
+    let clean = |dir: &Path| -> bool {
+        let connection = Connection::open(open::database_path(dir)).unwrap();
+        connection.query_row("SELECT clean FROM meta", [], |row| row.get(0)).unwrap()
+    };
+    assert!(!clean(dir.path()));
+    let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    assert_eq!(store.claim(NOW).unwrap().incarnation, 2);
+    store.release().unwrap();
+    assert!(clean(dir.path()));
+}
+
+#[test]
+fn the_last_incarnation_is_not_passed() {
+    let dir = used(Durability::None, true);
+    with_database(dir.path(), &format!("UPDATE meta SET incarnation = {}", INCARNATION_MAX - 1));
+    let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    assert_eq!(store.claim(NOW).unwrap().incarnation, INCARNATION_MAX);
+    assert!(matches!(store.claim(NOW), Err(StoreError::Corrupt(_))));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_data_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = TempDir::new().unwrap();
+    let dir = parent.path().join("deep/data");
+    let mut store = SqliteStore::open(&dir, Durability::Full).unwrap();
+    store.claim(NOW).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    for file in ["evenkeel.db", "evenkeel.db-wal", "evenkeel.lock"] {
+        assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn an_ephemeral_store_leaves_nothing_behind() {
+    let mut store = SqliteStore::ephemeral().unwrap();
+    store.claim(NOW).unwrap();
+    store.commit(&[accept(1)]).unwrap();
+    let path = store.database_path();
+    assert!(path.exists());
+    drop(store);
+    assert!(!path.parent().unwrap().exists());
+}
+
+#[test]
+fn readers_see_the_last_commit_while_the_writer_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    store.claim(NOW).unwrap();
+    let reader = store.reader();
+    let id = |order: u64| TaskId::new(NOW, u128::from(order) << 8);
+    std::thread::scope(|scope| {
+        for order in 1..=20 {
+            store.commit(&[accept(order)]).unwrap();
+            for _ in 0..6 {
+                let reader = reader.clone();
+                scope.spawn(move || assert!(reader.task(id(order)).unwrap().is_some()));
+            }
+        }
+    });
+}
