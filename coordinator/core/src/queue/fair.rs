@@ -19,7 +19,7 @@ use crate::ix::ClassIx;
 const SCALE: u128 = 1 << 32;
 /// Idle accounts kept for what they still owe, which is one task at most. One more forgives the least of those debts; it
 /// also bounds how many newcomers in a row can pass a tenant that has just been served.
-const IDLE_ACCOUNTS_MAX: usize = 4_096;
+pub(super) const IDLE_ACCOUNTS_MAX: usize = 4_096;
 
 /// A tenant that has something waiting or owing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
