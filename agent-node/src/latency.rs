@@ -10,7 +10,7 @@ struct Sum {
     mean_us: f64,
 }
 
-/// Counts and means since the agent started. Attempts that were stopped or refused are not in them.
+/// Counts and means since the agent started. Attempts that were called off or never began are not in them.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies {
     kinds: BTreeMap<Kind, Sum>,

@@ -40,7 +40,7 @@ pub(crate) struct Link {
 /// Something happened on the way to the coordinator.
 pub(crate) enum LinkEvent {
     /// A dial has come to its end.
-    Opened(Result<Opened, SessionError>),
+    Opened(Result<Box<Opened>, SessionError>),
     /// The session says something.
     Session(SessionEvent),
 }
@@ -63,7 +63,7 @@ impl Link {
     /// come to its end until [`Link::up`] or [`Link::redial`] was.
     pub async fn next(&mut self, wants_to_write: bool) -> LinkEvent {
         match &mut self.state {
-            State::Down(dial) => LinkEvent::Opened(dial.await),
+            State::Down(dial) => LinkEvent::Opened(dial.await.map(Box::new)),
             State::Up(session, _) => LinkEvent::Session(session.next(wants_to_write).await),
         }
     }

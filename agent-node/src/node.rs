@@ -100,13 +100,23 @@ impl Node {
 
     /// Runs until `shutdown` completes and the agent has drained.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+        let result = self.work(shutdown).await;
+        // After an error attempts may still run; wait until they, and their programs, are gone.
+        self.attempts.shutdown().await;
+        result?;
+        self.link.close().await;
+        info!(agent = %self.agent.spec.id, "the agent has drained");
+        Ok(())
+    }
+
+    async fn work(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         let mut shutdown = pin!(shutdown);
         loop {
             self.start_ready();
             self.link.write(&mut self.outbox);
             self.see_about_leaving();
             if self.leaving == Leaving::Gone {
-                break;
+                return Ok(());
             }
             let has_more_to_say = !self.outbox.is_empty();
             let alarm = alarm(self.leaving);
@@ -118,14 +128,11 @@ impl Node {
                 () = alarm => self.on_alarm(),
             }
         }
-        self.link.close().await;
-        info!(agent = %self.agent.spec.id, "the agent has drained");
-        Ok(())
     }
 
     fn on_link(&mut self, event: LinkEvent) -> Result<(), AgentError> {
         let outcome = match event {
-            LinkEvent::Opened(Ok(opened)) => self.on_opened(opened),
+            LinkEvent::Opened(Ok(opened)) => self.on_opened(*opened),
             LinkEvent::Opened(Err(error)) => Err(error),
             LinkEvent::Session(SessionEvent::Frame(frame)) => self.on_messages(frame.messages),
             LinkEvent::Session(SessionEvent::Heartbeat(load)) => {
@@ -191,7 +198,7 @@ impl Node {
             debug!(task = %attempt.task, "assigned again, though its result is on the way");
             return Ok(());
         }
-        if self.held().count() >= HELD_ATTEMPTS_MAX {
+        if self.scheduler.held_count() + self.outbox.unacked_count() >= HELD_ATTEMPTS_MAX {
             let what = format!("it assigns without end: {HELD_ATTEMPTS_MAX} attempts are here already");
             return Err(SessionError::Protocol(what));
         }

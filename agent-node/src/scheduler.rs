@@ -57,10 +57,13 @@ struct Running {
 pub(crate) struct Scheduler {
     capacity: Resources,
     free: Resources,
-    /// Attempts that may be here at once, waiting and running.
+    /// Attempts that may be held at once, waiting and running.
     attempts_max: usize,
     waiting: VecDeque<Assignment>,
     running: BTreeMap<AttemptRef, Running>,
+    /// How many of those that run are forgotten. The coordinator knows nothing of them any more, so what it sends in their
+    /// place has to wait for them, not to be refused.
+    forgotten_count: usize,
     closed: Option<String>,
 }
 
@@ -74,6 +77,7 @@ impl Scheduler {
             attempts_max,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
+            forgotten_count: 0,
             closed: None,
         }
     }
@@ -90,7 +94,7 @@ impl Scheduler {
         if let Some(reason) = &self.closed {
             return Admission::Refused(Outcome::HandedBack(reason.clone()));
         }
-        if self.waiting.len() + self.running.len() >= self.attempts_max {
+        if self.held_count() >= self.attempts_max {
             let reason = format!("the agent is full: it holds {} attempts at most", self.attempts_max);
             return Admission::Refused(Outcome::HandedBack(reason));
         }
@@ -119,6 +123,9 @@ impl Scheduler {
             return Stopped::Waiting;
         }
         let Some(running) = self.running.get_mut(&attempt) else { return Stopped::Unknown };
+        if fate == Fate::Forget && running.fate != Fate::Forget {
+            self.forgotten_count += 1;
+        }
         if running.fate == Fate::Report || fate == Fate::Forget {
             running.fate = fate;
         }
@@ -129,6 +136,9 @@ impl Scheduler {
     pub fn ended(&mut self, attempt: AttemptRef) -> Fate {
         let Some(running) = self.running.remove(&attempt) else { return Fate::Forget };
         self.free.add(&running.resources);
+        if running.fate == Fate::Forget {
+            self.forgotten_count -= 1;
+        }
         running.fate
     }
 
@@ -145,6 +155,11 @@ impl Scheduler {
     /// Attempts that the coordinator should know of: all but the forgotten.
     pub fn held(&self) -> impl Iterator<Item = AttemptRef> {
         self.waiting.iter().map(|waiting| waiting.attempt).chain(self.running_kept())
+    }
+
+    /// How many they are.
+    pub fn held_count(&self) -> usize {
+        self.waiting.len() + self.running.len() - self.forgotten_count
     }
 
     /// Attempts that run, but for the forgotten.

@@ -24,7 +24,8 @@ pub trait Executor: Send + Sync + 'static {
     /// When [`TaskContext::cancelled`] fires it has a few seconds to stop by itself; then the future is dropped.
     ///
     /// # Errors
-    /// What went wrong, and whether another attempt may help. A panic counts as a failure worth another attempt.
+    /// What went wrong, and whether another attempt may help. A panic counts as a failure worth another attempt, unless the
+    /// program is built with `panic = "abort"`.
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError>;
 }
 

@@ -100,6 +100,20 @@ fn the_first_fate_stays_unless_the_attempt_is_forgotten() {
 }
 
 #[test]
+fn the_successor_of_a_forgotten_attempt_waits_for_its_slot() {
+    let mut scheduler = Scheduler::new(Resources::slots(1), 0);
+    scheduler.admit(one_slot(1));
+    start_all(&mut scheduler);
+    scheduler.stop(attempt(1), Fate::Forget);
+    scheduler.stop(attempt(1), Fate::Forget);
+    assert_eq!(scheduler.admit(one_slot(2)), Admission::Admitted);
+    assert!(start_all(&mut scheduler).is_empty());
+    scheduler.ended(attempt(1));
+    assert_eq!(start_all(&mut scheduler), [2]);
+    check_handed_back(scheduler.admit(one_slot(3)));
+}
+
+#[test]
 fn once_closed_everything_is_handed_back() {
     let mut scheduler = Scheduler::new(Resources::slots(1), 1);
     for number in [1, 2] {
@@ -193,6 +207,7 @@ impl Model {
         assert_eq!(scheduler.running_count(), self.running.len());
         let held: BTreeSet<AttemptRef> = scheduler.held().collect();
         assert!(held.len() <= attempts_max);
+        assert_eq!(held.len(), scheduler.held_count());
         assert!(held.is_disjoint(&self.answered));
         assert_eq!(held.len() + self.answered.len(), self.assigned.len(), "an attempt was lost");
     }

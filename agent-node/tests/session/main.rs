@@ -1,5 +1,7 @@
 //! An agent against a fake coordinator: registration, resumption, acknowledgement, cancellation, drain and fencing.
 
+#![allow(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
+
 mod coordinator;
 
 use std::{sync::Arc, time::Duration};
