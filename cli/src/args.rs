@@ -1,10 +1,11 @@
 //! The command line as a whole; each command's own arguments are beside its code.
 
-use clap::{Args, Parser, Subcommand, builder::styling};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
+use evenkeel_shared::telemetry;
 
 use crate::{
     client::Address,
-    commands::{agents, completions, events, run, status, strategy, task, top},
+    commands::{agent, agents, completions, events, loadtest, run, status, strategy, task, top},
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
 };
@@ -14,6 +15,9 @@ const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Green.on_default().bold())
     .usage(styling::AnsiColor::Green.on_default().bold())
     .literal(styling::AnsiColor::Cyan.on_default());
+
+/// Where a coordinator listens unless told otherwise.
+const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7400";
 
 /// Keeps a fleet of agents evenly loaded.
 #[derive(Debug, Parser)]
@@ -30,22 +34,37 @@ pub struct Cli {
 /// Arguments that every command takes.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// The coordinator's address
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "EVENKEEL_COORDINATOR",
-        default_value = "http://127.0.0.1:7400",
-        hide_env_values = true
-    )]
-    pub coordinator: String,
+    /// The coordinator's address [default: http://127.0.0.1:7400]
+    #[arg(long, global = true, value_name = "URL", env = "EVENKEEL_COORDINATOR", hide_env_values = true)]
+    pub coordinator: Option<String>,
     /// How to print data
     #[arg(long, short, global = true, value_enum, default_value_t)]
     pub output: Format,
     /// What to log to stderr: a level, or directives such as evenkeel_agent=debug
     #[arg(long, global = true, value_name = "FILTER", env = "EVENKEEL_LOG", hide_env_values = true)]
     pub log: Option<String>,
+    /// How to log
+    #[arg(long, global = true, value_enum, default_value_t, env = "EVENKEEL_LOG_FORMAT", hide_env_values = true)]
+    pub log_format: LogFormat,
+}
+
+/// How a line of log looks.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// Text for people
+    #[default]
+    Text,
+    /// A JSON object per line
+    Json,
+}
+
+impl From<LogFormat> for telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 impl Global {
@@ -54,7 +73,7 @@ impl Global {
     /// # Errors
     /// If it is none.
     pub fn address(&self) -> Result<Address, CliError> {
-        Address::new(&self.coordinator)
+        Address::new(self.coordinator.as_deref().unwrap_or(COORDINATOR_DEFAULT))
     }
 
     /// The way to stdout.
@@ -67,6 +86,8 @@ impl Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start an agent
+    Agent(Box<agent::AgentArgs>),
     /// Run a command for each file or line, on the fleet
     Run(run::RunArgs),
     /// Submit tasks, and follow what becomes of them
@@ -84,6 +105,9 @@ pub enum Command {
     Events(events::EventsArgs),
     /// Watch the fleet live
     Top(top::TopArgs),
+    /// Measure: many simulated agents, many tasks
+    #[command(subcommand)]
+    Loadtest(loadtest::LoadtestCommand),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }

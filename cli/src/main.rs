@@ -11,11 +11,13 @@ mod output;
 mod quantity;
 mod run;
 mod selector;
+mod settings;
 mod signals;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use evenkeel_shared::telemetry;
 
 use args::{Cli, Command, Global};
 use exit::{CliError, Exit, Outcome};
@@ -52,7 +54,8 @@ fn start(cli: Cli) -> Outcome {
 
 /// Services tell what they do; clients only what goes wrong, since their stderr is for people.
 fn logs(global: &Global, command: &Command) -> Result<(), CliError> {
-    let filter = global.log.as_deref().unwrap_or(if command.is_service() { "info" } else { "warn" });
-    evenkeel_shared::telemetry::init(evenkeel_shared::telemetry::LogFormat::Text, filter)
-        .map_err(|error| CliError::usage(format!("`{filter}` is not a log filter")).because(error))
+    let default = if command.is_service() { "info" } else { "warn" };
+    let filter = global.log.as_deref().filter(|filter| !filter.trim().is_empty()).unwrap_or(default);
+    telemetry::init(global.log_format.into(), filter)
+        .map_err(|error| CliError::usage("no log can be kept").because(error))
 }

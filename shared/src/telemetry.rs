@@ -9,9 +9,6 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-/// The variable that overrides the configured filter.
-pub const FILTER_VARIABLE: &str = "EVENKEEL_LOG";
-
 /// How a line of log looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,12 +24,10 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter cannot be read.
-    #[error("`{filter}` (from {origin}) is not a log filter: {source}; write it like `info,evenkeel_core=debug`")]
+    #[error("`{filter}` is not a log filter: {source}; write it like `info,evenkeel_core=debug`")]
     BadFilter {
         /// What was given.
         filter: String,
-        /// Where it came from.
-        origin: &'static str,
         /// What is wrong with it.
         source: ParseError,
     },
@@ -43,16 +38,13 @@ pub enum TelemetryError {
 
 /// Sends the log of this process to standard error, in colour only on a terminal and without `NO_COLOR`.
 ///
-/// `filter` is a list of directives such as `info,evenkeel_core=debug`; a non-empty [`FILTER_VARIABLE`] overrides it.
+/// `filter` is a list of directives such as `info,evenkeel_core=debug`. The environment is not looked at: what goes before
+/// what is the program's decision.
 ///
 /// # Errors
-/// If the filter in force cannot be read, or if the process has log output already.
+/// If the filter cannot be read, or if the process has log output already.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let variable = env::var(FILTER_VARIABLE).ok().filter(|directives| !directives.trim().is_empty());
-    let filter = match &variable {
-        Some(directives) => parse(directives, FILTER_VARIABLE)?,
-        None => parse(filter, "the configuration")?,
-    };
+    let filter = parse(filter)?;
     let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -67,12 +59,10 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-fn parse(directives: &str, origin: &'static str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::builder().parse(directives).map_err(|source| TelemetryError::BadFilter {
-        filter: directives.to_owned(),
-        origin,
-        source,
-    })
+fn parse(directives: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder()
+        .parse(directives)
+        .map_err(|source| TelemetryError::BadFilter { filter: directives.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -80,9 +70,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_filter_is_named_with_its_origin() {
-        let message = parse("evenkeel=loud", FILTER_VARIABLE).unwrap_err().to_string();
-        assert!(message.contains("`evenkeel=loud` (from EVENKEEL_LOG)"), "{message}");
-        assert_eq!(parse("warn,evenkeel_core=debug", "a test").unwrap().to_string(), "evenkeel_core=debug,warn");
+    fn a_bad_filter_is_named() {
+        let message = parse("evenkeel=loud").unwrap_err().to_string();
+        assert!(message.contains("`evenkeel=loud` is not a log filter"), "{message}");
+        assert_eq!(parse("warn,evenkeel_core=debug").unwrap().to_string(), "evenkeel_core=debug,warn");
     }
 }

@@ -101,9 +101,7 @@ pub async fn run(command: AgentsCommand, global: &Global) -> Outcome {
             let deadline_ms = deadline.map_or(0, |deadline| quantity::millis(deadline).max(1));
             ("drain", cluster.drain_agent(v1::DrainAgentRequest { agent_id: id, deadline_ms, reason }).await)
         }
-        AgentsCommand::Resume { id } => {
-            ("resume", cluster.resume_agent(v1::ResumeAgentRequest { agent_id: id }).await)
-        }
+        AgentsCommand::Resume { id } => ("resume", cluster.resume_agent(v1::ResumeAgentRequest { agent_id: id }).await),
     };
     let agent = answer.map_err(|status| {
         let error = CliError::status(&format!("{doing} the agent"), &status);

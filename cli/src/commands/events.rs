@@ -29,13 +29,13 @@ pub struct EventsArgs {
 /// Reads the name of a type as the output has it.
 fn event_type(name: &str) -> Result<v1::ClusterEventType, String> {
     let full = format!("CLUSTER_EVENT_TYPE_{}", name.to_uppercase());
-    v1::ClusterEventType::from_str_name(&full)
-        .filter(|&known| known != v1::ClusterEventType::Unspecified)
-        .ok_or_else(|| {
+    v1::ClusterEventType::from_str_name(&full).filter(|&known| known != v1::ClusterEventType::Unspecified).ok_or_else(
+        || {
             "there are: agent_joined, agent_lost, agent_returned, agent_health, agent_admin, agent_ejected, failover, \
              quarantine, strategy, panic_mode, coordinator"
                 .to_owned()
-        })
+        },
+    )
 }
 
 /// Prints events until there are no more, or for as long as the coordinator lives.

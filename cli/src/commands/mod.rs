@@ -1,8 +1,10 @@
 //! The commands, one file each: arguments, work, and what is printed.
 
+pub mod agent;
 pub mod agents;
 pub mod completions;
 pub mod events;
+pub mod loadtest;
 pub mod run;
 pub mod status;
 pub mod strategy;
@@ -18,7 +20,7 @@ impl Command {
     /// Whether it stays and serves, and its log is what it has to say.
     #[must_use]
     pub const fn is_service(&self) -> bool {
-        false
+        matches!(self, Self::Agent(_))
     }
 }
 
@@ -28,6 +30,7 @@ impl Command {
 /// Why it could not do its work.
 pub async fn dispatch(command: Command, global: &Global) -> Outcome {
     match command {
+        Command::Agent(args) => agent::run(*args, global).await,
         Command::Run(args) => run::run(args, global).await,
         Command::Task(command) => task::run(*command, global).await,
         Command::Agents(command) => agents::run(command, global).await,
@@ -35,6 +38,7 @@ pub async fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Status(args) => status::run(args, global).await,
         Command::Events(args) => events::run(args, global).await,
         Command::Top(args) => top::run(args, global).await,
+        Command::Loadtest(command) => loadtest::run(command, global).await,
         Command::Completions(args) => completions::run(args),
     }
 }

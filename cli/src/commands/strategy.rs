@@ -46,8 +46,9 @@ pub async fn run(command: StrategyCommand, global: &Global) -> Outcome {
         }
     };
     let answer = answer.map_err(|status| CliError::status(doing, &status))?.into_inner();
-    let config = wire::strategy::strategy(answer)
-        .map_err(|violation| CliError::new(Exit::Error, "the coordinator has a strategy unknown here").because(violation))?;
+    let config = wire::strategy::strategy(answer).map_err(|violation| {
+        CliError::new(Exit::Error, "the coordinator has a strategy unknown here").because(violation)
+    })?;
     global.output().one(&StrategyView(config))?;
     Ok(Exit::Ok)
 }
@@ -59,8 +60,13 @@ fn config(name: &str, settings: &[(String, String)]) -> Result<StrategyConfig, C
     // Its own JSON form knows the settings; serde alone would pass over unknown ones of a strategy that has none.
     let mut json = serde_json::to_value(default).map_err(|error| wrong(error.to_string()))?;
     for (setting, value) in settings {
-        let known: Vec<String> =
-            json.as_object().into_iter().flat_map(|object| object.keys()).filter(|key| *key != "name").cloned().collect();
+        let known: Vec<String> = json
+            .as_object()
+            .into_iter()
+            .flat_map(|object| object.keys())
+            .filter(|key| *key != "name")
+            .cloned()
+            .collect();
         if !known.contains(setting) {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(wrong(format!("there is no setting `{setting}`; its settings: {known}")));

@@ -122,11 +122,8 @@ pub struct KindView {
 
 impl From<v1::Agent> for AgentView {
     fn from(wire: v1::Agent) -> Self {
-        let kind = |wire: v1::KindStatistics| KindView {
-            kind: wire.kind,
-            completed: wire.completed,
-            mean_us: wire.mean_us,
-        };
+        let kind =
+            |wire: v1::KindStatistics| KindView { kind: wire.kind, completed: wire.completed, mean_us: wire.mean_us };
         Self {
             health: enums::health(wire.health).map_or("unknown", |health| health.name()),
             admin_state: enums::admin_state(wire.admin_state).map_or("unknown", |state| state.name()),

@@ -141,7 +141,11 @@ pub fn printable(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if c.is_control() {
+            shown.extend(c.escape_default())
+        } else {
+            shown.push(c)
+        }
         shown
     })
 }

@@ -154,7 +154,8 @@ fn lines(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     loop {
         let mut line = Vec::new();
         let limit = PAYLOAD_BYTES_MAX as u64 + 1;
-        let read = reader.by_ref().take(limit).read_until(b'\n', &mut line).map_err(|error| unreadable(path, &error))?;
+        let read =
+            reader.by_ref().take(limit).read_until(b'\n', &mut line).map_err(|error| unreadable(path, &error))?;
         if read == 0 {
             break;
         }

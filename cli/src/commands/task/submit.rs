@@ -120,7 +120,9 @@ fn read_payload(path: &Path) -> Result<Bytes, CliError> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    read.map_err(|error| CliError::new(Exit::Error, format!("could not read the payload from {shown}")).because(error))?;
+    read.map_err(|error| {
+        CliError::new(Exit::Error, format!("could not read the payload from {shown}")).because(error)
+    })?;
     if bytes.len() > PAYLOAD_BYTES_MAX {
         return Err(CliError::usage(format!("the payload in {shown} is larger than {PAYLOAD_BYTES_MAX} bytes"))
             .hint("put it where the agents can read it, and send its name"));

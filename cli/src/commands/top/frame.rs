@@ -30,8 +30,9 @@ pub struct Sample {
 
 /// Draws `now`, with rates since `last`.
 pub fn draw(frame: &mut Frame, now: &Sample, last: &Sample, url: &str) {
-    let areas = Layout::vertical([Constraint::Length(4), Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
-        .split(frame.area());
+    let areas =
+        Layout::vertical([Constraint::Length(4), Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
+            .split(frame.area());
     frame.render_widget(Paragraph::new(summary(now, last, url)), areas[0]);
     draw_agents(frame, areas[2], &now.agents);
     let help = Line::styled("q quits", Style::new().add_modifier(Modifier::DIM));
