@@ -188,6 +188,25 @@ impl Agent {
         }
     }
 
+    /// Its capacity is not what it was, or was not known: what fits has its place, oldest first, the rest waits there.
+    pub fn replace_holdings(&mut self, now: Timestamp) {
+        self.reserved = Resources::default();
+        (self.ahead_slots, self.ahead_tasks) = (0, 0);
+        let mut free = self.free(now);
+        for holding in self.holdings.values_mut() {
+            let need = &holding.spec.requirements.resources;
+            if free.fits(need) {
+                holding.room = Room::Now;
+                free.subtract(need);
+                self.reserved.add(need);
+            } else {
+                holding.room = Room::Ahead;
+                self.ahead_slots += need.slots;
+                self.ahead_tasks += 1;
+            }
+        }
+    }
+
     /// Attempts that have their place.
     pub fn running_tasks(&self) -> u32 {
         u32::try_from(self.holdings.len()).unwrap_or(u32::MAX).saturating_sub(self.ahead_tasks)

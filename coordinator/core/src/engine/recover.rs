@@ -100,7 +100,7 @@ impl Engine {
         match state {
             RecoveredState::Queued { .. } => self.enqueue(task),
             RecoveredState::RetryWait { .. } => self.arm(task),
-            RecoveredState::Assigned { attempt, agent, at } => {
+            RecoveredState::Assigned { attempt, agent, .. } => {
                 let spec = self.tasks[task].spec.clone();
                 let agent_ix = self.awaited(&agent);
                 let row = &mut self.tasks[task];

@@ -104,9 +104,7 @@ impl Engine {
         }
         let row = &mut self.agents[agent];
         let (joined, given_up) = (!row.registered, std::mem::take(&mut row.was_given_up));
-        if row.registered && *row.spec != registration.spec {
-            row.kinds_seen.clear();
-        }
+        let resized = row.spec.capacity != registration.spec.capacity;
         row.spec = Arc::new(registration.spec.clone());
         row.registered = true;
         row.instance.clone_from(&registration.instance);
@@ -125,6 +123,9 @@ impl Engine {
         let (lease_end, slots) = (row.lease.expires_at(), row.spec.capacity.slots);
         let next_step = row.ramp.next_step(now, slots);
         self.agents.open_session(agent, session);
+        if resized {
+            self.agents[agent].replace_holdings(now);
+        }
         self.router.insert(agent, self.agents[agent].spec.clone());
         self.set_agent_timer(agent, AgentTimer::Lease, lease_end);
         if let Some(at) = next_step {

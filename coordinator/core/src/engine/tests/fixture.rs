@@ -192,6 +192,8 @@ pub struct Cluster {
     pub sessions: BTreeMap<String, SessionEpoch>,
     /// What each agent was last given for each task, and not told to stop.
     pub assigned: BTreeMap<TaskId, (String, AttemptRef)>,
+    /// What agents were told to stop and have not said yet that they did.
+    pub stopping: Vec<(String, AttemptRef)>,
     pub finished: BTreeMap<TaskId, Arc<FinishedTask>>,
     pub accepted: BTreeMap<TaskId, Arc<AcceptedTask>>,
     pub task_events: Vec<TaskEvent>,
@@ -223,6 +225,7 @@ impl Cluster {
             next_request: 0,
             sessions: BTreeMap::new(),
             assigned: BTreeMap::new(),
+            stopping: Vec::new(),
             finished: BTreeMap::new(),
             accepted: BTreeMap::new(),
             task_events: Vec::new(),
@@ -268,6 +271,7 @@ impl Cluster {
                     }
                     AgentMessage::Cancel { attempt, .. } => {
                         self.assigned.retain(|_, (_, assigned)| assigned != attempt);
+                        self.stopping.push((agent, *attempt));
                     }
                     _ => {}
                 }
@@ -310,6 +314,15 @@ impl Cluster {
             self.advance(step);
             for agent in self.sessions.keys().cloned().collect::<Vec<_>>() {
                 self.heartbeat(&agent, AgentLoad::default());
+            }
+        }
+    }
+
+    /// The agents that are connected say that they have stopped what they were told to stop.
+    pub fn stop_what_was_cancelled(&mut self) {
+        for (agent, attempt) in std::mem::take(&mut self.stopping) {
+            if self.sessions.contains_key(&agent) {
+                self.report(&agent, attempt, Outcome::Cancelled);
             }
         }
     }

@@ -20,6 +20,7 @@ enum Step {
     HandBack(u8),
     Stale(u8),
     Cancel(u8),
+    Stop,
     Advance(u16),
     Cordon(u8),
     Resume(u8),
@@ -45,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::HandBack),
         1 => any::<u8>().prop_map(Step::Stale),
         1 => any::<u8>().prop_map(Step::Cancel),
+        1 => Just(Step::Stop),
         4 => (1..3_000u16).prop_map(Step::Advance),
         1 => (0..6u8).prop_map(Step::Cordon),
         1 => (0..6u8).prop_map(Step::Resume),
@@ -111,6 +113,7 @@ fn apply(c: &mut Cluster, step: Step) {
                 c.cancel(*task).unwrap();
             }
         }
+        Step::Stop => c.stop_what_was_cancelled(),
         Step::Advance(by) => c.advance(ms(by.into())),
         Step::Cordon(n) => drop(c.admin(&format!("a{n}"), AdminCommand::Cordon)),
         Step::Resume(n) => drop(c.admin(&format!("a{n}"), AdminCommand::Resume)),
@@ -143,6 +146,7 @@ fn heal(c: &mut Cluster) {
         apply(c, Step::Resume(n));
     }
     for _ in 0..400 {
+        c.stop_what_was_cancelled();
         while let Some(task) = chosen(c, 0) {
             c.succeed(task);
         }
