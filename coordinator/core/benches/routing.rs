@@ -16,16 +16,23 @@ use evenkeel_shared::{
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 const SLOTS: u32 = 8;
-const MEMORY_BYTES: u64 = 32 << 30;
+const MEMORY_GIB: u32 = 32;
 const KINDS: [&str; 4] = ["embed", "chat", "crawl", "test"];
 const BUSY_PERCENT: usize = 70;
 
-/// A fleet as the engine would keep it: what is free of each agent, and what runs where.
+/// What is free of an agent. Small, so that it is the router's memory that counts.
+#[derive(Clone, Copy)]
+struct Free {
+    slots: u32,
+    memory_gib: u32,
+}
+
+/// A fleet, what is free of it, and what runs where.
 struct Fleet {
     router: Router,
-    free: Vec<Resources>,
-    running: Vec<(AgentIx, usize)>,
-    sorts: Vec<(ClassIx, Resources)>,
+    free: Vec<Free>,
+    running: Vec<(AgentIx, u32)>,
+    sorts: Vec<(ClassIx, u32)>,
     rng: fastrand::Rng,
 }
 
@@ -38,7 +45,7 @@ fn spec(at: usize) -> AgentSpec {
         id: AgentId::new(&format!("agent-{at}")).unwrap(),
         kinds,
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Labels>(),
-        capacity: Resources { memory_bytes: MEMORY_BYTES, ..Resources::slots(SLOTS) },
+        capacity: Resources { memory_bytes: u64::from(MEMORY_GIB) << 30, ..Resources::slots(SLOTS) },
         tier: u8::try_from(at % 3).unwrap(),
         weight: 100,
         version: String::new(),
@@ -47,7 +54,8 @@ fn spec(at: usize) -> AgentSpec {
 }
 
 /// Each kind with a plain class, one that needs memory, one in a zone, and one with rules and a preference.
-fn sorts(router: &mut Router) -> Vec<(ClassIx, Resources)> {
+/// With the memory that a task takes, in GiB.
+fn sorts(router: &mut Router) -> Vec<(ClassIx, u32)> {
     let rule = |key, operator, value| LabelRule { operator, ..LabelRule::equals(key, value) };
     let plain = Requirements::default();
     let mut heavy = plain.clone();
@@ -60,7 +68,11 @@ fn sorts(router: &mut Router) -> Vec<(ClassIx, Resources)> {
     };
     let all = [plain, heavy, in_zone, choosy];
     let each = KINDS.iter().flat_map(|kind| all.iter().map(move |needs| (Kind::new(kind).unwrap(), needs)));
-    each.map(|(kind, needs)| (router.class(&kind, needs).unwrap(), needs.resources.clone())).collect()
+    each.map(|(kind, needs)| (router.class(&kind, needs).unwrap(), memory_gib(&needs.resources))).collect()
+}
+
+fn memory_gib(resources: &Resources) -> u32 {
+    u32::try_from(resources.memory_bytes >> 30).unwrap()
 }
 
 impl Fleet {
@@ -70,7 +82,7 @@ impl Fleet {
         let mut free = Vec::with_capacity(size);
         for at in 0..size {
             let spec = spec(at);
-            free.push(spec.capacity.clone());
+            free.push(Free { slots: SLOTS, memory_gib: MEMORY_GIB });
             router.insert(AgentIx::from(at), Arc::new(spec));
         }
         let mut fleet = Self { router, free, running: Vec::new(), sorts, rng: fastrand::Rng::with_seed(2) };
@@ -91,11 +103,13 @@ impl Fleet {
 
     fn route(&mut self) {
         let sort = self.rng.usize(0..self.sorts.len());
-        let (class, needs) = &self.sorts[sort];
+        let (class, memory_gib) = self.sorts[sort];
         let task = TaskFacts { priority: Priority::new(self.rng.u8(0..10)).unwrap(), affinity: Some(self.rng.u64(..)) };
-        if let Some(pick) = black_box(self.router.pick(*class, &task, Room::Now)) {
-            self.free[pick.agent.at()].subtract(needs);
-            self.running.push((pick.agent, sort));
+        if let Some(pick) = black_box(self.router.pick(class, &task, Room::Now)) {
+            let free = &mut self.free[pick.agent.at()];
+            free.slots -= 1;
+            free.memory_gib -= memory_gib;
+            self.running.push((pick.agent, memory_gib));
             self.update(pick.agent);
         }
     }
@@ -104,20 +118,23 @@ impl Fleet {
         if self.running.is_empty() {
             return;
         }
-        let (agent, sort) = self.running.swap_remove(self.rng.usize(0..self.running.len()));
-        self.free[agent.at()].add(&self.sorts[sort].1);
+        let (agent, memory_gib) = self.running.swap_remove(self.rng.usize(0..self.running.len()));
+        let free = &mut self.free[agent.at()];
+        free.slots += 1;
+        free.memory_gib += memory_gib;
         self.update(agent);
     }
 
     fn update(&mut self, agent: AgentIx) {
-        let free = &self.free[agent.at()];
+        let Free { slots, memory_gib } = self.free[agent.at()];
+        let free = Resources { memory_bytes: u64::from(memory_gib) << 30, ..Resources::slots(slots) };
         let state = AgentState {
             schedulable: true,
             degraded: agent.at() % 50 == 0,
-            free,
+            free: &free,
             prefetch_free_slots: SLOTS,
             slots_usable: SLOTS,
-            slots_in_use: SLOTS - free.slots,
+            slots_in_use: SLOTS - slots,
             cpu_free: 0.1 * (agent.at() % 10) as f32,
             memory_free: 0.5,
         };

@@ -90,13 +90,9 @@ impl AgentSet {
         true
     }
 
-    /// Puts the agent in or takes it out.
-    pub fn set(&mut self, agent: AgentIx, member: bool) {
-        if member {
-            self.insert(agent);
-        } else {
-            self.remove(agent);
-        }
+    /// Puts the agent in or takes it out; says whether that changed anything.
+    pub fn set(&mut self, agent: AgentIx, member: bool) -> bool {
+        if member { self.insert(agent) } else { self.remove(agent) }
     }
 
     /// The members in rising order.

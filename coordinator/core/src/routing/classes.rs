@@ -109,13 +109,17 @@ impl Classes {
         let mut preferred = requirements.preferred.clone();
         preferred.sort_by_key(|rule| Reverse(rule.weight));
         let rules: Vec<_> = requirements.required.iter().chain(&preferred).cloned().collect();
-        let kept = (requirements.required.len()..=rules.len()).rev();
         let fit = fits.acquire(&requirements.resources, roster);
+        let view = |kept: usize| {
+            let selector = selectors.acquire(kind, &rules[..kept], roster);
+            views.insert(selector, fit, selectors, fits)
+        };
+        let views = (requirements.required.len()..=rules.len()).rev().map(view).collect();
         let class = ClassIx::from(self.table.insert(Class {
             kind: kind.clone(),
             required: requirements.required.clone(),
             fit,
-            views: kept.map(|kept| views.insert(selectors.acquire(kind, &rules[..kept], roster), fit)).collect(),
+            views,
             preferred: preferred.len(),
             cursor: AgentIx(0),
             requirements: requirements.clone(),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::ix::AgentIx;
 
-/// Up to so many agents of a selector, each is looked at: walking levels for a few agents of a large fleet costs more.
+/// Up to so many agents of a view, each is looked at: walking levels for a few agents of a large fleet costs more.
 const FEW_AGENTS: u32 = 48;
 /// Levels walked in vain before it is checked that there is anybody at all.
 const MISSES_BEFORE_CHECK: usize = 2;
@@ -23,6 +23,7 @@ const STEPS_MAX: u32 = 8;
 pub(crate) struct Field<'a> {
     pub(super) facts: &'a [Facts],
     pub(super) shelves: [&'a Levels; 2],
+    /// Agents that match; to have room now, those of the view alone.
     pub(super) selector: &'a AgentSet,
     pub(super) with_room: &'a AgentSet,
     pub(super) room: Room,
@@ -46,9 +47,14 @@ impl<'a> Field<'a> {
         self.with_room.contains(agent) && self.selector.contains(agent) && self.facts(agent).degraded == self.degraded
     }
 
-    /// All agents that may be chosen, where the class has but a few agents.
-    pub(crate) fn few(&self) -> Option<impl Iterator<Item = AgentIx> + '_> {
-        (self.selector.len() <= FEW_AGENTS).then(|| self.selector.iter().filter(|&agent| self.has(agent)))
+    /// All agents that may be chosen, if they are but a few.
+    fn few(&self) -> Option<impl Iterator<Item = AgentIx> + '_> {
+        self.all(FEW_AGENTS)
+    }
+
+    /// All agents that may be chosen, if no more than `max` have to be looked at.
+    pub(crate) fn all(&self, max: u32) -> Option<impl Iterator<Item = AgentIx> + '_> {
+        (self.selector.len() <= max).then(|| self.selector.iter().filter(|&agent| self.has(agent)))
     }
 
     /// An agent on the best of these levels, the first from `from` on. Agents with a free slot come first.
@@ -100,9 +106,6 @@ impl<'a> Field<'a> {
     pub(crate) fn draw(&self, rng: &mut fastrand::Rng) -> Option<AgentIx> {
         if let Some(few) = self.few() {
             return reservoir(few, rng);
-        }
-        if self.frontier.get().level >= LEVELS_MAX {
-            return None;
         }
         let span = u32::try_from(self.selector.span().min(self.with_room.span())).unwrap_or(u32::MAX).max(1);
         for _ in 0..DRAWS_MAX {

@@ -23,6 +23,8 @@ pub(super) struct Fit {
     pub need: Resources,
     now: AgentSet,
     ahead: AgentSet,
+    /// Whether the last update changed who has room now.
+    pub changed: bool,
     refs: u32,
 }
 
@@ -71,7 +73,8 @@ impl Fits {
             self.table[at].refs += 1;
             return at;
         }
-        let mut fit = Fit { need: need.clone(), now: AgentSet::default(), ahead: AgentSet::default(), refs: 1 };
+        let mut fit =
+            Fit { need: need.clone(), now: AgentSet::default(), ahead: AgentSet::default(), changed: false, refs: 1 };
         for (agent, facts, statics) in roster.iter() {
             if fit.fits_plain(facts) && fit.fits_custom(&statics.free_custom) {
                 fit.now.insert(agent);
@@ -100,9 +103,9 @@ impl Fits {
         for (_, fit) in &mut self.table {
             if !fit.need.custom.is_empty() {
                 let fits = fit.fits_plain(new) && statics().is_some_and(|it| fit.fits_custom(&it.free_custom));
-                fit.now.set(agent, fits);
-            } else if fit.fits_plain(old) != fit.fits_plain(new) {
-                fit.now.set(agent, fit.fits_plain(new));
+                fit.changed = fit.now.set(agent, fits);
+            } else {
+                fit.changed = fit.fits_plain(old) != fit.fits_plain(new) && fit.now.set(agent, fit.fits_plain(new));
             }
             if fit.fits_ahead(old) != fit.fits_ahead(new) {
                 let fits = fit.fits_ahead(new) && statics().is_some_and(|it| it.spec.capacity.fits(&fit.need));

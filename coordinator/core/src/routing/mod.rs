@@ -7,7 +7,7 @@
 //! - [`fits`]: who has room for an amount of resources, now and ahead, kept by each update;
 //! - [`levels`]: who is how good by the strategy's measure, kept by each update.
 //!
-//! [`classes`] tie the first two together for tasks that ask for the same. [`strategies`] choose within the
+//! [`views`] and [`classes`] tie the first two together for tasks that ask for the same. [`strategies`] choose within the
 //! [`field`] that is left. Degraded agents come after all the others whatever the strategy; then preferences, as many as
 //! can be had; then the strategy's own order.
 //!
@@ -118,6 +118,7 @@ impl Router {
         let Some(&facts) = self.roster.get(agent) else { return };
         let gone = Facts::default();
         self.index.fits.follow(agent, &facts, &gone, &self.roster);
+        self.index.views.follow(agent, gone.place, &self.index.selectors, &self.index.fits);
         self.shelves.shift(agent, facts.place, gone.place);
         self.strategy.changed(&facts, &gone);
         self.strategy.left(agent, &facts);
@@ -188,14 +189,17 @@ impl Router {
             }
             for (given_up, &at) in (0u8..).zip(&class.views) {
                 let view = views.get(at);
-                let frontier = match room {
-                    Room::Now => view.frontiers[usize::from(degraded)],
-                    Room::Ahead => Frontier::default(),
+                let (agents, frontier) = match room {
+                    Room::Now => (&view.agents, view.frontiers[usize::from(degraded)]),
+                    Room::Ahead => (selectors.agents(view.selector), Frontier::default()),
                 };
+                if agents.is_empty() {
+                    continue;
+                }
                 let field = Field {
                     facts: self.roster.facts(),
                     shelves,
-                    selector: selectors.agents(view.selector),
+                    selector: agents,
                     with_room,
                     room,
                     degraded,
@@ -204,8 +208,9 @@ impl Router {
                     cursor: class.cursor,
                 };
                 let picked = self.strategy.pick(&field, task);
+                let frontier = field.frontier.get();
                 if room == Room::Now {
-                    views.set_frontier(at, degraded, field.frontier.get());
+                    views.set_frontier(at, degraded, frontier);
                 }
                 if let Some(agent) = picked {
                     return Some((agent, given_up));

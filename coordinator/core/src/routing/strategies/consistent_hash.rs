@@ -19,6 +19,9 @@ const POINTS: u64 = 8;
 /// Points looked at for one task. Only a class with few free agents in a large fleet needs more; its task then goes to
 /// the least loaded one.
 const WALK_MAX: usize = 4_096;
+/// Up to so many agents, or the root of their number in a large fleet, the nearest is found by looking at each: the rarer
+/// they are, the longer is the walk along the ring.
+const FEW_MAX: u32 = 48;
 /// Agents with room that are passed over for their load before the first of them gets the task after all.
 const PASSED_OVER_MAX: usize = 64;
 
@@ -80,7 +83,8 @@ impl Strategy for ConsistentHash {
     fn pick(&mut self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
         let least_loaded = || field.best(0..LEVELS_MAX, field.cursor);
         let Some(key_hash) = task.affinity.map(mix) else { return least_loaded() };
-        let Some(few) = field.few() else { return self.walk(key_hash, field).or_else(least_loaded) };
+        let few_max = FEW_MAX.max(u32::try_from(self.ring.len().isqrt() / 3).unwrap_or(FEW_MAX));
+        let Some(few) = field.all(few_max) else { return self.walk(key_hash, field).or_else(least_loaded) };
         few.min_by_key(|&agent| {
             let facts = field.facts(agent);
             (!self.within_bound(facts, field.need_slots), distance(key_hash, facts))
