@@ -38,15 +38,16 @@ struct Fleet {
 
 fn spec(at: usize) -> AgentSpec {
     let labels = [("zone", format!("z{}", at % 3)), ("cores", (1 << (at % 6)).to_string()), ("host", at.to_string())];
-    let mut kinds: Vec<_> = [KINDS[at % 4], KINDS[(at / 4) % 4]].map(|kind| Kind::new(kind).unwrap()).into();
+    let mut kinds: Vec<_> =
+        [KINDS[at % 4], KINDS[(at / 4) % 4]].map(|kind| Kind::new(kind).expect("a legal kind")).into();
     kinds.sort();
     kinds.dedup();
     AgentSpec {
-        id: AgentId::new(&format!("agent-{at}")).unwrap(),
+        id: AgentId::new(&format!("agent-{at}")).expect("a legal id"),
         kinds,
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Labels>(),
         capacity: Resources { memory_bytes: u64::from(MEMORY_GIB) << 30, ..Resources::slots(SLOTS) },
-        tier: u8::try_from(at % 3).unwrap(),
+        tier: [0, 1, 2][at % 3],
         weight: 100,
         version: String::new(),
         prefetch_per_slot: None,
@@ -67,12 +68,13 @@ fn sorts(router: &mut Router) -> Vec<(ClassIx, u32)> {
         ..plain.clone()
     };
     let all = [plain, heavy, in_zone, choosy];
-    let each = KINDS.iter().flat_map(|kind| all.iter().map(move |needs| (Kind::new(kind).unwrap(), needs)));
-    each.map(|(kind, needs)| (router.class(&kind, needs).unwrap(), memory_gib(&needs.resources))).collect()
+    let each =
+        KINDS.iter().flat_map(|kind| all.iter().map(move |needs| (Kind::new(kind).expect("a legal kind"), needs)));
+    each.map(|(kind, needs)| (router.class(&kind, needs).expect("few classes"), memory_gib(&needs.resources))).collect()
 }
 
 fn memory_gib(resources: &Resources) -> u32 {
-    u32::try_from(resources.memory_bytes >> 30).unwrap()
+    u32::try_from(resources.memory_bytes >> 30).expect("a few GiB")
 }
 
 impl Fleet {
@@ -104,7 +106,10 @@ impl Fleet {
     fn route(&mut self) {
         let sort = self.rng.usize(0..self.sorts.len());
         let (class, memory_gib) = self.sorts[sort];
-        let task = TaskFacts { priority: Priority::new(self.rng.u8(0..10)).unwrap(), affinity: Some(self.rng.u64(..)) };
+        let task = TaskFacts {
+            priority: Priority::new(self.rng.u8(0..10)).expect("0 to 9"),
+            affinity: Some(self.rng.u64(..)),
+        };
         if let Some(pick) = black_box(self.router.pick(class, &task, Room::Now)) {
             let free = &mut self.free[pick.agent.at()];
             free.slots -= 1;
@@ -146,7 +151,7 @@ fn route_and_complete(criterion: &mut Criterion) {
     for name in StrategyConfig::NAMES {
         let mut group = criterion.benchmark_group(name);
         for size in SIZES {
-            let mut fleet = Fleet::new(&StrategyConfig::named(name).unwrap(), size);
+            let mut fleet = Fleet::new(&StrategyConfig::named(name).expect("a known name"), size);
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 bencher.iter(|| {
                     fleet.route();
