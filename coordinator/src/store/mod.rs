@@ -8,7 +8,7 @@
 //! it before; a commit carries the claim's incarnation with it; a release gives the ownership back. [`sqlite`] is the
 //! embedded one. What every engine has to do is written down as tests in `conformance`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_core::{
@@ -19,7 +19,6 @@ use evenkeel_shared::{
     AgentId, AttemptEnd, AttemptRef, Decision, EventPosition, Failure, Kind, TaskId, TaskSpec, TaskState, Tenant,
     Timestamp,
 };
-use std::time::Duration;
 
 mod error;
 pub mod sqlite;

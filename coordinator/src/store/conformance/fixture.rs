@@ -1,6 +1,6 @@
 //! A store under test, and the changes it is given.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_core::{
@@ -47,16 +47,24 @@ impl Fixture {
         recovery
     }
 
-    /// Ends as a process does that is killed, and starts again.
+    /// Ends as a process does that is killed, and starts again: from the files as they lie there while the store is still
+    /// open, for closing it in order would tidy them up.
     pub fn crash(&mut self) -> Recovery {
+        let left = TempDir::new().unwrap();
+        for file in fs::read_dir(self.dir.path()).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), left.path().join(file.file_name())).unwrap();
+        }
         self.store = None;
+        self.dir = left;
         self.reopen()
     }
 
     /// Ends in order, and starts again.
     pub fn restart(&mut self) -> Recovery {
         self.store().release().unwrap();
-        self.crash()
+        self.store = None;
+        self.reopen()
     }
 
     pub fn dir(&self) -> &std::path::Path {

@@ -23,6 +23,9 @@ const STATEMENTS_MAX: usize = 64;
 /// Pages of the log before it is written into the database: 32 MiB. A page that changes often is then written once
 /// rather than with every few commits.
 const CHECKPOINT_PAGES: u32 = 8_192;
+/// The log's file is cut back to this after it has been written into the database: a reader that was slow once should
+/// not cost disk for ever.
+const LOG_BYTES_KEPT: u32 = 64 << 20;
 /// Memory for pages of the writer, in KiB: the tasks and indexes that are live.
 const WRITER_CACHE_KIB: u32 = 64 * 1_024;
 /// Names tried for a directory of temporary data.
@@ -133,7 +136,7 @@ fn configure(connection: &Connection, durability: Durability) -> Result<(), Stor
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = {synchronous};
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
-         PRAGMA journal_size_limit = 67108864;
+         PRAGMA journal_size_limit = {LOG_BYTES_KEPT};
          PRAGMA cache_size = -{WRITER_CACHE_KIB};
          PRAGMA temp_store = MEMORY;"
     ))?;
@@ -167,7 +170,7 @@ impl ScratchDir {
             match builder.create(&path) {
                 Ok(()) => return Ok(Self(path)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && tried < SCRATCH_NAMES_MAX => {
-                    tried += 1
+                    tried += 1;
                 }
                 Err(error) => return Err(StoreError::io("create", path)(error)),
             }

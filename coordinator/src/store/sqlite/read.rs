@@ -32,6 +32,7 @@ struct Pool {
 #[derive(Debug)]
 pub struct SqliteReader {
     path: PathBuf,
+    wait_max: Duration,
     pool: Mutex<Pool>,
     freed: Condvar,
 }
@@ -57,7 +58,7 @@ impl Drop for Borrowed<'_> {
 
 impl SqliteReader {
     pub fn new(path: PathBuf) -> Self {
-        Self { path, pool: Mutex::default(), freed: Condvar::new() }
+        Self { path, wait_max: WAIT_MAX, pool: Mutex::default(), freed: Condvar::new() }
     }
 
     pub fn path(&self) -> &Path {
@@ -81,10 +82,10 @@ impl SqliteReader {
 
     fn borrow(&self) -> Result<Borrowed<'_>, StoreError> {
         let full = |pool: &mut Pool| pool.idle.is_empty() && pool.open >= CONNECTIONS_MAX;
-        let waited = self.freed.wait_timeout_while(self.pool(), WAIT_MAX, full);
+        let waited = self.freed.wait_timeout_while(self.pool(), self.wait_max, full);
         let (mut pool, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            return Err(StoreError::Busy { waited: WAIT_MAX });
+            return Err(StoreError::Busy { waited: self.wait_max });
         }
         let connection = pool.idle.pop();
         if connection.is_none() {
@@ -254,4 +255,30 @@ fn cluster_event(row: &Row<'_>) -> Result<ClusterEvent, StoreError> {
         task: codes::optional_task_id(row, "task")?,
         message: row.get("message")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_beyond_the_last_connection_are_told_to_try_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("some.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (n)").unwrap();
+        let reader = SqliteReader { wait_max: Duration::from_millis(1), ..SqliteReader::new(path) };
+        let mut borrowed: Vec<_> = (0..CONNECTIONS_MAX).map(|_| reader.borrow().unwrap()).collect();
+        let refused = reader.with(|_| Ok(())).unwrap_err();
+        assert!(matches!(refused, StoreError::Busy { .. }) && !refused.is_fatal(), "{refused}");
+        borrowed.pop();
+        reader.with(|_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_could_not_be_opened_takes_no_place() {
+        let reader = SqliteReader::new("/nowhere/at/all.db".into());
+        for _ in 0..2 * CONNECTIONS_MAX {
+            assert!(matches!(reader.with(|_| Ok(())), Err(StoreError::Disk(_))));
+        }
+    }
 }

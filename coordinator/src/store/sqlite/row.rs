@@ -1,10 +1,12 @@
 //! From rows to tasks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_proto::v1;
-use evenkeel_shared::{Decision, TaskSpec, TaskState, wire};
+use evenkeel_shared::{
+    AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Decision, TaskId, TaskSpec, TaskState, wire,
+};
 use prost::Message;
 use rusqlite::Row;
 
@@ -12,8 +14,6 @@ use super::{
     super::{StoreError, StoredAttempt, StoredEnd, StoredTask},
     codes::{self, Coded},
 };
-use evenkeel_shared::{AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, TaskId};
-use std::time::Duration;
 
 /// What [`task`] needs of `tasks` and `inputs`. The payload's length is read without the payload.
 pub const TASK_COLUMNS: &str = "place, id, state, state_at, accepted_at, attempts, crashes, agent, fingerprint, \

@@ -45,7 +45,7 @@ fn used(durability: Durability, release: bool) -> TempDir {
 }
 
 fn refusal(dir: &Path) -> StoreError {
-    SqliteStore::open(dir, Durability::Full).err().expect("refused")
+    SqliteStore::open(dir, Durability::Full).expect_err("refused")
 }
 
 /// Changes the database behind the store's back.
@@ -138,6 +138,28 @@ fn the_last_incarnation_is_not_passed() {
     let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
     assert_eq!(store.claim(NOW).unwrap().incarnation, INCARNATION_MAX);
     assert!(matches!(store.claim(NOW), Err(StoreError::Corrupt(_))));
+}
+
+#[test]
+fn a_full_disk_is_named_and_leaves_nothing_half_done() {
+    let dir = TempDir::new().unwrap();
+    let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    store.claim(NOW).unwrap();
+    store.commit(&[accept(1)]).unwrap();
+    store.connection.execute_batch("PRAGMA max_page_count = 60").unwrap();
+    let error = store.commit(&(2..=1_000).map(accept).collect::<Vec<_>>()).unwrap_err();
+    assert!(matches!(error, StoreError::Full) && error.is_fatal(), "{error}");
+    drop(store);
+    let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    assert_eq!(store.claim(NOW).unwrap().tasks.len(), 1);
+}
+
+#[test]
+fn a_database_that_cannot_be_written_is_named() {
+    let dir = TempDir::new().unwrap();
+    let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    store.connection.execute_batch("PRAGMA query_only = 1").unwrap();
+    assert!(matches!(store.claim(NOW), Err(StoreError::ReadOnly)));
 }
 
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! From changes to rows.
 
+use std::time::Duration;
+
 use evenkeel_core::{
     engine::{AcceptedTask, Change},
     model::{ClusterEvent, TaskEvent},
@@ -8,7 +10,6 @@ use evenkeel_shared::{
     AdminState, AgentId, AttemptEnd, AttemptRef, Decision, Failure, StrategyConfig, TaskId, TaskState, Timestamp,
 };
 use rusqlite::{Params, Transaction, params};
-use std::time::Duration;
 
 use super::{
     super::StoreError,
