@@ -32,8 +32,8 @@ use std::{
 use evenkeel_shared::{Priority, Tenant, Timestamp};
 
 use self::{
-    bucket::{Bucket, Turn},
-    fair::{Accounts, Moved, Share, TenantIx, Tenants},
+    bucket::{Bucket, Offer},
+    fair::{Accounts, Head, Moved, Share, TenantIx, Tenants},
 };
 use crate::ix::{ClassIx, TaskIx};
 
@@ -95,13 +95,6 @@ struct Class {
     buckets: BTreeMap<u8, Bucket>,
 }
 
-/// What one priority has to offer to a decision, over the classes asked for.
-#[derive(Clone, Copy, Debug)]
-struct Offer {
-    turn: Turn,
-    oldest: Timestamp,
-}
-
 /// The waiting tasks.
 #[derive(Debug)]
 pub struct Queue {
@@ -111,7 +104,7 @@ pub struct Queue {
     entries: Vec<Option<Entry>>,
     levels: [Level; Priority::COUNT],
     /// Virtual time of the sharing between priorities.
-    virtual_time: u128,
+    virtual_time: u64,
     /// Non-empty classes.
     classes: BTreeMap<ClassIx, Class>,
     len: usize,
@@ -138,45 +131,29 @@ impl Queue {
         let Waiting { task, class, cost, order, since, .. } = waiting;
         let level = waiting.priority.level();
         let tenant = self.tenants.enter(waiting.tenant);
-        let moved = self.levels[usize::from(level)].accounts.open(tenant, class, &mut self.tenants);
-        self.rekey(level, tenant, moved);
-        let finish = self.finish(level, tenant);
+        let row = &mut self.levels[usize::from(level)];
+        row.len += 1;
+        let moved = row.accounts.open(tenant, class, &mut self.tenants);
         let home = self.classes.entry(class).or_default();
         home.len += 1;
-        home.buckets.entry(level).or_default().insert(tenant, finish, task, order, since);
+        let head = Head { order, task };
+        if home.buckets.entry(level).or_default().insert(tenant, moved.new, head, since) {
+            row.accounts.set_head(tenant, class, Some(head), &mut self.tenants);
+        }
+        self.rekey(level, tenant, moved, class);
         let at = task.at();
         if at >= self.entries.len() {
             self.entries.resize(at + 1, None);
         }
         self.entries[at] = Some(Entry { class, level, tenant, cost, order, since });
-        self.levels[usize::from(level)].len += 1;
         self.len += 1;
     }
 
     /// Takes a task out without a charge, because it was cancelled or has expired. False: it does not wait.
     pub fn remove(&mut self, task: TaskIx) -> bool {
         let Some(entry) = self.entry(task) else { return false };
-        let finish = self.finish(entry.level, entry.tenant);
-        let level = &mut self.levels[usize::from(entry.level)];
-        level.len -= 1;
-        self.len -= 1;
-        self.entries[task.at()] = None;
-        if let Some(class) = self.classes.get_mut(&entry.class) {
-            class.len -= 1;
-            if let Some(bucket) = class.buckets.get_mut(&entry.level) {
-                let lane_is_empty = bucket.remove(entry.tenant, finish, task, entry.order, entry.since);
-                if bucket.is_empty() {
-                    class.buckets.remove(&entry.level);
-                }
-                if lane_is_empty {
-                    level.accounts.close(entry.tenant, entry.class, &mut self.tenants);
-                }
-            }
-            if class.len == 0 {
-                self.classes.remove(&entry.class);
-            }
-        }
-        self.tenants.leave(entry.tenant);
+        let finish = self.levels[usize::from(entry.level)].accounts.share(entry.tenant).finish();
+        self.withdraw(task, &entry, Moved { old: finish, new: finish });
         true
     }
 
@@ -187,9 +164,32 @@ impl Queue {
         let start = level.share.charge(self.virtual_time, entry.cost, u32::from(entry.level) + 1);
         self.virtual_time = self.virtual_time.max(start);
         let moved = level.accounts.charge(entry.tenant, entry.cost, &mut self.tenants);
-        self.rekey(entry.level, entry.tenant, moved);
-        self.remove(task);
+        self.rekey(entry.level, entry.tenant, moved, entry.class);
+        self.withdraw(task, &entry, moved);
         Some(now.since(entry.since))
+    }
+
+    /// Takes a task out of all tables, and moves its tenant's turn in its class.
+    fn withdraw(&mut self, task: TaskIx, entry: &Entry, moved: Moved) {
+        self.entries[task.at()] = None;
+        self.len -= 1;
+        let level = &mut self.levels[usize::from(entry.level)];
+        level.len -= 1;
+        if let Some(class) = self.classes.get_mut(&entry.class) {
+            class.len -= 1;
+            if let Some(bucket) = class.buckets.get_mut(&entry.level) {
+                let removed = Head { order: entry.order, task };
+                let head = bucket.remove(entry.tenant, moved, removed, entry.since);
+                level.accounts.set_head(entry.tenant, entry.class, head, &mut self.tenants);
+                if bucket.is_empty() {
+                    class.buckets.remove(&entry.level);
+                }
+            }
+            if class.len == 0 {
+                self.classes.remove(&entry.class);
+            }
+        }
+        self.tenants.leave(entry.tenant);
     }
 
     /// The task that goes next among these classes.
@@ -197,7 +197,7 @@ impl Queue {
         let mut offers = [None::<Offer>; Priority::COUNT];
         for class in classes.filter_map(|class| self.classes.get(&class)) {
             for (&level, bucket) in &class.buckets {
-                let (Some(turn), Some((_, oldest))) = (bucket.next_turn(), bucket.oldest()) else { continue };
+                let Some(Offer { turn, oldest }) = bucket.offer() else { continue };
                 let slot = &mut offers[usize::from(level)];
                 *slot = Some(slot.map_or(Offer { turn, oldest }, |offer| Offer {
                     turn: offer.turn.min(turn),
@@ -206,11 +206,11 @@ impl Queue {
             }
         }
         let offered = (0u8..).zip(offers).filter_map(|(level, offer)| Some((level, offer?)));
-        offered.min_by_key(|(level, offer)| self.rank(now, *level, offer.oldest)).map(|(_, offer)| offer.turn.task)
+        offered.min_by_key(|(level, offer)| self.rank(now, *level, offer.oldest)).map(|(_, offer)| offer.turn.task())
     }
 
     /// The order of priorities: the smallest goes. Effective level, then share, then the priority itself.
-    fn rank(&self, now: Timestamp, level: u8, oldest: Timestamp) -> (Reverse<u8>, u128, Reverse<u8>) {
+    fn rank(&self, now: Timestamp, level: u8, oldest: Timestamp) -> (Reverse<u8>, u64, Reverse<u8>) {
         let start = self.levels[usize::from(level)].share.start(self.virtual_time);
         (Reverse(self.effective_level(now, level, oldest)), start, Reverse(level))
     }
@@ -252,15 +252,15 @@ impl Queue {
         let starts = |tenant| {
             let mut share = accounts.share(tenant);
             let mut first = true;
-            bucket.lane(tenant).map(move |(order, task)| {
-                let cost = self.entry(task).map_or(0, |entry| entry.cost);
+            bucket.lane(tenant).map(move |head| {
+                let cost = self.entry(head.task).map_or(0, |entry| entry.cost);
                 let key = share.finish();
                 let start = accounts.charge_of(&mut share, cost, self.tenants.weight(tenant));
                 let key = if std::mem::take(&mut first) { key } else { start };
-                (key, order, task)
+                (key, head)
             })
         };
-        let Some(own) = starts(entry.tenant).find(|&(_, _, other)| other == task) else { return 0 };
+        let Some(own) = starts(entry.tenant).find(|(_, other)| other.task == task) else { return 0 };
         bucket.tenants().map(|tenant| starts(tenant).take_while(|start| *start < own).count()).sum()
     }
 
@@ -321,20 +321,16 @@ impl Queue {
         self.entries.get(task.at()).copied().flatten()
     }
 
-    /// The key of a tenant's turns in one priority.
-    fn finish(&self, level: u8, tenant: TenantIx) -> u128 {
-        self.levels[usize::from(level)].accounts.share(tenant).finish()
-    }
-
-    /// Moves the turns of a tenant, in all classes where it has one, to its account's new state.
-    fn rekey(&mut self, level: u8, tenant: TenantIx, moved: Moved) {
+    /// Moves a tenant's turns to its account's new state, in all classes where it has one but `except`.
+    fn rekey(&mut self, level: u8, tenant: TenantIx, moved: Moved, except: ClassIx) {
         if moved.old == moved.new {
             return;
         }
-        for class in self.levels[usize::from(level)].accounts.classes(tenant) {
+        let heads = self.levels[usize::from(level)].accounts.heads(tenant);
+        for (class, head) in heads.filter(|(class, _)| *class != except) {
             let bucket = self.classes.get_mut(&class).and_then(|class| class.buckets.get_mut(&level));
             if let Some(bucket) = bucket {
-                bucket.rekey(tenant, moved.old, moved.new);
+                bucket.rekey(tenant, moved, head);
             }
         }
     }

@@ -16,14 +16,14 @@ struct Model {
     waiting: Vec<Naive>,
     weights: Vec<u32>,
     /// Finishes by priority and tenant, in the units of the queue.
-    finishes: BTreeMap<(u8, u32), u128>,
-    virtual_times: BTreeMap<u8, u128>,
-    level_finishes: BTreeMap<u8, u128>,
-    level_time: u128,
+    finishes: BTreeMap<(u8, u32), u64>,
+    virtual_times: BTreeMap<u8, u64>,
+    level_finishes: BTreeMap<u8, u64>,
+    level_time: u64,
 }
 
 impl Model {
-    fn finish(&self, spec: Spec) -> u128 {
+    fn finish(&self, spec: Spec) -> u64 {
         self.finishes.get(&(spec.level, spec.tenant)).copied().unwrap_or(0)
     }
 
@@ -58,7 +58,7 @@ impl Model {
 
     fn take(&mut self, naive: Naive) {
         let Spec { level, tenant, cost, .. } = naive.spec;
-        let toll = |weight: u32| (u128::from(cost) << 32) / u128::from(weight);
+        let toll = |weight: u32| (u64::from(cost) << 20) / u64::from(weight);
         let level_start = self.level_finishes.get(&level).copied().unwrap_or(0).max(self.level_time);
         self.level_finishes.insert(level, level_start + toll(u32::from(level) + 1));
         self.level_time = level_start;
