@@ -29,8 +29,8 @@ impl Strategy for PowerOfTwo {
 
     fn pick(&mut self, field: &Field<'_>, _task: &TaskFacts) -> Option<AgentIx> {
         let first = field.draw(&mut self.rng)?;
-        let draws = (0..SECOND_DRAWS_MAX).filter_map(|_| field.draw(&mut self.rng));
-        let second = draws.into_iter().find(|&second| second != first).unwrap_or(first);
+        let mut draws = (0..SECOND_DRAWS_MAX).filter_map(|_| field.draw(&mut self.rng));
+        let second = draws.find(|&second| second != first).unwrap_or(first);
         Some(if field.facts(second).load() < field.facts(first).load() { second } else { first })
     }
 }
