@@ -15,7 +15,7 @@ use slab::Slab;
 use super::{fits::Fits, roster::Roster, selectors::Selectors, views::Views};
 use crate::ix::{AgentIx, ClassIx};
 
-/// Distinct classes in use. Each update of an agent passes over them, and the selector of each may take 32 KiB.
+/// Distinct classes in use. Each update of an agent passes over them, and the sets of each may take 64 KiB.
 pub const CLASSES_MAX: usize = 4_096;
 /// Classes kept although nobody uses them: enough for what comes back, and few enough not to slow updates down.
 const UNUSED_MAX: usize = 256;

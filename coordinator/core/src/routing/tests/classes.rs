@@ -95,3 +95,13 @@ fn an_agent_is_not_schedulable_before_its_first_update_and_after_a_changed_spec(
     fleet.router.insert(AgentIx::from(AGENTS_MAX), Arc::new(agent("beyond", 1)));
     assert_eq!(fleet.router.matches(class, AgentIx::from(AGENTS_MAX)), Err(Refusal::NotSchedulable));
 }
+
+#[test]
+fn a_stream_of_classes_that_never_come_back_does_not_pile_up() {
+    let mut fleet = Fleet::of("least_loaded", [agent("one", 1)]);
+    for bytes in 0..1_000 {
+        let class = fleet.class("a", &with_memory(bytes));
+        fleet.router.release_class(class);
+        assert!(class.at() < 300, "class {class} of {bytes}");
+    }
+}
