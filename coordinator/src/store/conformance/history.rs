@@ -84,6 +84,21 @@ pub fn a_recorded_result_is_told_from_a_superseded_one(open: Open) {
     check(AttemptEnd::Expired, Duration::ZERO, false);
 }
 
+pub fn an_attempt_ends_once_and_by_its_whole_token(open: Open) {
+    let mut fixture = Fixture::new(open);
+    let task = fixture.accepted(a_task()).id;
+    let attempt = fixture.assigned(task, 1, "a");
+    let other = AttemptRef { assignment: AssignmentId(attempt.assignment.0 + 1_000_000), ..attempt };
+    let refused = |fixture: &mut Fixture, attempt| {
+        let error = fixture.store().commit(&[end(attempt, AttemptEnd::Failed, Duration::ZERO)]).unwrap_err();
+        assert!(matches!(error, StoreError::Mismatch { .. }), "{error}");
+    };
+    refused(&mut fixture, other);
+    fixture.commit([end(attempt, AttemptEnd::Succeeded, Duration::ZERO)]);
+    refused(&mut fixture, attempt);
+    assert_eq!(fixture.reader().attempts(task).unwrap()[0].ended.as_ref().unwrap().end, AttemptEnd::Succeeded);
+}
+
 pub fn a_task_that_is_over_stays_so(open: Open) {
     let mut fixture = Fixture::new(open);
     let task = fixture.over(a_task(), TaskState::Cancelled, at(5));
@@ -180,14 +195,15 @@ pub fn pruning_is_bounded_and_says_from_where_on_history_is_whole(open: Open) {
     let mut events = Vec::new();
     for n in 0..5 {
         let task = fixture.over(a_task(), TaskState::Succeeded, at(100 + n));
-        events.push(fixture.task_event(task));
-        fixture.commit([Change::TaskEvent(events[events.len() - 1].clone())]);
+        let of_task = [fixture.task_event(task), fixture.task_event(task)];
+        fixture.commit(of_task.clone().map(Change::TaskEvent));
+        events.extend(of_task);
     }
     assert_eq!(fixture.reader().oldest_position().unwrap(), EventPosition(1));
     assert_eq!(fixture.store().prune(at(1_000), 3).unwrap(), 3, "the oldest first");
     let reader = fixture.reader();
-    assert_eq!(reader.oldest_position().unwrap(), EventPosition(events[2].position.0 + 1));
-    assert_eq!(reader.task_events(&[], EventPosition(0), 10).unwrap(), events[3..]);
+    assert_eq!(reader.oldest_position().unwrap(), EventPosition(events[5].position.0 + 1));
+    assert_eq!(reader.task_events(&[], EventPosition(0), 10).unwrap(), events[6..]);
     assert_eq!(fixture.store().prune(at(1_000), 3).unwrap(), 2);
     assert_eq!(fixture.store().prune(at(1_000), 3).unwrap(), 0);
 }

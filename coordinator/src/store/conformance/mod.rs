@@ -36,6 +36,7 @@ macro_rules! suite {
             a_spec_comes_back_as_it_went
             a_finished_task_is_kept_with_its_attempts_and_output
             a_recorded_result_is_told_from_a_superseded_one
+            an_attempt_ends_once_and_by_its_whole_token
             a_task_that_is_over_stays_so
             redriven_tasks_are_linked
             events_are_read_from_a_position_on

@@ -118,6 +118,15 @@ fn after_an_unclean_stop_damage_is_found_before_anything_is_built_on_it() {
 }
 
 #[test]
+fn after_an_unclean_stop_damage_that_can_still_be_read_is_found_too() {
+    let dir = used(Durability::None, false);
+    let impossible = "UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL, -- 1', 'NOT NULL CHECK (clean), -- 1')";
+    with_database(dir.path(), &format!("PRAGMA writable_schema = 1; {impossible} WHERE name = 'meta'"));
+    let error = refusal(dir.path());
+    assert!(matches!(&error, StoreError::Corrupt(verdict) if verdict.contains("CHECK")), "{error}");
+}
+
+#[test]
 fn after_an_unclean_stop_a_sound_database_is_used() {
     let dir = used(Durability::None, false);
     let clean = |dir: &Path| -> bool {
