@@ -200,6 +200,17 @@ async fn cancelling_stops_what_runs_and_removes_what_waits() {
     }
 }
 
+#[tokio::test]
+async fn work_assigned_again_while_its_result_is_on_the_way_does_not_run_again() {
+    let (mut coordinator, _agent) = one_slot().await;
+    let mut session = coordinator.session().await;
+    session.assign(attempt(1), "echo", "once").await;
+    check_success(session.result().await, 1, "once");
+    session.assign(attempt(1), "echo", "once").await;
+    session.assign(attempt(2), "echo", "other").await;
+    check_success(session.result().await, 2, "other");
+}
+
 /// Ends the session as a network failure would, and gives the next one with its registration.
 async fn broken(session: Session, coordinator: &mut Coordinator) -> (Session, v1::Register) {
     session.refuse(Status::unavailable("test")).await;

@@ -1,18 +1,26 @@
 use std::{path::Path, time::Duration};
 
 use evenkeel_shared::FailureClass;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::executors::testing::task;
+
+/// Longest wait for anything; reached only by a test that fails.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn shell(script: &str) -> CommandConfig {
     CommandConfig { args: vec!["-c".into(), script.into()], ..CommandConfig::new("sh") }
 }
 
 async fn run(config: CommandConfig, payload: &'static str) -> Result<Bytes, ExecutionError> {
-    CommandExecutor::new(config).unwrap().execute(task(payload).0).await
+    let executor = CommandExecutor::new(config).unwrap();
+    timeout(PATIENCE, executor.execute(task(payload).0)).await.expect("the program does not end")
 }
 
 async fn check_fails(config: CommandConfig, class: FailureClass, exit_code: Option<i32>, message: &str) {
@@ -103,14 +111,18 @@ async fn gone(pid: u32) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the process outlived its group");
+    timeout(PATIENCE, wait).await.expect("the process outlived its group");
 }
 
 /// Starts a program that starts a helper; gives the execution and the token that cancels it.
-fn start(config: CommandConfig) -> (tokio::task::JoinHandle<Result<Bytes, ExecutionError>>, CancellationToken) {
+fn start(config: CommandConfig) -> (JoinHandle<Result<Bytes, ExecutionError>>, CancellationToken) {
     let (task, token) = task("");
     let executor = CommandExecutor::new(config).unwrap();
     (tokio::spawn(async move { executor.execute(task).await }), token)
+}
+
+async fn ended(execution: JoinHandle<Result<Bytes, ExecutionError>>) -> Result<Bytes, ExecutionError> {
+    timeout(PATIENCE, execution).await.expect("the execution does not end").unwrap()
 }
 
 #[tokio::test]
@@ -120,7 +132,7 @@ async fn cancelling_kills_the_whole_group() {
     let (execution, token) = start(config);
     let pid = helper_pid(&fifo).await;
     token.cancel();
-    assert!(execution.await.unwrap().unwrap_err().to_string().contains("was stopped"));
+    assert!(ended(execution).await.unwrap_err().to_string().contains("was stopped"));
     gone(pid).await;
 }
 
@@ -131,7 +143,7 @@ async fn a_program_deaf_to_sigterm_is_killed() {
     let (execution, token) = start(config);
     let pid = helper_pid(&fifo).await;
     token.cancel();
-    assert!(execution.await.unwrap().is_err());
+    assert!(ended(execution).await.is_err());
     gone(pid).await;
 }
 
@@ -155,7 +167,7 @@ async fn a_program_that_ends_takes_its_helpers_along_and_does_not_wait_for_them(
     let (execution, _token) = start(shell(&script));
     let pid = helper_pid(&fifo).await;
     tokio::fs::write(&go, "go\n").await.unwrap();
-    assert_eq!(execution.await.unwrap(), Ok(Bytes::from("done\n")));
+    assert_eq!(ended(execution).await, Ok(Bytes::from("done\n")));
     gone(pid).await;
 }
 
