@@ -30,8 +30,8 @@ impl Fleet {
     fn new(agents: usize, strategy: &StrategyConfig) -> Self {
         let settings = Settings { strategy: strategy.clone(), ..Settings::default() };
         let recovery = Recovery { incarnation: 1, ..Recovery::default() };
-        let engine = Engine::new(NOW, settings, recovery).unwrap();
-        let spec = Arc::new(TaskSpec::of_kind(Kind::new("work").unwrap()));
+        let engine = Engine::new(NOW, settings, recovery).expect("valid");
+        let spec = Arc::new(TaskSpec::of_kind(Kind::new("work").expect("valid")));
         let mut fleet = Self { engine, spec, out: Effects::default() };
         for n in 0..agents {
             fleet.join(n);
@@ -44,8 +44,8 @@ impl Fleet {
 
     fn join(&mut self, n: usize) {
         let spec = AgentSpec {
-            id: AgentId::new(&format!("agent-{n}")).unwrap(),
-            kinds: vec![Kind::new("work").unwrap()],
+            id: AgentId::new(&format!("agent-{n}")).expect("valid"),
+            kinds: vec![Kind::new("work").expect("valid")],
             labels: BTreeMap::new(),
             capacity: Resources::slots(SLOTS),
             tier: (n % 3) as u8,
@@ -94,7 +94,7 @@ impl Fleet {
 
 fn route_and_complete(c: &mut Criterion) {
     for name in StrategyConfig::NAMES {
-        let strategy = StrategyConfig::named(name).unwrap();
+        let strategy = StrategyConfig::named(name).expect("valid");
         let mut group = c.benchmark_group(format!("engine/{name}"));
         group.sample_size(20).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
         for agents in [1_000, 10_000, 100_000] {
