@@ -1,5 +1,7 @@
 //! Agents and coordinators that are killed: no accepted task is lost, and none is run again without need.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::{collections::HashMap, fs, time::Duration};

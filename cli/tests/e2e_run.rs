@@ -1,5 +1,7 @@
 //! `evenkeel run` over a real source tree: byte for byte what the command prints when it is run directly, whatever is killed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::{

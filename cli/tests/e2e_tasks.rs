@@ -1,5 +1,7 @@
 //! What can be asked of a task and of the fleet while it works: drain, cancel, timeouts, another strategy.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::time::Duration;
