@@ -1,1 +1,32 @@
-//! Evenkeel.
+//! The coordinator of Evenkeel: the shell around the pure core.
+//!
+//! One writer decides: the [coordinator actor](actors::coordinator) feeds events to the engine, the
+//! [store writer](actors::store_writer) makes the changes durable, and only then the [dispatcher](release) tells anybody.
+//! Everything that merely reads ([`directory`], [`snapshot`], [`hub`], the store's readers) stands beside that line and
+//! never waits for it. [`wiring`] puts the program together.
+
+pub mod actors;
+pub mod clock;
+pub mod config;
+pub mod directory;
+pub mod fingerprint;
+pub mod gateway;
+pub mod grpc;
+pub mod http;
+pub mod hub;
+pub mod intake;
+pub mod lifecycle;
+pub mod metrics;
+pub mod pending;
+pub mod reads;
+pub mod release;
+pub mod services;
+pub mod sessions;
+pub mod snapshot;
+pub mod store;
+pub mod waiters;
+pub mod watch;
+pub mod wiring;
+
+pub use config::{ConfigError, CoordinatorConfig};
+pub use wiring::{Coordinator, RunningCoordinator, StartError};

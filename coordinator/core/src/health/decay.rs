@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use evenkeel_shared::{Timestamp, Violation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::check_ms;
 
@@ -17,7 +17,7 @@ use super::settings::check_ms;
 pub const NEUTRAL_SHARE: f64 = 0.5;
 
 /// How fast a heartbeat's shares lose their weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StalenessSettings {
     /// After this long a share has moved halfway to [`NEUTRAL_SHARE`]. Two heartbeats by default: between two of them

@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 use evenkeel_shared::{Timestamp, Violation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::{check_count, check_ms};
 
@@ -29,7 +29,7 @@ pub const HEARTBEAT_JITTER_PERCENT: u32 = 20;
 const MISSED_MAX_LIMIT: u32 = 100;
 
 /// How silence is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LeaseSettings {
     /// Between two heartbeats of an agent, before its jitter.

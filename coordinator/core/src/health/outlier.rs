@@ -15,7 +15,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use evenkeel_shared::{Timestamp, Violation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     decay::DecayingRate,
@@ -29,7 +29,7 @@ const FAST_SHARE: f64 = 0.1;
 const FAST_WEIGHT: u32 = 2;
 
 /// When agents are ejected, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutlierSettings {
     /// Failures in a row that eject. 1 to 1000.

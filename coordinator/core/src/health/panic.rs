@@ -15,7 +15,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use evenkeel_shared::{Timestamp, Violation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::{check_count, check_ms, check_within};
 
@@ -25,7 +25,7 @@ const SLICES: u32 = 10;
 const BURST: Duration = Duration::from_millis(100);
 
 /// When panic mode begins and ends, and what it lets through.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PanicSettings {
     /// Agents have to vanish within this long of each other.

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use evenkeel_shared::{Timestamp, Violation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::{check_count, check_ms, check_within};
 
@@ -17,7 +17,7 @@ use super::settings::{check_count, check_ms, check_within};
 const STEPS_MAX: u32 = 100;
 
 /// How an agent ramps up.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RampSettings {
     /// From its return to all its slots.

@@ -27,7 +27,7 @@ const READINGS_MAX: u32 = 600;
 const SAMPLES_KEPT_FACTOR: f64 = 10.0;
 
 /// When a measured share is too high. All numbers but the last are shares from 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
     /// From here on the agent is degraded.
@@ -73,7 +73,7 @@ impl Bounds {
 }
 
 /// When an agent counts as strained.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthSettings {
     /// On the processor in use.

@@ -1,0 +1,279 @@
+//! The coordinator actor: feeds the engine and hands its effects on. It decides nothing.
+//!
+//! It takes everything that is in its mailbox before it hands the effects to the store writer, so that a busy coordinator
+//! makes few large transactions and an idle one makes small ones at once. As many batches as there are permits are with the
+//! writer; without one the actor rests, its mailbox fills, and the intake refuses or holds back: that is the backpressure
+//! from the disk to the clients.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message,
+    ResponseActFuture, SpawnHandle, WrapFuture as _,
+};
+use evenkeel_core::{
+    engine::{Effects, Engine, Event, limits::TICK_INTERVAL},
+    model::Explanation,
+};
+use evenkeel_shared::{TaskId, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::store_writer::{Commit, StoreWriter};
+use crate::{clock::Clock, lifecycle::Lifecycle, snapshot::SnapshotUpdate};
+
+/// Batches with the store writer: one that commits, and enough to make the next transaction a large one. More would only
+/// lengthen the queue.
+pub const IN_FLIGHT_MAX: usize = 16;
+/// Changes in one batch beyond which nothing more is gathered: a transaction of a few milliseconds.
+const GATHER_CHANGES_MAX: usize = 8_192;
+/// Messages of the mailbox gathered into one batch: the mailbox may never be empty.
+const GATHER_MESSAGES_MAX: usize = 256;
+/// Between two publications of what readers see: people do not see faster, and a large fleet's heartbeats all change it.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Owns the engine.
+pub struct CoordinatorActor {
+    engine: Engine,
+    clock: Clock,
+    lifecycle: Lifecycle,
+    writer: Addr<StoreWriter>,
+    in_flight: Arc<Semaphore>,
+    gathered: Effects,
+    gathered_messages: usize,
+    hand_over: HandOver,
+    wakeup: Option<(Timestamp, SpawnHandle)>,
+    published_at: Timestamp,
+    publish_now: bool,
+    stopped: bool,
+}
+
+/// Whether what is gathered is on its way to the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandOver {
+    /// Nothing is to be done.
+    Idle,
+    /// It happens once the mailbox is empty.
+    Scheduled,
+    /// It waits for the writer.
+    Blocked,
+}
+
+/// Events, in order.
+#[derive(Debug)]
+pub struct Batch {
+    events: Vec<Event>,
+    /// The place in the mailbox, given back when the batch is handled.
+    place: OwnedSemaphorePermit,
+    /// Dropped when the batch is handled, which its sender notices.
+    handled: Option<oneshot::Sender<()>>,
+}
+
+impl Message for Batch {
+    type Result = ();
+}
+
+impl Batch {
+    /// A batch that holds this place in the mailbox.
+    #[must_use]
+    pub const fn new(events: Vec<Event>, place: OwnedSemaphorePermit) -> Self {
+        Self { events, place, handled: None }
+    }
+
+    /// Whose sender waits until it is handled.
+    #[must_use]
+    pub fn acknowledged_by(self, handled: oneshot::Sender<()>) -> Self {
+        Self { handled: Some(handled), ..self }
+    }
+}
+
+/// Why a live task is where it is.
+#[derive(Debug)]
+pub struct Explain {
+    /// The task.
+    pub task: TaskId,
+    /// Agents to show at most.
+    pub candidates_max: usize,
+    /// Where the answer goes; `None`: not live.
+    pub answer: oneshot::Sender<Option<Explanation>>,
+    /// The place in the mailbox.
+    pub place: OwnedSemaphorePermit,
+}
+
+impl Message for Explain {
+    type Result = ();
+}
+
+/// Handle nothing from here on. Answered once everything before is with the store writer.
+#[derive(Debug)]
+pub struct Stop;
+
+impl Message for Stop {
+    type Result = ();
+}
+
+impl CoordinatorActor {
+    /// An actor around this engine.
+    #[must_use]
+    pub fn new(engine: Engine, clock: Clock, lifecycle: Lifecycle, writer: Addr<StoreWriter>) -> Self {
+        Self {
+            engine,
+            clock,
+            lifecycle,
+            writer,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            gathered: Effects::default(),
+            gathered_messages: 0,
+            hand_over: HandOver::Idle,
+            wakeup: None,
+            published_at: Timestamp::ZERO,
+            publish_now: true,
+            stopped: false,
+        }
+    }
+
+    fn feed(&mut self, events: impl IntoIterator<Item = Event>) {
+        let now = self.clock.now();
+        for event in events {
+            // Who changes the fleet by hand reads it back at once.
+            self.publish_now |= matches!(event, Event::Admin { .. } | Event::SetStrategy { .. });
+            self.engine.handle(now, event, &mut self.gathered);
+        }
+        // A mailbox that is never empty would keep the timer from running.
+        if self.engine.next_wakeup().is_some_and(|at| at <= now) {
+            self.engine.handle(now, Event::Tick, &mut self.gathered);
+        }
+        self.lifecycle.saw_loop(now);
+    }
+
+    fn schedule(&mut self, ctx: &mut Context<Self>) {
+        self.gathered_messages += 1;
+        let full = self.gathered.changes.len() >= GATHER_CHANGES_MAX || self.gathered_messages >= GATHER_MESSAGES_MAX;
+        match self.hand_over {
+            HandOver::Blocked => {}
+            _ if full => self.hand_over(ctx),
+            HandOver::Scheduled => {}
+            HandOver::Idle => {
+                self.hand_over = HandOver::Scheduled;
+                // Spawned futures run when the mailbox is empty.
+                ctx.spawn(async {}.into_actor(self).map(|(), actor, ctx| {
+                    if actor.hand_over == HandOver::Scheduled {
+                        actor.hand_over(ctx);
+                    }
+                }));
+            }
+        }
+    }
+
+    /// Hands what is gathered to the writer, now or as soon as it has room; until then the mailbox rests.
+    fn hand_over(&mut self, ctx: &mut Context<Self>) {
+        self.hand_over = HandOver::Idle;
+        match Arc::clone(&self.in_flight).try_acquire_owned() {
+            Ok(permit) => self.send(permit, ctx),
+            Err(_) => {
+                self.hand_over = HandOver::Blocked;
+                let room = Arc::clone(&self.in_flight).acquire_owned();
+                ctx.wait(room.into_actor(self).map(|permit, actor, ctx| {
+                    actor.hand_over = HandOver::Idle;
+                    // The semaphore is never closed.
+                    if let Ok(permit) = permit {
+                        actor.send(permit, ctx);
+                    }
+                }));
+            }
+        }
+    }
+
+    fn send(&mut self, permit: OwnedSemaphorePermit, ctx: &mut Context<Self>) {
+        self.gathered_messages = 0;
+        let snapshot = self.snapshot_if_due();
+        if !self.gathered.is_empty() || snapshot.is_some() {
+            let effects = std::mem::take(&mut self.gathered);
+            if self.writer.try_send(Commit { effects, snapshot, permit }).is_err() {
+                // Its mailbox has room for every permit, so it is gone, and with it the only way to record anything.
+                tracing::error!("the store writer is gone; the coordinator stops");
+                self.stopped = true;
+                ctx.stop();
+            }
+        }
+        self.arm(ctx);
+    }
+
+    fn snapshot_if_due(&mut self) -> Option<SnapshotUpdate> {
+        let now = self.clock.now();
+        if !self.publish_now && now.since(self.published_at) < PUBLISH_INTERVAL {
+            return None;
+        }
+        self.publish_now = false;
+        self.published_at = now;
+        Some(SnapshotUpdate { agents: self.engine.take_changed_agents(), status: self.engine.status(now) })
+    }
+
+    /// Sets the timer to what the engine waits for, and to its tick at the latest.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        let tick = now.plus(TICK_INTERVAL);
+        let at = self.engine.next_wakeup().map_or(tick, |at| at.min(tick));
+        if let Some((armed, handle)) = self.wakeup {
+            if armed <= at && armed > now {
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let handle = ctx.run_later(at.since(now), |actor, ctx| {
+            actor.wakeup = None;
+            if !actor.stopped {
+                actor.feed([Event::Tick]);
+                actor.schedule(ctx);
+            }
+        });
+        self.wakeup = Some((at, handle));
+    }
+}
+
+impl Actor for CoordinatorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.feed([Event::Tick]);
+        self.schedule(ctx);
+    }
+}
+
+impl Handler<Batch> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
+        let Batch { events, place, handled } = batch;
+        if !self.stopped {
+            self.feed(events);
+            self.schedule(ctx);
+        }
+        drop((place, handled));
+    }
+}
+
+impl Handler<Explain> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, question: Explain, _: &mut Self::Context) {
+        let explanation = self.engine.explain(self.clock.now(), question.task, question.candidates_max);
+        // Who asked may have gone.
+        let _ = question.answer.send(explanation);
+        drop(question.place);
+    }
+}
+
+impl Handler<Stop> for CoordinatorActor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: Stop, _: &mut Self::Context) -> Self::Result {
+        self.stopped = true;
+        let room = Arc::clone(&self.in_flight).acquire_owned();
+        Box::pin(room.into_actor(self).map(|permit, actor, ctx| {
+            actor.publish_now = true;
+            if let Ok(permit) = permit {
+                actor.send(permit, ctx);
+            }
+        }))
+    }
+}

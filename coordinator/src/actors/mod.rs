@@ -1,0 +1,10 @@
+//! The actors: who owns what, each on a thread of its own.
+//!
+//! The coordinator actor owns the engine, the store writer owns the store, the publisher owns what is shown. They share
+//! nothing and speak by messages, in one direction: coordinator to store writer to publisher and dispatcher. As there is no
+//! way back but permits, there is no cycle to lock up.
+
+pub mod coordinator;
+pub mod publisher;
+pub mod store_writer;
+pub mod system;

@@ -1,0 +1,127 @@
+//! The gRPC server, and every limit of it, set on purpose.
+
+use std::time::Duration;
+
+use evenkeel_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{
+        agent_service_server::AgentServiceServer, cluster_service_server::ClusterServiceServer,
+        task_service_server::TaskServiceServer,
+    },
+};
+use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{
+        Error, Server,
+        server::{Router, TcpIncoming},
+    },
+};
+use tonic_health::server::HealthReporter;
+
+use crate::services::{agent::Agents, cluster::Cluster, task::Tasks};
+
+/// Streams on one connection: an agent has one; a client that multiplexes its waits has many.
+const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Window of one stream: one large payload in flight without waiting for an update.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Window of a connection: what one peer may make the server hold that nobody has read yet. A thousand agents that are
+/// held back hold 4 GiB at the very worst; in practice they send a few hundred bytes at a time.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Frames of HTTP/2: large enough that a payload is not cut into hundreds, small enough to interleave.
+const FRAME_BYTES_MAX: u32 = 64 << 10;
+/// Headers of one request: metadata and a token.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// A connection that is silent for so long is asked whether it lives,
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// and given up if it does not answer: a peer behind a dead network is noticed although it never closes.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same by the kernel, for connections that HTTP/2 has not begun on.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Streams that a peer opened and reset before they were accepted: the rapid-reset attack (CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 64;
+/// Streams reset by this server that a peer may provoke on one connection before the connection is closed.
+const LOCAL_RESETS_MAX: usize = 1_024;
+
+/// The names under which health is asked for; the empty one is the whole.
+const SERVICES: [&str; 4] = ["", "evenkeel.v1.AgentService", "evenkeel.v1.TaskService", "evenkeel.v1.ClusterService"];
+
+/// What is served.
+pub struct Services {
+    /// For agents.
+    pub agents: Agents,
+    /// For clients.
+    pub tasks: Tasks,
+    /// For operators.
+    pub cluster: Cluster,
+}
+
+/// Says whether the services take work, in the words of `grpc.health.v1`.
+pub async fn report(health: &HealthReporter, serving: bool) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    for service in SERVICES {
+        health.set_service_status(service, if serving { Serving } else { NotServing }).await;
+    }
+}
+
+/// Serves until it is told to stop, and then until the streams have ended.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    services: Services,
+    health: HealthReporter,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEPALIVE));
+    router(services, health).serve_with_incoming_shutdown(incoming, stop.cancelled()).await
+}
+
+fn router(services: Services, health: HealthReporter) -> Router {
+    let agents = AgentServiceServer::new(services.agents)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let tasks = TaskServiceServer::new(services.tasks)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    // Operators send names and settings, but lists of the fleet are long.
+    let cluster = ClusterServiceServer::new(services.cluster)
+        .max_decoding_message_size(64 << 10)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let health = tonic_health::pb::health_server::HealthServer::new(
+        tonic_health::server::HealthService::from_health_reporter(health),
+    );
+    let mut routes = Routes::builder();
+    routes.add_service(agents).add_service(tasks).add_service(cluster).add_service(health);
+    add_reflection(&mut routes);
+    // The limits are on each connection; a limit over all of them would let one busy client lock the agents out. Calls have
+    // no timeout of the server's, because sessions, watches and waits are meant to last.
+    Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+        .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
+        .add_routes(routes.routes())
+}
+
+/// Reflection in both versions: older tools know only the alpha.
+fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (builder().build_v1(), builder().build_v1alpha()) {
+        (Ok(v1), Ok(alpha)) => drop(routes.add_service(v1).add_service(alpha)),
+        // The descriptors are made by this build; without them only tools that explore the interface are lost.
+        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "server reflection is off"),
+    }
+}

@@ -1,0 +1,146 @@
+//! The dispatcher: what is durable is said, to everybody whom it concerns.
+//!
+//! It runs on the store writer's thread and never waits: every queue that it fills is bounded, and who does not take what
+//! is his is cut off. Newly accepted tasks are entered before anything else of a batch is said, so that a client that asks
+//! for a task on hearing its id finds it.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use evenkeel_core::{
+    engine::{AgentMessage, Message},
+    model::{ClusterEvent, TaskEvent},
+};
+use evenkeel_shared::{AttemptRef, Error, EventPosition, SessionEpoch, TaskId, TaskSpec};
+use tokio::{runtime::Handle, sync::Semaphore};
+
+use crate::{
+    directory::Directory,
+    hub::{Hub, Positioned},
+    metrics::{BadInput, Metrics, SlowConsumer},
+    pending::Pending,
+    reads::Reads,
+    sessions::{Sent, Sessions},
+    waiters::Waiters,
+};
+
+/// Old results that are looked up in the store at a time: a large fleet that comes back with all its results at once.
+pub const LOOK_UPS_MAX: usize = 65_536;
+/// When an agent whose old results found no room may try again.
+const LOOK_UP_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An event of a task, with what the task asks for where that is known: watchers filter by it.
+#[derive(Clone, Debug)]
+pub struct WatchedEvent {
+    /// The event.
+    pub event: TaskEvent,
+    /// What the task asks for.
+    pub spec: Option<Arc<TaskSpec>>,
+}
+
+impl Positioned for WatchedEvent {
+    fn position(&self) -> EventPosition {
+        self.event.position
+    }
+}
+
+impl Positioned for ClusterEvent {
+    fn position(&self) -> EventPosition {
+        self.position
+    }
+}
+
+/// Everybody who may be concerned.
+#[derive(Clone)]
+pub struct Dispatcher {
+    /// Requests that wait for their reply.
+    pub pending: Pending,
+    /// Agents.
+    pub sessions: Sessions,
+    /// Live tasks.
+    pub directory: Directory,
+    /// Those who wait for tasks.
+    pub waiters: Waiters,
+    /// Those who watch tasks.
+    pub task_hub: Hub<WatchedEvent>,
+    /// Those who watch the fleet.
+    pub cluster_hub: Hub<ClusterEvent>,
+    /// The store, for results that the engine no longer knows.
+    pub reads: Reads,
+    /// Room for look-ups: [`LOOK_UPS_MAX`].
+    pub look_ups: Arc<Semaphore>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Where questions to the store run.
+    pub runtime: Handle,
+}
+
+impl Dispatcher {
+    /// Says all of it, in order.
+    pub fn release(&self, messages: Vec<Message>) {
+        for message in &messages {
+            if let Message::Accepted(task) = message {
+                self.directory.accepted(task);
+            }
+        }
+        // Tasks leave the directory when they end; the events of their end may come after.
+        let mut ended = HashMap::new();
+        for message in messages {
+            self.say(message, &mut ended);
+        }
+    }
+
+    fn say(&self, message: Message, ended: &mut HashMap<TaskId, Arc<TaskSpec>>) {
+        match message {
+            Message::Accepted(_) => {}
+            Message::Reply { request, reply } => self.pending.answer(request, reply, &self.waiters),
+            Message::ToAgent { session, message } => self.tell_agent(session, message),
+            Message::CloseSession { session, error } => {
+                self.metrics.bad_input(BadInput::session(&error));
+                self.sessions.close(session, error);
+            }
+            Message::LookUpResult { session, attempt } => self.look_up(session, attempt),
+            Message::Finished(task) => {
+                ended.insert(task.id, Arc::clone(&task.spec));
+                self.directory.finished(&task);
+                self.waiters.notify(&task);
+                self.metrics.finished(&task);
+            }
+            Message::TaskEvent(event) => {
+                let spec = self.directory.apply(&event).or_else(|| ended.get(&event.task).cloned());
+                let cut_off = self.task_hub.publish(WatchedEvent { event, spec });
+                self.metrics.slow_consumers(SlowConsumer::Watch, cut_off);
+            }
+            Message::ClusterEvent(event) => {
+                let cut_off = self.cluster_hub.publish(event);
+                self.metrics.slow_consumers(SlowConsumer::Watch, cut_off);
+            }
+        }
+    }
+
+    fn tell_agent(&self, session: SessionEpoch, message: AgentMessage) {
+        if let AgentMessage::Ack { recorded: false, .. } = message {
+            self.metrics.bad_input(BadInput::StaleResult);
+        }
+        if self.sessions.send(session, message) == Sent::CutOff {
+            self.metrics.slow_consumers(SlowConsumer::Session, 1);
+        }
+    }
+
+    /// Asks the store whether a result was recorded, and tells the agent. Where that cannot be done the session is ended:
+    /// the agent comes back and sends the result again, so that nothing is lost.
+    fn look_up(&self, session: SessionEpoch, attempt: AttemptRef) {
+        let Ok(permit) = Arc::clone(&self.look_ups).try_acquire_owned() else {
+            let what = "too many old results have to be looked up at once; come back later";
+            self.sessions.close(session, Error::exhausted(what, LOOK_UP_RETRY_AFTER));
+            return;
+        };
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            match this.reads.ask(move |store| store.result_recorded(attempt)).await {
+                Ok(recorded) => this.tell_agent(session, AgentMessage::Ack { attempt, recorded }),
+                Err(error) => this.sessions.close(session, error),
+            }
+            drop(permit);
+        });
+    }
+}

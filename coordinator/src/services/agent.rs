@@ -1,0 +1,280 @@
+//! The agent service: one session of one agent on each stream.
+//!
+//! What an agent says becomes events, a frame at a time: a frame with one message that makes no sense changes nothing at
+//! all and ends the session. What the coordinator says to it is drained from the session's queue, as many messages to a
+//! frame as are there, by the very stream that tonic reads: there is no task and no hop in between.
+
+use std::{sync::Arc, time::Duration};
+
+use evenkeel_core::engine::{AgentMessage, Event};
+use evenkeel_proto::v1::{
+    self, agent_message::Message as FromAgent, agent_service_server::AgentService,
+    coordinator_message::Message as ToAgent,
+};
+use evenkeel_shared::{
+    Code, Error, Registration, SessionEpoch, Violation,
+    limits::OUTPUT_BYTES_MAX,
+    wire::{
+        agent::{load, outcome, registration, to_assignment},
+        cut_note,
+        quantities::{to_ms, to_unix_ms},
+        status::to_status,
+        task::{required_attempt_ref, to_attempt_ref},
+    },
+};
+use futures_util::{Stream, stream::BoxStream};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::cluster::Identity;
+use crate::{
+    gateway::Gateway,
+    lifecycle::Lifecycle,
+    metrics::{BadInput, Metrics},
+    sessions::{SessionEnd, Sessions},
+};
+
+/// How long an agent may take to register: a stream that says nothing holds memory.
+const REGISTER_WITHIN: Duration = Duration::from_secs(10);
+/// Messages from an agent in one frame: as many as its largest number of slots can end at once.
+const FRAME_MESSAGES_MAX: usize = 2 * evenkeel_shared::limits::SLOTS_MAX as usize;
+/// Messages to an agent in one frame.
+const OUTBOUND_MESSAGES_MAX: usize = 512;
+/// Bytes of payload after which a frame is full. One more payload may be in it, which stays below the largest message.
+const OUTBOUND_BYTES_MAX: usize = 4 << 20;
+
+/// The service.
+#[derive(Clone)]
+pub struct Agents {
+    /// The way to the coordinator.
+    pub gateway: Gateway,
+    /// Open sessions.
+    pub sessions: Sessions,
+    /// Who this coordinator is.
+    pub identity: Arc<Identity>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// What goes to one agent.
+struct Outbound {
+    epoch: SessionEpoch,
+    queue: mpsc::Receiver<AgentMessage>,
+    end: Arc<SessionEnd>,
+    identity: Arc<Identity>,
+    over: bool,
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        // The stream is gone: there is no use in reading on.
+        self.end.hang_up();
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for Agents {
+    type SessionStream = BoxStream<'static, Result<v1::CoordinatorFrame, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::AgentFrame>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        self.gateway.lifecycle.check_ready().map_err(|error| to_status(&error))?;
+        let (epoch, queue, end) = self.sessions.open();
+        let outbound =
+            Outbound { epoch, queue, end: Arc::clone(&end), identity: Arc::clone(&self.identity), over: false };
+        tokio::spawn(self.clone().serve(epoch, end, request.into_inner()));
+        Ok(Response::new(Box::pin(frames(outbound))))
+    }
+}
+
+impl Agents {
+    /// Reads a session to its end.
+    async fn serve(self, epoch: SessionEpoch, end: Arc<SessionEnd>, mut inbound: Streaming<v1::AgentFrame>) {
+        let mut registered = false;
+        let read = tokio::select! {
+            read = self.read(epoch, &mut inbound, &mut registered) => read,
+            () = end.ended() => Ok("the coordinator ended the session".to_owned()),
+            () = self.gateway.lifecycle.closed() => Err(Lifecycle::restarting()),
+        };
+        let reason = match read {
+            Ok(reason) => {
+                self.sessions.remove(epoch);
+                reason
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                self.sessions.close(epoch, error);
+                reason
+            }
+        };
+        if registered {
+            // If the coordinator is gone there is nobody left to tell.
+            let _ = self.gateway.intake.deliver(vec![Event::SessionClosed { session: epoch, reason }]).await;
+        }
+    }
+
+    /// Delivers what the agent says until it ends the stream.
+    async fn read(
+        &self,
+        epoch: SessionEpoch,
+        inbound: &mut Streaming<v1::AgentFrame>,
+        registered: &mut bool,
+    ) -> Result<String, Error> {
+        let first = tokio::time::timeout(REGISTER_WITHIN, inbound.message());
+        let late = |_| Error::new(Code::DeadlineExceeded, format!("no registration within {REGISTER_WITHIN:?}"));
+        let mut next = first.await.map_err(late)?;
+        loop {
+            let frame = match next {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok("the agent ended the session".to_owned()),
+                Err(status) => return Ok(cut_note(format!("the connection broke: {}", status.message()))),
+            };
+            let events = self.events(epoch, frame, *registered)?;
+            *registered |= !events.is_empty();
+            self.gateway.intake.deliver(events).await?;
+            next = inbound.message().await;
+        }
+    }
+
+    /// The events of a whole frame, or what is wrong with it.
+    fn events(&self, session: SessionEpoch, frame: v1::AgentFrame, registered: bool) -> Result<Vec<Event>, Error> {
+        let count = frame.messages.len();
+        if count > FRAME_MESSAGES_MAX {
+            self.metrics.bad_input(BadInput::Frame);
+            let what = format!("has {count} entries; at most {FRAME_MESSAGES_MAX} are allowed");
+            return Err(Violation::new("messages", what).into());
+        }
+        let mut registered = registered;
+        let mut events = Vec::with_capacity(count);
+        for (i, message) in frame.messages.into_iter().enumerate() {
+            let field = format!("messages[{i}]");
+            let message = message.message.ok_or_else(|| Violation::new(field.as_str(), "is empty or not known"));
+            let message = message.inspect_err(|_| self.metrics.bad_input(BadInput::Frame))?;
+            check_turn(&message, registered, &field)
+                .inspect_err(|_| self.metrics.bad_input(BadInput::NotRegistered))?;
+            registered = true;
+            let read = event(session, message).map_err(|violation| violation.within(&field));
+            events.push(read.inspect_err(|_| self.metrics.bad_input(BadInput::Frame))?);
+        }
+        Ok(events)
+    }
+}
+
+/// Registration comes first, and once.
+fn check_turn(message: &FromAgent, registered: bool, field: &str) -> Result<(), Error> {
+    match (message, registered) {
+        (FromAgent::Register(_), false) => Ok(()),
+        (FromAgent::Register(_), true) => {
+            Err(Error::new(Code::FailedPrecondition, format!("{field}: the session is registered already")))
+        }
+        (_, true) => Ok(()),
+        (_, false) => {
+            Err(Error::new(Code::FailedPrecondition, format!("{field}: the first message must be `register`")))
+        }
+    }
+}
+
+fn event(session: SessionEpoch, message: FromAgent) -> Result<Event, Violation> {
+    Ok(match message {
+        FromAgent::Register(wire) => {
+            let registration: Registration = registration(wire).map_err(|v| v.within("register"))?;
+            Event::Register { session, registration: Box::new(registration) }
+        }
+        FromAgent::Heartbeat(wire) => {
+            let load = load(wire).map_err(|v| v.within("heartbeat"))?;
+            Event::Heartbeat { session, load: Box::new(load) }
+        }
+        FromAgent::Started(wire) => {
+            let attempt = required_attempt_ref(wire.attempt).map_err(|v| v.within("started"))?;
+            Event::Started { session, attempt }
+        }
+        FromAgent::Progress(wire) => {
+            let attempt = required_attempt_ref(wire.attempt).map_err(|v| v.within("progress"))?;
+            let fraction = wire.fraction;
+            if !(0.0..=1.0).contains(&fraction) {
+                return Err(Violation::new("progress.fraction", format!("{fraction} is not from 0 to 1")));
+            }
+            Event::Progress { session, attempt, fraction, note: cut_note(wire.note) }
+        }
+        FromAgent::Result(wire) => {
+            let (attempt, outcome, run) = outcome(wire).map_err(|v| v.within("result"))?;
+            Event::Result { session, attempt, outcome, run }
+        }
+        FromAgent::Draining(wire) => Event::AgentDraining { session, reason: cut_note(wire.reason) },
+    })
+}
+
+/// The frames of a session: what is queued, then its end.
+fn frames(outbound: Outbound) -> impl Stream<Item = Result<v1::CoordinatorFrame, Status>> {
+    futures_util::stream::unfold(outbound, |mut outbound| async {
+        if outbound.over {
+            return None;
+        }
+        let end = Arc::clone(&outbound.end);
+        let first = tokio::select! {
+            biased;
+            () = end.is_cut() => None,
+            first = outbound.queue.recv() => first,
+        };
+        let Some(first) = first else {
+            outbound.over = true;
+            let status = outbound.end.error().map(to_status)?;
+            return Some((Err(status), outbound));
+        };
+        let frame = outbound.frame(first);
+        Some((Ok(frame), outbound))
+    })
+}
+
+impl Outbound {
+    /// A frame of what is queued.
+    fn frame(&mut self, first: AgentMessage) -> v1::CoordinatorFrame {
+        let mut frame = v1::CoordinatorFrame::default();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            if let AgentMessage::Assign(assignment) = &message {
+                bytes += assignment.payload.len();
+            }
+            frame.messages.push(self.to_wire(message));
+            let full = frame.messages.len() >= OUTBOUND_MESSAGES_MAX || bytes >= OUTBOUND_BYTES_MAX;
+            next = if full { None } else { self.queue.try_recv().ok() };
+        }
+        frame
+    }
+
+    fn to_wire(&self, message: AgentMessage) -> v1::CoordinatorMessage {
+        let message = match message {
+            AgentMessage::Welcome { heartbeat_interval, session_timeout, adopted, superseded } => {
+                ToAgent::Welcome(v1::Welcome {
+                    session_epoch: self.epoch.0,
+                    heartbeat_interval_ms: to_ms(heartbeat_interval),
+                    session_timeout_ms: to_ms(session_timeout),
+                    output_max_bytes: OUTPUT_BYTES_MAX as u32,
+                    adopted: adopted.into_iter().map(to_attempt_ref).collect(),
+                    superseded: superseded.into_iter().map(to_attempt_ref).collect(),
+                    coordinator_id: self.identity.coordinator_id.clone(),
+                    coordinator_version: self.identity.version.to_owned(),
+                })
+            }
+            AgentMessage::Assign(assignment) => {
+                let assignment = *assignment;
+                let (attempt, timeout) = (assignment.attempt, assignment.timeout);
+                ToAgent::Assignment(to_assignment(attempt, &assignment.spec, assignment.payload, timeout))
+            }
+            AgentMessage::Cancel { attempt, reason } => {
+                ToAgent::Cancel(v1::CancelAttempt { attempt: Some(to_attempt_ref(attempt)), reason: cut_note(reason) })
+            }
+            AgentMessage::Ack { attempt, recorded } => {
+                let status = if recorded { v1::ResultStatus::Recorded } else { v1::ResultStatus::Stale };
+                ToAgent::ResultAck(v1::ResultAck { attempt: Some(to_attempt_ref(attempt)), status: status.into() })
+            }
+            AgentMessage::Drain { deadline, reason } => {
+                ToAgent::Drain(v1::Drain { deadline_unix_ms: to_unix_ms(deadline), reason: cut_note(reason) })
+            }
+        };
+        v1::CoordinatorMessage { message: Some(message) }
+    }
+}

@@ -1,0 +1,263 @@
+//! The task service: what clients ask about their work.
+
+use std::collections::HashSet;
+
+use evenkeel_proto::v1::{self, task_service_server::TaskService};
+use evenkeel_shared::{
+    Code, Error, EventPosition, Kind, TaskId, Violation,
+    limits::WAIT_TASKS_MAX,
+    wire::{cut_note, enums, quantities::duration, status::to_status, task::tenant},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    redrive::Redrives,
+    refuse, submission,
+    submit_stream::{self, SubmitStream},
+    task_list, view,
+    watchers::TaskEvents,
+};
+use crate::{
+    directory::Known,
+    gateway::{ANSWER_BYTES_MAX, Ended, Gateway, deadline, over},
+    hub::Hub,
+    metrics::Metrics,
+    release::WatchedEvent,
+    store::StoreReader,
+    watch::{OUTBOUND_MAX, Watcher},
+};
+
+/// Tasks named in one watch: each is looked up in the store.
+const WATCH_TASKS_MAX: usize = 1_000;
+/// Candidates of an explanation, where nothing is said, and at most.
+const CANDIDATES_DEFAULT: usize = 100;
+const CANDIDATES_MAX: usize = 1_000;
+
+/// The service.
+#[derive(Clone)]
+pub struct Tasks {
+    /// The way to the coordinator.
+    pub gateway: Gateway,
+    /// Those who watch.
+    pub hub: Hub<WatchedEvent>,
+    /// Tasks that are being driven again.
+    pub redrives: Redrives,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl Tasks {
+    fn refuse(&self, error: &Error) -> Status {
+        refuse(&self.metrics, error)
+    }
+
+    async fn submit_all(&self, request: v1::SubmitRequest) -> Result<v1::SubmitResponse, Status> {
+        let one = request.tasks.len() == 1;
+        let answers = submission::submit(&self.gateway, &self.metrics, request.tasks, None).await;
+        let answers = answers.map_err(|error| to_status(&error))?;
+        match answers.as_slice() {
+            [Err(error)] if one => Err(to_status(error)),
+            _ => Ok(v1::SubmitResponse { results: answers.iter().map(submission::to_result).collect() }),
+        }
+    }
+
+    async fn run(&self, request: v1::ExecuteRequest) -> Result<v1::ExecuteResponse, Error> {
+        let until = deadline(duration("wait_timeout_ms", request.wait_timeout_ms)?);
+        let task = request.task.ok_or_else(|| Violation::new("task", "must be set"))?;
+        let answers = submission::submit(&self.gateway, &self.metrics, vec![task], None).await?;
+        let submitted =
+            answers.into_iter().next().unwrap_or_else(|| Err(Violation::new("task", "is missing").into()))?;
+        let id = submitted.task;
+        let ended = self.gateway.wait(&[id], false, until).await?;
+        let late = || Error::new(Code::DeadlineExceeded, format!("task {id} is not over yet; it goes on"));
+        let finished = ended.get(&id).ok_or_else(|| late().about("task", id.to_string()))?;
+        Ok(v1::ExecuteResponse { finished: Some(view::finished(finished)) })
+    }
+
+    async fn shown(&self, request: &v1::GetRequest) -> Result<v1::Task, Error> {
+        let id: TaskId = request.task_id.parse()?;
+        let known = self.gateway.directory.get(id);
+        let (with_payload, with_attempts) = (request.include_payload, request.include_attempts);
+        let stored = self.gateway.reads.ask(move |store| {
+            let Some(task) = store.task(id)? else { return Ok(None) };
+            let mut shown = view::stored_task(&task);
+            shown.redriven_as = store.redriven_as(id)?.map(|other| other.to_string()).unwrap_or_default();
+            if with_attempts {
+                shown.attempts = store.attempts(id)?.iter().map(view::attempt).collect();
+            }
+            if let Some(spec) = shown.spec.as_mut().filter(|_| with_payload) {
+                spec.payload = store.payload(id)?.unwrap_or_default();
+            }
+            Ok(Some(shown))
+        });
+        let mut shown = match (stored.await?, &known) {
+            (Some(shown), _) => shown,
+            (None, Some(known)) => view::known_task(known),
+            (None, None) => return Err(Error::not_found("task", request.task_id.as_str())),
+        };
+        if let Some(Known::Live(live)) = known {
+            // It may have ended between the two looks; then the store is right.
+            if shown.finished_unix_ms == 0 {
+                view::put_live(&mut shown, &live);
+            }
+            if let Some(spec) = shown.spec.as_mut().filter(|_| with_payload) {
+                spec.payload = live.payload;
+            }
+        }
+        Ok(shown)
+    }
+
+    async fn awaited(&self, request: v1::WaitRequest) -> Result<v1::WaitResponse, Error> {
+        let count = request.task_ids.len();
+        if count == 0 || count > WAIT_TASKS_MAX {
+            let what = format!("has {count} entries; 1 to {WAIT_TASKS_MAX} are allowed");
+            return Err(Violation::new("task_ids", what).into());
+        }
+        let until = deadline(duration("timeout_ms", request.timeout_ms)?);
+        let mut seen = HashSet::new();
+        let ids: Vec<TaskId> = task_ids(&request.task_ids)?.into_iter().filter(|id| seen.insert(*id)).collect();
+        let ended = self.gateway.wait(&ids, request.any, until).await?;
+        Ok(wait_response(&ids, &ended))
+    }
+
+    async fn explained(&self, request: &v1::ExplainRequest) -> Result<v1::Explanation, Error> {
+        let id: TaskId = request.task_id.parse()?;
+        let candidates_max = match request.candidates_max as usize {
+            0 => CANDIDATES_DEFAULT,
+            asked => asked.min(CANDIDATES_MAX),
+        };
+        let live = self.gateway.explain(id, candidates_max).await?;
+        let read = move |store: &dyn StoreReader| Ok((store.task(id)?, store.attempts(id)?));
+        let (stored, attempts) = self.gateway.reads.ask(read).await?;
+        if let Some(explanation) = live {
+            return Ok(view::explanation(explanation, &attempts));
+        }
+        let ended = match self.gateway.directory.get(id) {
+            Some(Known::Over(task)) => Some(task),
+            _ => stored.and_then(over).map(std::sync::Arc::new),
+        };
+        let ended = ended.ok_or_else(|| Error::not_found("task", request.task_id.as_str()))?;
+        Ok(view::post_mortem(&ended, &attempts))
+    }
+
+    async fn watcher(&self, request: v1::WatchRequest) -> Result<(TaskEvents, Option<EventPosition>), Error> {
+        let count = request.task_ids.len();
+        if count > WATCH_TASKS_MAX {
+            let what = format!("has {count} entries; at most {WATCH_TASKS_MAX} are allowed");
+            return Err(Violation::new("task_ids", what).into());
+        }
+        let tasks: HashSet<TaskId> = task_ids(&request.task_ids)?.into_iter().collect();
+        let tenant = if request.tenant.is_empty() { None } else { Some(tenant(&request.tenant)?) };
+        let kind = if request.kind.is_empty() { None } else { Some(Kind::new(&request.kind)?) };
+        let after = match request.after_position {
+            Some(position) => Some(kept(&self.gateway, EventPosition(position)).await?),
+            None if tasks.is_empty() => None,
+            None => Some(EventPosition::default()),
+        };
+        Ok((TaskEvents { reads: self.gateway.reads.clone(), tasks, tenant, kind }, after))
+    }
+}
+
+/// The position, unless events after it are no longer kept.
+pub(super) async fn kept(gateway: &Gateway, position: EventPosition) -> Result<EventPosition, Error> {
+    let oldest = gateway.reads.ask(|store| store.oldest_position()).await?;
+    // From 0 on is from the beginning, wherever that is by now.
+    if position == EventPosition::default() || position.0.saturating_add(1) >= oldest.0 {
+        return Ok(position);
+    }
+    let what = format!("events after position {position} are no longer kept; the oldest kept is {oldest}");
+    Err(Error::new(Code::OutOfRange, what).about("event", oldest.to_string()))
+}
+
+fn task_ids(ids: &[String]) -> Result<Vec<TaskId>, Violation> {
+    let read = |(i, id): (usize, &String)| {
+        id.parse().map_err(|v: Violation| Violation::new(format!("task_ids[{i}]"), v.description))
+    };
+    ids.iter().enumerate().map(read).collect()
+}
+
+/// Those that are over, as far as they fit into one message, in the order asked; the others can be asked for again.
+fn wait_response(ids: &[TaskId], ended: &Ended) -> v1::WaitResponse {
+    let mut response = v1::WaitResponse::default();
+    let mut bytes = 0;
+    for id in ids {
+        match ended.get(id) {
+            // One output alone always fits.
+            Some(finished) if bytes == 0 || bytes + finished.output.len() <= ANSWER_BYTES_MAX => {
+                bytes += finished.output.len();
+                response.finished.push(view::finished(finished));
+            }
+            _ => response.pending_task_ids.push(id.to_string()),
+        }
+    }
+    response
+}
+
+#[tonic::async_trait]
+impl TaskService for Tasks {
+    type SubmitStreamStream = ReceiverStream<Result<v1::SubmitStreamResponse, Status>>;
+    type WatchStream = ReceiverStream<Result<v1::TaskEvent, Status>>;
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        self.submit_all(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn submit_stream(
+        &self,
+        request: Request<Streaming<v1::SubmitStreamRequest>>,
+    ) -> Result<Response<Self::SubmitStreamStream>, Status> {
+        self.gateway.lifecycle.check_ready().map_err(|error| to_status(&error))?;
+        let (outbound, responses) = mpsc::channel(submit_stream::OUTBOUND_MAX);
+        let stream = SubmitStream::new(self.gateway.clone(), self.metrics.clone(), outbound);
+        tokio::spawn(stream.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn execute(&self, request: Request<v1::ExecuteRequest>) -> Result<Response<v1::ExecuteResponse>, Status> {
+        self.run(request.into_inner()).await.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        let task = self.shown(request.get_ref()).await.map_err(|error| self.refuse(&error))?;
+        Ok(Response::new(v1::GetResponse { task: Some(task) }))
+    }
+
+    async fn wait(&self, request: Request<v1::WaitRequest>) -> Result<Response<v1::WaitResponse>, Status> {
+        self.awaited(request.into_inner()).await.map(Response::new).map_err(|error| self.refuse(&error))
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (source, after) = self.watcher(request.into_inner()).await.map_err(|error| self.refuse(&error))?;
+        let (outbound, events) = mpsc::channel(OUTBOUND_MAX);
+        let lifecycle = self.gateway.lifecycle.clone();
+        let watcher = Watcher { source, hub: self.hub.clone(), outbound, lifecycle };
+        tokio::spawn(watcher.run(after, true));
+        Ok(Response::new(ReceiverStream::new(events)))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+        let request = request.into_inner();
+        let cancelled = async {
+            let id: TaskId = request.task_id.parse()?;
+            self.gateway.cancel(id, cut_note(request.reason)).await
+        };
+        let state = cancelled.await.map_err(|error| self.refuse(&error))?;
+        Ok(Response::new(v1::CancelResponse { state: enums::to_task_state(state).into() }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let listed = task_list::list(&self.gateway, request.into_inner()).await;
+        listed.map(Response::new).map_err(|error| self.refuse(&error))
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::Explanation>, Status> {
+        self.explained(request.get_ref()).await.map(Response::new).map_err(|error| self.refuse(&error))
+    }
+
+    async fn redrive(&self, request: Request<v1::RedriveRequest>) -> Result<Response<v1::RedriveResponse>, Status> {
+        let redriven = self.redrives.redrive(&self.gateway, request.into_inner()).await;
+        redriven.map(Response::new).map_err(|error| self.refuse(&error))
+    }
+}

@@ -1,0 +1,452 @@
+//! The one place that puts the program together, and takes it apart in order.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use actix::Addr;
+use evenkeel_core::{
+    engine::{Engine, Settings},
+    model::{ClusterEvent, Recovery},
+    routing::ClassLimit,
+};
+use evenkeel_shared::EventPosition;
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Mutex, Semaphore},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    actors::{
+        coordinator::{CoordinatorActor, Stop},
+        publisher::{self, Publisher},
+        store_writer::{self, Prune, Release, StoreWriter},
+        system::{self, ActorThreads},
+    },
+    clock::Clock,
+    config::{ConfigError, CoordinatorConfig, LimitsConfig},
+    directory::{Directory, KeptLimits},
+    gateway::Gateway,
+    grpc, http,
+    hub::{Hub, HubLimits},
+    intake::{self, Intake},
+    lifecycle::Lifecycle,
+    metrics::Metrics,
+    pending::Pending,
+    reads::Reads,
+    release::{Dispatcher, LOOK_UPS_MAX, WatchedEvent},
+    services::{
+        agent::Agents,
+        cluster::{Cluster, Identity},
+        redrive::Redrives,
+        task::Tasks,
+    },
+    sessions::Sessions,
+    snapshot::Snapshot,
+    store::{
+        Store, StoreError,
+        sqlite::{Durability, SqliteStore},
+    },
+    waiters::Waiters,
+};
+
+/// The exit code of a process whose commit failed (`EX_IOERR`).
+pub const EXIT_STORE_FAILED: i32 = 74;
+/// The exit code of a process whose actor panicked (`EX_SOFTWARE`).
+pub const EXIT_PANICKED: i32 = 70;
+/// Bits of a position in the history below the incarnation.
+const POSITION_BITS: u32 = 40;
+/// Between two rounds of removing what is kept no longer.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+/// Tasks removed in one transaction, so that removing holds up commits for some milliseconds only.
+const PRUNE_TASKS_MAX: usize = 500;
+
+/// Why a coordinator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting that cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address} (setting `{setting}`): {source}; is another coordinator running?")]
+    Bind {
+        /// Which setting.
+        setting: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A store that cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Tasks that this build cannot hold.
+    #[error("the stored tasks cannot be taken up: {0}")]
+    Recovery(#[from] ClassLimit),
+    /// No threads.
+    #[error("cannot start the threads of the coordinator: {0}")]
+    Threads(io::Error),
+}
+
+/// Why a stop was not clean. What was answered is on disk all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// It took too long.
+    #[error("the coordinator did not stop within its deadline; what was left was cut off")]
+    Late,
+    /// An actor was gone.
+    #[error("an actor of the coordinator was gone before the stop")]
+    Gone,
+    /// The store could not be closed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A coordinator that can be started.
+#[derive(Debug)]
+pub struct Coordinator;
+
+/// A coordinator that runs. Dropping it is like losing the process: it ends at once, without closing the store cleanly.
+pub struct RunningCoordinator {
+    grpc_addr: SocketAddr,
+    http_addr: SocketAddr,
+    data_dir: PathBuf,
+    lifecycle: Lifecycle,
+    health: HealthReporter,
+    sessions: Sessions,
+    actor: Addr<CoordinatorActor>,
+    writer: Addr<StoreWriter>,
+    stop_servers: CancellationToken,
+    stopped: CancellationToken,
+    servers: Vec<AbortOnDropHandle<()>>,
+    _retention: AbortOnDropHandle<()>,
+    threads: Option<ActorThreads>,
+}
+
+/// Everything that is shared between the actors and the services.
+struct Parts {
+    clock: Clock,
+    lifecycle: Lifecycle,
+    snapshot: Snapshot,
+    directory: Directory,
+    sessions: Sessions,
+    waiters: Waiters,
+    pending: Pending,
+    reads: Reads,
+    metrics: Metrics,
+    task_hub: Hub<WatchedEvent>,
+    cluster_hub: Hub<ClusterEvent>,
+}
+
+impl Coordinator {
+    /// Starts a coordinator and returns once it takes work. Must be called on a tokio runtime with several threads.
+    ///
+    /// # Errors
+    /// If a setting is wrong, an address is taken, or the store cannot be used. Nothing is left running.
+    pub async fn start(config: CoordinatorConfig) -> Result<RunningCoordinator, StartError> {
+        config.validate()?;
+        if config.abort_on_panic {
+            end_process_when_an_actor_panics();
+        }
+        // The ports first: who holds them most likely holds the store as well, and the address names the mistake better.
+        let grpc = bind("grpc", config.grpc).await?;
+        let http = bind("http", config.http).await?;
+        let clock = Clock::start();
+        let (store, recovery, data_dir) = open_store(&config, clock).await?;
+        let identity = Arc::new(Identity {
+            coordinator_id: format!("c{}-{:08x}", recovery.incarnation, fastrand::u32(..)),
+            version: env!("CARGO_PKG_VERSION"),
+            data_dir: data_dir.display().to_string(),
+        });
+        let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
+        let parts = Parts::new(clock, &config.limits, &recovery, store.as_ref());
+        let engine = make_engine(clock, config.engine.settings(), recovery).await?;
+        let threads = ActorThreads::start().map_err(StartError::Threads)?;
+        let snapshot = parts.snapshot.clone();
+        let publisher = system::start(&threads.rest, publisher::MAILBOX_MAX, || Publisher::new(snapshot)).await;
+        let writer = parts.start_writer(&threads, store, publisher.clone()).await;
+        let actor = parts.start_coordinator(&threads, engine, writer.clone()).await;
+
+        let intake = Intake::new(actor.clone());
+        let gateway = parts.gateway(intake);
+        let (health, _) = tonic_health::server::health_reporter();
+        let tasks = Tasks {
+            gateway: gateway.clone(),
+            hub: parts.task_hub.clone(),
+            redrives: Redrives::default(),
+            metrics: parts.metrics.clone(),
+        };
+        let cluster = Cluster {
+            gateway: gateway.clone(),
+            snapshot: parts.snapshot.clone(),
+            publisher,
+            hub: parts.cluster_hub.clone(),
+            identity: Arc::clone(&identity),
+            strategy: Arc::new(Mutex::new(strategy)),
+            metrics: parts.metrics.clone(),
+        };
+        let sessions = parts.sessions.clone();
+        let agents = Agents { gateway, sessions: sessions.clone(), identity, metrics: parts.metrics.clone() };
+        let (grpc_addr, http_addr) = (local_addr("grpc", &grpc)?, local_addr("http", &http)?);
+        let (stop_servers, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let api = http::Api { tasks: tasks.clone(), cluster: cluster.clone() };
+        parts.lifecycle.set_ready();
+        grpc::report(&health, true).await;
+        let services = grpc::Services { agents, tasks, cluster };
+        let servers = vec![
+            server("gRPC", grpc::serve(grpc, services, health.clone(), stop_servers.clone()), &stopped),
+            server("HTTP", http::serve(http, api, stop_servers.clone()), &stopped),
+        ];
+        tracing::info!(grpc = %grpc_addr, http = %http_addr, data = %data_dir.display(), "the coordinator is ready");
+        Ok(RunningCoordinator {
+            grpc_addr,
+            http_addr,
+            data_dir,
+            lifecycle: parts.lifecycle,
+            health,
+            sessions,
+            actor,
+            _retention: AbortOnDropHandle::new(tokio::spawn(retain(writer.clone(), clock, config.retention()))),
+            writer,
+            stop_servers,
+            stopped,
+            servers,
+            threads: Some(threads),
+        })
+    }
+}
+
+impl Parts {
+    fn new(clock: Clock, limits: &LimitsConfig, recovery: &Recovery, store: &dyn Store) -> Self {
+        let kept = KeptLimits { tasks: limits.ephemeral_kept_max, bytes: limits.ephemeral_kept_bytes_max };
+        let hub = HubLimits {
+            ring: limits.recent_events_max,
+            queue: limits.watcher_queue_max,
+            watchers: limits.watchers_max,
+        };
+        // What earlier incarnations said is in the store alone.
+        let start = EventPosition(recovery.incarnation << POSITION_BITS);
+        let snapshot = Snapshot::default();
+        let directory = Directory::new(&recovery.tasks, kept);
+        let sessions = Sessions::new(recovery.incarnation, limits.session_queue_max);
+        let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone());
+        Self {
+            clock,
+            lifecycle: Lifecycle::default(),
+            snapshot,
+            directory,
+            sessions,
+            waiters: Waiters::default(),
+            pending: Pending::default(),
+            reads: Reads::new(store.reader()),
+            metrics,
+            task_hub: Hub::new(start, hub),
+            cluster_hub: Hub::new(start, hub),
+        }
+    }
+
+    async fn start_writer(
+        &self,
+        threads: &ActorThreads,
+        store: Box<dyn Store>,
+        publisher: Addr<Publisher>,
+    ) -> Addr<StoreWriter> {
+        let dispatcher = Dispatcher {
+            pending: self.pending.clone(),
+            sessions: self.sessions.clone(),
+            directory: self.directory.clone(),
+            waiters: self.waiters.clone(),
+            task_hub: self.task_hub.clone(),
+            cluster_hub: self.cluster_hub.clone(),
+            reads: self.reads.clone(),
+            look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            metrics: self.metrics.clone(),
+            runtime: Handle::current(),
+        };
+        let metrics = self.metrics.clone();
+        let on_fatal: store_writer::OnFatal = Arc::new(|_| std::process::exit(EXIT_STORE_FAILED));
+        let make = move || StoreWriter::new(store, dispatcher, publisher, metrics, on_fatal);
+        system::start(&threads.store, store_writer::MAILBOX_MAX, make).await
+    }
+
+    async fn start_coordinator(
+        &self,
+        threads: &ActorThreads,
+        engine: Engine,
+        writer: Addr<StoreWriter>,
+    ) -> Addr<CoordinatorActor> {
+        let (clock, lifecycle) = (self.clock, self.lifecycle.clone());
+        let make = move || CoordinatorActor::new(engine, clock, lifecycle, writer);
+        system::start(&threads.engine, intake::MAILBOX_MAX, make).await
+    }
+
+    fn gateway(&self, intake: Intake) -> Gateway {
+        Gateway {
+            intake,
+            pending: self.pending.clone(),
+            directory: self.directory.clone(),
+            waiters: self.waiters.clone(),
+            reads: self.reads.clone(),
+            clock: self.clock,
+            lifecycle: self.lifecycle.clone(),
+        }
+    }
+}
+
+impl RunningCoordinator {
+    /// Where gRPC is served.
+    #[must_use]
+    pub const fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub const fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where the data is.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Done once it serves no longer, whether it was stopped or failed. The future may outlive this.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.stopped.clone().cancelled_owned()
+    }
+
+    /// Stops in order: takes no new work, hands everything accepted to the store, closes the store, ends the streams, and
+    /// lets the servers go. Agents run on and come back to the next coordinator.
+    ///
+    /// The engine rests before the streams end: it must not take the end of the sessions for the death of the agents.
+    ///
+    /// # Errors
+    /// If something could not be done, or not by the deadline; the coordinator has stopped all the same.
+    pub async fn shutdown(mut self, deadline: Duration) -> Result<(), StopError> {
+        let until = Instant::now() + deadline;
+        self.lifecycle.stop();
+        grpc::report(&self.health, false).await;
+        let closed = timeout_at(until, self.close_store()).await.unwrap_or(Err(StopError::Late));
+        self.lifecycle.close();
+        self.sessions.close_all(&Lifecycle::restarting());
+        self.stop_servers.cancel();
+        let mut late = false;
+        for server in self.servers.drain(..) {
+            late |= timeout_at(until, server).await.is_err();
+        }
+        self.stopped.cancel();
+        let threads = self.threads.take();
+        let joined = tokio::task::spawn_blocking(move || drop(threads)).await;
+        closed?;
+        joined.map_err(|_| StopError::Gone)?;
+        if late { Err(StopError::Late) } else { Ok(()) }
+    }
+
+    async fn close_store(&self) -> Result<(), StopError> {
+        self.actor.send(Stop).await.map_err(|_| StopError::Gone)?;
+        self.writer.send(Release).await.map_err(|_| StopError::Gone)??;
+        Ok(())
+    }
+}
+
+impl Drop for RunningCoordinator {
+    fn drop(&mut self) {
+        self.lifecycle.close();
+        self.stop_servers.cancel();
+        self.stopped.cancel();
+    }
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { setting, address, source })
+}
+
+fn local_addr(setting: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    listener.local_addr().map_err(|source| StartError::Bind { setting, address: unknown, source })
+}
+
+async fn open_store(
+    config: &CoordinatorConfig,
+    clock: Clock,
+) -> Result<(Box<dyn Store>, Recovery, PathBuf), StartError> {
+    let (ephemeral, data_dir) = (config.ephemeral, config.data_dir.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut store =
+            if ephemeral { SqliteStore::ephemeral()? } else { SqliteStore::open(&data_dir, Durability::Full)? };
+        let recovery = store.claim(clock.now())?;
+        let database = store.database_path();
+        let data_dir = database.parent().map_or(data_dir, Path::to_path_buf);
+        Ok::<_, StoreError>((Box::new(store) as Box<dyn Store>, recovery, data_dir))
+    });
+    let opened = opened.await.map_err(|error| StartError::Threads(io::Error::other(error)))??;
+    tracing::info!(tasks = opened.1.tasks.len(), incarnation = opened.1.incarnation, "the store is recovered");
+    Ok(opened)
+}
+
+/// Makes the engine off the async threads: with many tasks to recover that takes seconds.
+async fn make_engine(clock: Clock, settings: Settings, recovery: Recovery) -> Result<Engine, StartError> {
+    let made = tokio::task::spawn_blocking(move || Engine::new(clock.now(), settings, recovery));
+    Ok(made.await.map_err(|error| StartError::Threads(io::Error::other(error)))??)
+}
+
+/// Runs a server, and says so when it ends.
+fn server<E: std::fmt::Display + Send + 'static>(
+    name: &'static str,
+    serves: impl Future<Output = Result<(), E>> + Send + 'static,
+    stopped: &CancellationToken,
+) -> AbortOnDropHandle<()> {
+    let stopped = stopped.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = serves.await {
+            tracing::error!(%error, "the {name} server failed");
+            stopped.cancel();
+        }
+    }))
+}
+
+/// Removes what is kept no longer, a little at a time.
+async fn retain(writer: Addr<StoreWriter>, clock: Clock, retention: Duration) {
+    let mut rounds = interval(PRUNE_INTERVAL);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let before = clock.now().minus(retention);
+        loop {
+            match writer.send(Prune { before, limit: PRUNE_TASKS_MAX }).await {
+                Ok(Ok(removed)) if removed == PRUNE_TASKS_MAX => tokio::task::yield_now().await,
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "old tasks could not be removed; the next round tries again");
+                    break;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// An actor that panics leaves its mailbox closed for ever, so the process ends and starts again from the store. Other
+/// threads may run what is not the coordinator's, such as executors of agents in the same process.
+fn end_process_when_an_actor_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            if system::is_actor_thread() {
+                std::process::exit(EXIT_PANICKED);
+            }
+        }));
+    });
+}
