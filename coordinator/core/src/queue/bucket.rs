@@ -1,10 +1,10 @@
-//! The tasks of one class and priority: one lane a tenant, and the tenants' turns.
+//! One class and priority: the tenants' turns, and the ages of the tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use evenkeel_shared::Timestamp;
 
-use super::fair::{Head, Moved, TenantIx};
+use super::fair::{Heads, Moved, Place, TenantIx};
 use crate::ix::TaskIx;
 
 /// The head of a tenant's lane, as it competes with the others'; the smallest goes.
@@ -13,7 +13,7 @@ pub(super) struct Turn {
     /// Where the tenant's account stands.
     finish: u64,
     /// Equal tenants go by acceptance.
-    head: Head,
+    head: Place,
     tenant: TenantIx,
 }
 
@@ -32,9 +32,7 @@ pub(super) struct Offer {
 
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
-    /// Each tenant's tasks by acceptance; no lane is empty.
-    lanes: BTreeMap<TenantIx, BTreeSet<Head>>,
-    /// The heads of all lanes.
+    /// The heads of the tenants' lanes.
     turns: BTreeSet<Turn>,
     /// All tasks by the time since when they wait. Heads alone would not do: a task that waits anew is the head of its
     /// lane, and those behind it wait longer.
@@ -53,50 +51,32 @@ impl Bucket {
         self.by_age.is_empty()
     }
 
-    /// Adds a task of a tenant whose account stands at `finish`. True: it is now the head of its lane.
-    pub(super) fn insert(&mut self, tenant: TenantIx, finish: u64, task: Head, since: Timestamp) -> bool {
-        let aged = (since, task.task);
+    /// Adds a task; its tenant's turn is a matter of [`follow`](Self::follow).
+    pub(super) fn insert(&mut self, task: TaskIx, since: Timestamp) {
+        let aged = (since, task);
         self.by_age.insert(aged);
         self.oldest = Some(self.oldest.map_or(aged, |oldest| oldest.min(aged)));
-        let lane = self.lanes.entry(tenant).or_default();
-        let head = lane.first().copied();
-        lane.insert(task);
-        let is_head = head.is_none_or(|head| task < head);
-        if is_head {
-            if let Some(head) = head {
-                self.drop_turn(Turn { finish, head, tenant });
-            }
-            self.add_turn(Turn { finish, head: task, tenant });
-        }
-        is_head
     }
 
-    /// Removes a task of a tenant whose account moves. Gives the head of its lane; `None`: it is empty.
-    pub(super) fn remove(&mut self, tenant: TenantIx, moved: Moved, task: Head, since: Timestamp) -> Option<Head> {
-        self.by_age.remove(&(since, task.task));
-        if self.oldest == Some((since, task.task)) {
+    /// Takes a task out; its tenant's turn is a matter of [`follow`](Self::follow).
+    pub(super) fn remove(&mut self, task: TaskIx, since: Timestamp) {
+        self.by_age.remove(&(since, task));
+        if self.oldest == Some((since, task)) {
             self.oldest = self.by_age.first().copied();
         }
-        let lane = self.lanes.get_mut(&tenant)?;
-        let head = lane.first().copied()?;
-        lane.remove(&task);
-        let next = lane.first().copied();
-        if next.is_none() {
-            self.lanes.remove(&tenant);
-        }
-        if next != Some(head) || moved.old != moved.new {
-            self.drop_turn(Turn { finish: moved.old, head, tenant });
-            if let Some(head) = next {
-                self.add_turn(Turn { finish: moved.new, head, tenant });
-            }
-        }
-        next
     }
 
-    /// Moves a tenant's turn as its account moves.
-    pub(super) fn rekey(&mut self, tenant: TenantIx, moved: Moved, head: Head) {
-        self.drop_turn(Turn { finish: moved.old, head, tenant });
-        self.add_turn(Turn { finish: moved.new, head, tenant });
+    /// Moves a tenant's turn as its account and the head of its lane have moved.
+    pub(super) fn follow(&mut self, tenant: TenantIx, account: Moved, heads: Heads) {
+        if heads.old == heads.new && account.old == account.new {
+            return;
+        }
+        if let Some(head) = heads.old {
+            self.drop_turn(Turn { finish: account.old, head, tenant });
+        }
+        if let Some(head) = heads.new {
+            self.add_turn(Turn { finish: account.new, head, tenant });
+        }
     }
 
     fn add_turn(&mut self, turn: Turn) {
@@ -122,12 +102,8 @@ impl Bucket {
         self.oldest.map(|(since, task)| (task, since))
     }
 
+    /// The tenants that have tasks here.
     pub(super) fn tenants(&self) -> impl Iterator<Item = TenantIx> + '_ {
-        self.lanes.keys().copied()
-    }
-
-    /// A tenant's tasks in the order of acceptance.
-    pub(super) fn lane(&self, tenant: TenantIx) -> impl Iterator<Item = Head> + '_ {
-        self.lanes.get(&tenant).into_iter().flatten().copied()
+        self.turns.iter().map(|turn| turn.tenant)
     }
 }

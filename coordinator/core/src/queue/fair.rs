@@ -65,30 +65,50 @@ pub(super) struct Moved {
 
 /// A task with its place in the order of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Head {
+pub(super) struct Place {
     pub(super) order: u64,
     pub(super) task: TaskIx,
+}
+
+/// How the head of a lane has changed; `None`: the lane was, or is, empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heads {
+    pub(super) old: Option<Place>,
+    pub(super) new: Option<Place>,
+}
+
+/// A tenant's tasks of one class and priority, by acceptance.
+#[derive(Debug, Default)]
+struct Lane {
+    tasks: BTreeSet<Place>,
+    /// The first of them, at hand because every charge asks for it. `None`: the lane is being made.
+    head: Option<Place>,
 }
 
 #[derive(Debug, Default)]
 struct Account {
     share: Share,
-    /// The first of its tasks in each class where it has some. Empty: it is idle.
-    heads: BTreeMap<ClassIx, Head>,
+    /// By class; none is empty. No lane: the account is idle.
+    lanes: BTreeMap<ClassIx, Lane>,
 }
 
 /// The tenants' accounts at one priority, over all classes.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     virtual_time: u64,
-    accounts: BTreeMap<TenantIx, Account>,
+    /// By [`TenantIx`].
+    accounts: Vec<Option<Account>>,
     /// Idle accounts by finish, all of them ahead of virtual time: one that is not owes nothing and is dropped.
     idle: BTreeSet<(u64, TenantIx)>,
 }
 
 impl Accounts {
+    fn account(&self, tenant: TenantIx) -> Option<&Account> {
+        self.accounts.get(tenant.at())?.as_ref()
+    }
+
     pub(super) fn share(&self, tenant: TenantIx) -> Share {
-        self.accounts.get(&tenant).map(|account| account.share).unwrap_or_default()
+        self.account(tenant).map(|account| account.share).unwrap_or_default()
     }
 
     /// Books a dispatch on a copy of an account, for looking ahead.
@@ -96,40 +116,68 @@ impl Accounts {
         share.charge(self.virtual_time, cost, weight)
     }
 
-    /// The first of a tenant's tasks in each class where it has some.
-    pub(super) fn heads(&self, tenant: TenantIx) -> impl Iterator<Item = (ClassIx, Head)> + '_ {
-        let heads = self.accounts.get(&tenant).into_iter().flat_map(|account| &account.heads);
-        heads.map(|(&class, &head)| (class, head))
+    /// The head of each of a tenant's lanes.
+    pub(super) fn heads(&self, tenant: TenantIx) -> impl Iterator<Item = (ClassIx, Option<Place>)> + '_ {
+        let lanes = self.account(tenant).into_iter().flat_map(|account| &account.lanes);
+        lanes.map(|(&class, lane)| (class, lane.head))
     }
 
-    /// The tenant is about to have a task of a class. If it has none there, it starts from the present.
-    pub(super) fn open(&mut self, tenant: TenantIx, class: ClassIx, tenants: &mut Tenants) -> Moved {
-        let account = self.accounts.entry(tenant).or_insert_with(|| {
+    /// A tenant's tasks of a class, by acceptance.
+    pub(super) fn lane(&self, tenant: TenantIx, class: ClassIx) -> impl Iterator<Item = Place> + '_ {
+        let lane = self.account(tenant).and_then(|account| account.lanes.get(&class));
+        lane.into_iter().flat_map(|lane| &lane.tasks).copied()
+    }
+
+    /// Adds a task. A tenant that had none of the class starts from the present.
+    pub(super) fn insert(
+        &mut self,
+        tenant: TenantIx,
+        class: ClassIx,
+        place: Place,
+        tenants: &mut Tenants,
+    ) -> (Moved, Heads) {
+        if tenant.at() >= self.accounts.len() {
+            self.accounts.resize_with(tenant.at() + 1, || None);
+        }
+        let account = self.accounts[tenant.at()].get_or_insert_with(|| {
             tenants.hold(tenant);
             Account::default()
         });
-        let old = account.share.finish;
-        if account.heads.is_empty() {
-            self.idle.remove(&(old, tenant));
+        let finish = account.share.finish;
+        if account.lanes.is_empty() {
+            self.idle.remove(&(finish, tenant));
         }
-        if !account.heads.contains_key(&class) {
+        let lane = account.lanes.entry(class).or_default();
+        lane.tasks.insert(place);
+        let old = lane.head;
+        let new = Some(old.map_or(place, |head| head.min(place)));
+        lane.head = new;
+        if old.is_none() {
             account.share.finish = account.share.start(self.virtual_time);
         }
-        Moved { old, new: account.share.finish }
+        (Moved { old: finish, new: account.share.finish }, Heads { old, new })
     }
 
-    /// The first of the tenant's tasks of a class is this one; `None`: it has none any more.
-    pub(super) fn set_head(&mut self, tenant: TenantIx, class: ClassIx, head: Option<Head>, tenants: &mut Tenants) {
-        let Some(account) = self.accounts.get_mut(&tenant) else { return };
-        if let Some(head) = head {
-            account.heads.insert(class, head);
-            return;
+    /// Takes a task out.
+    pub(super) fn remove(&mut self, tenant: TenantIx, class: ClassIx, place: Place, tenants: &mut Tenants) -> Heads {
+        const NOTHING: Heads = Heads { old: None, new: None };
+        let Some(account) = self.accounts.get_mut(tenant.at()).and_then(Option::as_mut) else { return NOTHING };
+        let Some(lane) = account.lanes.get_mut(&class) else { return NOTHING };
+        lane.tasks.remove(&place);
+        let heads = Heads { old: lane.head, new: lane.tasks.first().copied() };
+        lane.head = heads.new;
+        if heads.new.is_none() {
+            account.lanes.remove(&class);
         }
-        account.heads.remove(&class);
-        if !account.heads.is_empty() {
-            return;
+        if account.lanes.is_empty() {
+            self.idle.insert((account.share.finish, tenant));
+            self.forgive(tenants);
         }
-        self.idle.insert((account.share.finish, tenant));
+        heads
+    }
+
+    /// Keeps the number of idle accounts within its limit.
+    fn forgive(&mut self, tenants: &mut Tenants) {
         if self.idle.len() > IDLE_ACCOUNTS_MAX
             && let Some(&(finish, _)) = self.idle.first()
         {
@@ -140,7 +188,9 @@ impl Accounts {
 
     /// Books a dispatch.
     pub(super) fn charge(&mut self, tenant: TenantIx, cost: u32, tenants: &mut Tenants) -> Moved {
-        let Some(account) = self.accounts.get_mut(&tenant) else { return Moved { old: 0, new: 0 } };
+        let Some(account) = self.accounts.get_mut(tenant.at()).and_then(Option::as_mut) else {
+            return Moved { old: 0, new: 0 };
+        };
         let old = account.share.finish;
         let start = account.share.charge(self.virtual_time, cost, tenants.weight(tenant));
         let new = account.share.finish;
@@ -153,7 +203,7 @@ impl Accounts {
     fn drop_settled(&mut self, tenants: &mut Tenants) {
         while let Some(&(finish, tenant)) = self.idle.first().filter(|(finish, _)| *finish <= self.virtual_time) {
             self.idle.remove(&(finish, tenant));
-            self.accounts.remove(&tenant);
+            self.accounts[tenant.at()] = None;
             tenants.release(tenant);
         }
     }

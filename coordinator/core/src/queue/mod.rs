@@ -33,7 +33,7 @@ use evenkeel_shared::{Priority, Tenant, Timestamp};
 
 use self::{
     bucket::{Bucket, Offer},
-    fair::{Accounts, Head, Moved, Share, TenantIx, Tenants},
+    fair::{Accounts, Heads, Moved, Place, Share, TenantIx, Tenants},
 };
 use crate::ix::{ClassIx, TaskIx};
 
@@ -133,13 +133,12 @@ impl Queue {
         let tenant = self.tenants.enter(waiting.tenant);
         let row = &mut self.levels[usize::from(level)];
         row.len += 1;
-        let moved = row.accounts.open(tenant, class, &mut self.tenants);
+        let (moved, heads) = row.accounts.insert(tenant, class, Place { order, task }, &mut self.tenants);
         let home = self.classes.entry(class).or_default();
         home.len += 1;
-        let head = Head { order, task };
-        if home.buckets.entry(level).or_default().insert(tenant, moved.new, head, since) {
-            row.accounts.set_head(tenant, class, Some(head), &mut self.tenants);
-        }
+        let bucket = home.buckets.entry(level).or_default();
+        bucket.insert(task, since);
+        bucket.follow(tenant, moved, heads);
         self.rekey(level, tenant, moved, class);
         let at = task.at();
         if at >= self.entries.len() {
@@ -175,12 +174,13 @@ impl Queue {
         self.len -= 1;
         let level = &mut self.levels[usize::from(entry.level)];
         level.len -= 1;
+        let place = Place { order: entry.order, task };
+        let heads = level.accounts.remove(entry.tenant, entry.class, place, &mut self.tenants);
         if let Some(class) = self.classes.get_mut(&entry.class) {
             class.len -= 1;
             if let Some(bucket) = class.buckets.get_mut(&entry.level) {
-                let removed = Head { order: entry.order, task };
-                let head = bucket.remove(entry.tenant, moved, removed, entry.since);
-                level.accounts.set_head(entry.tenant, entry.class, head, &mut self.tenants);
+                bucket.remove(task, entry.since);
+                bucket.follow(entry.tenant, moved, heads);
                 if bucket.is_empty() {
                     class.buckets.remove(&entry.level);
                 }
@@ -252,12 +252,12 @@ impl Queue {
         let starts = |tenant| {
             let mut share = accounts.share(tenant);
             let mut first = true;
-            bucket.lane(tenant).map(move |head| {
-                let cost = self.entry(head.task).map_or(0, |entry| entry.cost);
+            accounts.lane(tenant, entry.class).map(move |place| {
+                let cost = self.entry(place.task).map_or(0, |entry| entry.cost);
                 let key = share.finish();
                 let start = accounts.charge_of(&mut share, cost, self.tenants.weight(tenant));
                 let key = if std::mem::take(&mut first) { key } else { start };
-                (key, head)
+                (key, place)
             })
         };
         let Some(own) = starts(entry.tenant).find(|(_, other)| other.task == task) else { return 0 };
@@ -330,7 +330,7 @@ impl Queue {
         for (class, head) in heads.filter(|(class, _)| *class != except) {
             let bucket = self.classes.get_mut(&class).and_then(|class| class.buckets.get_mut(&level));
             if let Some(bucket) = bucket {
-                bucket.rekey(tenant, moved, head);
+                bucket.follow(tenant, moved, Heads { old: head, new: head });
             }
         }
     }
