@@ -5,7 +5,7 @@ use evenkeel_shared::telemetry;
 
 use crate::{
     client::Address,
-    commands::{agent, agents, completions, events, loadtest, run, status, strategy, task, top},
+    commands::{agent, agents, completions, coordinator, dev, events, loadtest, run, status, strategy, task, top},
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
 };
@@ -86,6 +86,10 @@ impl Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start a coordinator and agents in one process, to try things out
+    Dev(dev::DevArgs),
+    /// Start a coordinator
+    Coordinator(coordinator::CoordinatorArgs),
     /// Start an agent
     Agent(Box<agent::AgentArgs>),
     /// Run a command for each file or line, on the fleet

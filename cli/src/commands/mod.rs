@@ -3,9 +3,12 @@
 pub mod agent;
 pub mod agents;
 pub mod completions;
+pub mod coordinator;
+pub mod dev;
 pub mod events;
 pub mod loadtest;
 pub mod run;
+pub mod service;
 pub mod status;
 pub mod strategy;
 pub mod task;
@@ -20,7 +23,7 @@ impl Command {
     /// Whether it stays and serves, and its log is what it has to say.
     #[must_use]
     pub const fn is_service(&self) -> bool {
-        matches!(self, Self::Agent(_))
+        matches!(self, Self::Agent(_) | Self::Coordinator(_))
     }
 }
 
@@ -30,6 +33,8 @@ impl Command {
 /// Why it could not do its work.
 pub async fn dispatch(command: Command, global: &Global) -> Outcome {
     match command {
+        Command::Dev(args) => dev::run(args, global).await,
+        Command::Coordinator(args) => coordinator::run(args, global).await,
         Command::Agent(args) => agent::run(*args, global).await,
         Command::Run(args) => run::run(args, global).await,
         Command::Task(command) => task::run(*command, global).await,

@@ -1,0 +1,137 @@
+//! `evenkeel dev`: coordinator and agents in one process, to try things out.
+//!
+//! The agents run any program that a task names, so everything listens on this machine's own addresses only.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use evenkeel_agent::{AgentConfig, AgentError, ExecutorConfig, executors::ProgramsConfig, sampler::HostSampler};
+use evenkeel_coordinator::{CoordinatorConfig, RunningCoordinator};
+use evenkeel_shared::limits::SLOTS_MAX;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    agent::{self, COMMAND_KIND},
+    service::{self, ServiceArgs},
+};
+use crate::{
+    args::Global,
+    exit::{CliError, Exit, Outcome},
+    signals,
+};
+
+/// Data of `dev`, below the current directory.
+const DATA_DIRECTORY: &str = ".evenkeel/dev";
+/// More agents of one process would only wait for each other.
+const AGENTS_MAX: u32 = 256;
+/// Time for running tasks to finish at the end: a person waits for it. What is left runs again at the next start.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Agents, named dev-1, dev-2 and so on
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=i64::from(AGENTS_MAX)))]
+    agents: u32,
+    /// Tasks that one agent runs at once [default: the cores of this machine]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
+    slots: Option<u32>,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// If an address is taken, the data cannot be used, or a part stops by itself.
+pub async fn run(args: DevArgs, global: &Global) -> Outcome {
+    let mut config = CoordinatorConfig { data_dir: PathBuf::from(DATA_DIRECTORY), ..CoordinatorConfig::default() };
+    args.service.apply(&mut config)?;
+    let ephemeral = config.ephemeral;
+    let deadline = Duration::from_millis(config.shutdown_deadline_ms);
+    let shutdown = signals::shutdown()?;
+    let coordinator = service::start(config).await?;
+
+    let draining = CancellationToken::new();
+    let mut agents = start_agents(&args, &coordinator, &draining)?;
+    eprint!("{}", banner(&args, &coordinator, ephemeral));
+    args.service.announce(&coordinator, global)?;
+
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = coordinator.stopped() => Err(CliError::new(Exit::Error, "the coordinator stopped by itself")),
+        Some(ended) = agents.join_next() => Err(agent_ended(ended)),
+    };
+    draining.cancel();
+    while let Some(drained) = agents.join_next().await {
+        if let Ok(Err(error)) = drained {
+            tracing::warn!("an agent did not drain: {error}");
+        }
+    }
+    let stopped = service::stop(coordinator, deadline).await;
+    ended.and(stopped)?;
+    Ok(Exit::Ok)
+}
+
+fn start_agents(
+    args: &DevArgs,
+    coordinator: &RunningCoordinator,
+    draining: &CancellationToken,
+) -> Result<JoinSet<Result<(), AgentError>>, CliError> {
+    let limits = HostSampler::limits();
+    let share = u64::from(args.agents.max(1));
+    let mut agents = JoinSet::new();
+    for n in 1..=args.agents {
+        let mut config = AgentConfig {
+            coordinator: format!("http://{}", coordinator.grpc_addr()),
+            id: Some(format!("dev-{n}")),
+            slots: args.slots,
+            // They share one machine; declared by each it would be promised several times over.
+            cpu_millis: Some(limits.cpu_millis / share),
+            memory_bytes: Some(limits.memory_bytes / share),
+            drain_timeout_ms: crate::quantity::millis(DRAIN_TIMEOUT),
+            ..AgentConfig::default()
+        };
+        config.kinds.insert(COMMAND_KIND.to_owned(), ExecutorConfig::Programs(ProgramsConfig::new(["*"])));
+        agents.spawn(agent::build(config)?.run(draining.clone().cancelled_owned()));
+    }
+    Ok(agents)
+}
+
+fn agent_ended(ended: Result<Result<(), AgentError>, tokio::task::JoinError>) -> CliError {
+    match ended {
+        Ok(Ok(())) => CliError::new(Exit::Error, "an agent ended unasked"),
+        Ok(Err(error)) => agent::stopped(error),
+        Err(panic) => CliError::new(Exit::Error, "an agent broke down").because(panic),
+    }
+}
+
+/// What a person sees first.
+fn banner(args: &DevArgs, coordinator: &RunningCoordinator, ephemeral: bool) -> String {
+    let grpc = coordinator.grpc_addr();
+    let data = match ephemeral {
+        true => "kept for this run only".to_owned(),
+        false => std::path::absolute(coordinator.data_dir())
+            .map_or_else(|_| coordinator.data_dir().display().to_string(), |path| path.display().to_string()),
+    };
+    // Commands find the default address by themselves.
+    let option = match grpc == CoordinatorConfig::default().grpc {
+        true => String::new(),
+        false => format!(" --coordinator http://{grpc}"),
+    };
+    format!(
+        "Evenkeel {version} is ready.\n\n  \
+         gRPC    http://{grpc}\n  \
+         HTTP    http://{http} (/healthz, /readyz, /metrics, /api/v1/status)\n  \
+         agents  {agents}, which run any program: for this machine only\n  \
+         data    {data}\n\n\
+         Try next:\n  \
+         evenkeel{option} task submit --kind echo --payload hello --wait\n  \
+         evenkeel{option} run --each '*' -- sha256sum {{}}\n\n\
+         Ctrl-C stops it.\n",
+        version = env!("CARGO_PKG_VERSION"),
+        http = coordinator.http_addr(),
+        agents = args.agents,
+    )
+}

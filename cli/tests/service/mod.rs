@@ -1,0 +1,138 @@
+//! Real `evenkeel` processes for tests.
+//!
+//! Each service listens on free ports and says on stdout where, so tests run side by side; a guard kills what a failed
+//! test leaves.
+
+#![allow(dead_code, reason = "each test program uses its own part of this")]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+/// Longest wait for anything; far above what a loaded machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program, without the environment that could change what it does.
+pub fn evenkeel() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EVENKEEL_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A service that is ready. Killed when dropped.
+pub struct Service {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// Its gRPC address as a URL.
+    pub url: String,
+    /// Its HTTP address.
+    pub http: String,
+    /// Where its clients remember unfinished runs.
+    state: tempfile::TempDir,
+}
+
+impl Service {
+    /// `evenkeel dev` with these further arguments.
+    pub fn dev(args: &[&str]) -> Self {
+        Self::start(evenkeel().arg("dev").args(args))
+    }
+
+    /// A coordinator on this data directory and these further arguments.
+    pub fn coordinator(data: &Path, args: &[&str]) -> Self {
+        Self::start(evenkeel().args(["coordinator", "--data-dir"]).arg(data).args(args))
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let args: Vec<String> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        for address in ["--grpc", "--http"] {
+            if !args.iter().any(|arg| arg == address) {
+                command.args([address, "127.0.0.1:0"]);
+            }
+        }
+        let mut child = command.args(["-o", "jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("`{line}` is not the ready line"));
+        Self {
+            child,
+            stdout,
+            url: format!("http://{}", ready["grpc"].as_str().unwrap()),
+            http: ready["http"].as_str().unwrap().to_owned(),
+            state: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A client command for this service.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = evenkeel();
+        command.args(["--coordinator", &self.url]).args(args).env("XDG_STATE_HOME", self.state.path());
+        command
+    }
+
+    /// Runs a client command to its end.
+    pub fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a client command that must succeed, and reads its JSON.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let output = self.command(args).args(["-o", "json"]).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Submits a task and returns its id.
+    pub fn submit(&self, args: &[&str]) -> String {
+        let answer = self.json(&[&["task", "submit"], args].concat());
+        answer[0]["task_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Over already, or about to be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a process.
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let mut ended = None;
+    until("the process to end", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    ended.unwrap()
+}
+
+/// Waits for something that can only be asked for again and again.
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < give_up, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
