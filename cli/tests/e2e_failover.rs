@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod e2e_support;
+mod support;
 
 use std::{collections::HashMap, fs, time::Duration};
 
-use e2e_support::{Clients, Coordinator, assert_succeeded, shell_task, sleep_task, until};
 use evenkeel_proto::v1::{AttemptEnd, ClusterEventType, EventsRequest, SubmitRequest, TaskState};
+use support::{Clients, Coordinator, assert_succeeded, shell_task, sleep_task, until};
 
 const LONG: Duration = Duration::from_secs(600);
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod e2e_support;
+mod support;
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use e2e_support::{Coordinator, evenkeel};
+use support::{Coordinator, evenkeel};
 
 const GLOB: &str = "**/*.rs";
 /// Takes long enough for something to be killed meanwhile.

@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod e2e_support;
+mod support;
 
 use std::time::Duration;
 
-use e2e_support::{Coordinator, assert_succeeded, shell_task, sleep_task};
 use evenkeel_proto::v1::{
     self, AdminState, AttemptEnd, FailureClass, RetryPolicy, SetStrategyRequest, TaskSpec, TaskState,
 };
 use evenkeel_shared::{StrategyConfig, wire::strategy::to_strategy};
+use support::{Coordinator, assert_succeeded, shell_task, sleep_task};
 
 const LONG: Duration = Duration::from_secs(600);
 
