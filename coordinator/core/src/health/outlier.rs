@@ -212,15 +212,8 @@ impl Outliers {
         Some(agent)
     }
 
-    /// When the next agent is due to be let in.
-    #[must_use]
-    pub fn next_release(&self) -> Option<Timestamp> {
-        self.ejected.first().map(|&(until, _)| until)
-    }
-
     /// Whether the agent is ejected: from [`record`](Self::record)'s answer until it is released.
-    #[must_use]
-    pub fn is_ejected(&self, agent: AgentIx) -> bool {
+    fn is_ejected(&self, agent: AgentIx) -> bool {
         let until = self.records.get(agent.at()).and_then(|record| record.ejected_until);
         until.is_some_and(|until| self.ejected.contains(&(until, agent)))
     }

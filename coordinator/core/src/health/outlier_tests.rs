@@ -38,7 +38,6 @@ fn five_failures_in_a_row_eject_for_ten_seconds() {
     assert_eq!(fleet.ends(at(0), 1, FAILED, 4), None);
     assert_eq!(fleet.ends(at(0), 1, OK, 1), None, "a success breaks the row");
     assert_eq!(fleet.ends(at(0), 1, FAILED, 9), Some((5, Ejection { until: at(10) })));
-    assert_eq!(fleet.outliers.next_release(), Some(at(10)));
     assert_eq!(fleet.outliers.release_due(at(9)), None);
     assert_eq!(fleet.outliers.release_due(at(10)), Some(AgentIx(1)));
     assert!(!fleet.outliers.is_ejected(AgentIx(1)));
@@ -105,7 +104,7 @@ fn results_of_an_ejected_agent_do_not_prolong_its_rest() {
     let mut fleet = Fleet::of(10);
     fleet.ends(at(0), 1, FAILED, 5);
     assert_eq!(fleet.ends(at(5), 1, FAILED, 20), None);
-    assert_eq!(fleet.outliers.next_release(), Some(at(10)));
+    assert_eq!(fleet.outliers.release_due(at(10)), Some(AgentIx(1)));
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn a_forgotten_agent_leaves_nothing_behind() {
     let mut fleet = Fleet::of(10);
     fleet.ends(at(0), 1, FAILED, 5);
     fleet.outliers.forget(at(1), AgentIx(1));
-    assert_eq!((fleet.ejected(), fleet.outliers.next_release()), (0, None));
+    assert_eq!((fleet.ejected(), fleet.outliers.release_due(at(1_000))), (0, None));
     assert_eq!(fleet.ends(at(2), 1, FAILED, 9), Some((5, Ejection { until: at(12) })), "as if it were new");
     fleet.outliers.forget(at(1), AgentIx(99));
 }

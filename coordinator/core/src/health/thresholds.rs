@@ -263,8 +263,7 @@ impl HealthTracker {
     }
 
     /// The share of attempts that failed, as it counts now; see [`DecayingRate::rate`].
-    #[must_use]
-    pub fn failure_rate(&self, now: Timestamp) -> f64 {
+    fn failure_rate(&self, now: Timestamp) -> f64 {
         self.rate.rate(now, self.settings.failure_half_life(), f64::from(self.settings.failure_samples_min))
     }
 
