@@ -112,8 +112,8 @@ impl Accounts {
     }
 
     /// Books a dispatch on a copy of an account, for looking ahead.
-    pub(super) fn charge_of(&self, share: &mut Share, cost: u32, weight: u32) -> u64 {
-        share.charge(self.virtual_time, cost, weight)
+    pub(super) fn charge_copy(&self, share: &mut Share, cost: u32, weight: u32) {
+        share.charge(self.virtual_time, cost, weight);
     }
 
     /// The head of each of a tenant's lanes.

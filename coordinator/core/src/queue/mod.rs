@@ -7,7 +7,7 @@
 //!    task has waited, up to 9.
 //! 2. Priorities of the same effective level share in proportion to priority + 1, so that aged bulk work neither starves
 //!    nor swamps fresh urgent work.
-//! 3. Inside a priority, tenants share in proportion to their weights; see [`fair`].
+//! 3. Inside a priority, tenants share in proportion to their weights (start-time fair queueing, in `fair`).
 //! 4. A tenant's own tasks go in order of acceptance.
 //!
 //! A task of priority `p` hence waits at most `9 - p` ageing intervals until its priority gets a share of at least
@@ -246,17 +246,14 @@ impl Queue {
         Some(ahead)
     }
 
-    /// Tasks of a bucket that go before one of it: those whose start in virtual time is earlier.
+    /// Tasks of a bucket that go before one of it: those whose turn has a smaller key.
     fn ahead_in(&self, bucket: &Bucket, task: TaskIx, entry: &Entry) -> usize {
         let accounts = &self.levels[usize::from(entry.level)].accounts;
         let starts = |tenant| {
-            let mut share = accounts.share(tenant);
-            let mut first = true;
+            let (mut share, weight) = (accounts.share(tenant), self.tenants.weight(tenant));
             accounts.lane(tenant, entry.class).map(move |place| {
-                let cost = self.entry(place.task).map_or(0, |entry| entry.cost);
                 let key = share.finish();
-                let start = accounts.charge_of(&mut share, cost, self.tenants.weight(tenant));
-                let key = if std::mem::take(&mut first) { key } else { start };
+                accounts.charge_copy(&mut share, self.entry(place.task).map_or(0, |entry| entry.cost), weight);
                 (key, place)
             })
         };
