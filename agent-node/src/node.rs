@@ -17,14 +17,14 @@ use evenkeel_shared::{
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
     agent::Agent,
-    attempt::{self, Ended},
+    attempt::{self, Ended, STOP_GRACE},
     error::AgentError,
     latency::Latencies,
     link::{Link, LinkEvent},
@@ -35,6 +35,9 @@ use crate::{
     task::{Progress, TaskContext, now},
 };
 
+/// Longest wait for attempts that were told to stop. They get their grace and are dropped; only an executor that blocks its
+/// thread outlasts that.
+const STOP_TIMEOUT: Duration = STOP_GRACE.saturating_mul(2);
 /// Longest wait for acknowledgements when all is done and the agent wants to go.
 const LAST_ACKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Progress reports between attempts and the node. Further ones are dropped: the next one says more.
@@ -53,8 +56,8 @@ enum Leaving {
     No,
     /// Attempts may finish until then.
     Finishing(Instant),
-    /// They were told to stop, which they have a grace for.
-    Stopping,
+    /// They were told to stop, and are waited for until then.
+    Stopping(Instant),
     /// All is done; acknowledgements are waited for until then.
     LastAcks(Instant),
     /// It need not wait any longer.
@@ -102,7 +105,9 @@ impl Node {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         let result = self.work(shutdown).await;
         // After an error attempts may still run; wait until they, and their programs, are gone.
-        self.attempts.shutdown().await;
+        if timeout(STOP_TIMEOUT, self.attempts.shutdown()).await.is_err() {
+            warn!(agent = %self.agent.spec.id, "an executor blocks its thread and cannot be stopped; leaving without it");
+        }
         result?;
         self.link.close().await;
         info!(agent = %self.agent.spec.id, "the agent has drained");
@@ -335,20 +340,21 @@ impl Node {
                     self.scheduler.stop(attempt, Fate::AgentLeft);
                     self.tell_to_stop(attempt);
                 }
-                self.leaving = Leaving::Stopping;
+                self.leaving = Leaving::Stopping(Instant::now() + STOP_TIMEOUT);
             }
+            Leaving::Stopping(_) => self.leaving = Leaving::LastAcks(Instant::now() + LAST_ACKS_TIMEOUT),
             Leaving::LastAcks(_) => {
                 let unacked = self.outbox.unacked_count();
                 warn!(agent = %self.agent.spec.id, unacked, "leaving with results that nobody has acknowledged");
                 self.leaving = Leaving::Gone;
             }
-            Leaving::No | Leaving::Stopping | Leaving::Gone => {}
+            Leaving::No | Leaving::Gone => {}
         }
     }
 
     /// Goes on with leaving once nothing runs any longer, and once everything is acknowledged.
     fn see_about_leaving(&mut self) {
-        if matches!(self.leaving, Leaving::Finishing(_) | Leaving::Stopping) && self.attempts.is_empty() {
+        if matches!(self.leaving, Leaving::Finishing(_) | Leaving::Stopping(_)) && self.attempts.is_empty() {
             self.leaving = Leaving::LastAcks(Instant::now() + LAST_ACKS_TIMEOUT);
         }
         let said = self.outbox.unacked_count() == 0 && (self.outbox.is_empty() || !self.link.is_up());
@@ -361,8 +367,8 @@ impl Node {
 /// Completes when the next step of leaving is due, if one is.
 async fn alarm(leaving: Leaving) {
     match leaving {
-        Leaving::Finishing(at) | Leaving::LastAcks(at) => sleep_until(at).await,
-        Leaving::No | Leaving::Stopping | Leaving::Gone => std::future::pending().await,
+        Leaving::Finishing(at) | Leaving::Stopping(at) | Leaving::LastAcks(at) => sleep_until(at).await,
+        Leaving::No | Leaving::Gone => std::future::pending().await,
     }
 }
 

@@ -17,11 +17,12 @@ use crate::sampler::{HostLoad, Sampler};
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for the welcome: a coordinator that starts may have a store to recover first, a dead one should not be
-/// waited for.
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection is asked for a sign of life this often, and given up when none comes for as long.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Longest wait for the welcome: a coordinator that starts may have a store to recover and a whole fleet to greet, and
+/// dialling again would only add to its work. A dead one is found by the keepalive.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection is asked for a sign of life this often, and given up when none comes for as long. A coordinator that is
+/// merely overloaded answers within that.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Frames between the agent and the stream. While they are stuck, what comes next is gathered into larger ones.
 const FRAMES_QUEUED_MAX: usize = 4;
 /// Flow-control windows: two of the largest messages, so that one that is being read does not hold up the next.

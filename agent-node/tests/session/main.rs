@@ -344,14 +344,18 @@ async fn drained_by_the_coordinator_an_agent_stays_and_may_be_used_again() {
 }
 
 #[tokio::test]
-async fn an_agent_fenced_by_a_newer_session_stops() {
+async fn an_agent_fenced_by_a_newer_session_stops_with_all_that_it_runs() {
     let (mut coordinator, agent) = one_slot().await;
-    let session = coordinator.session().await;
+    let mut session = coordinator.session().await;
+    session.assign(attempt(1), "held", "").await;
+    session.started().await;
+    let permits = Arc::clone(&agent.permits);
     session.refuse(Status::aborted("epoch 2 is there")).await;
     let error = agent.ended().await.unwrap_err();
     assert!(
         matches!(&error, AgentError::Fenced { agent, message } if agent.as_str() == "a-1" && message == "epoch 2 is there")
     );
+    assert_eq!(Arc::strong_count(&permits), 1, "an attempt outlived its agent");
 }
 
 #[tokio::test]
