@@ -1,7 +1,7 @@
 //! Conversions between the domain and the wire: the only place where generated types and domain types meet.
 //!
 //! Functions named after a domain thing (`task_spec`, `registration`) read it off the wire and check everything; what they
-//! refuse is a [`Violation`](crate::Violation) whose path is that of the protobuf field. Functions named `to_…` write and
+//! refuse is a [`Violation`] whose path is that of the protobuf field. Functions named `to_…` write and
 //! cannot fail. They are functions and not `From` impls, because most need a second part (a payload, a token) and because
 //! `into()` hides at the call site which of two types is the checked one.
 //!
