@@ -46,12 +46,13 @@ impl Engine {
         // Before the first registration nobody knows which process it was: it is given the benefit of the doubt.
         let same_process = !self.agents[agent].registered || self.agents[agent].instance == registration.instance;
         self.open(agent, session, &registration, out);
+        // The welcome goes before anything that adoption and dispatch have to say to the agent.
+        let first = out.messages.len();
         let (adopted, superseded) = self.adopt(agent, &registration.held, same_process, out);
         let lease = &self.settings.lease;
         let (heartbeat_interval, session_timeout) = (lease.heartbeat_interval(), lease.session_timeout());
         let welcome = AgentMessage::Welcome { heartbeat_interval, session_timeout, adopted, superseded };
-        // The welcome goes before anything that adoption and dispatch have to say to the agent.
-        out.messages.push(Message::ToAgent { session, message: welcome });
+        out.messages.insert(first, Message::ToAgent { session, message: welcome });
         self.repeat_drain(agent, out);
         self.refresh(agent);
         self.offer(agent, out);

@@ -86,6 +86,22 @@ fn an_assignment_that_was_lost_on_the_way_is_made_again_and_is_no_crash() {
 }
 
 #[test]
+fn an_agent_is_welcomed_before_it_is_given_anything() {
+    let mut c = Cluster::new();
+    c.join(agent("a").slots(2));
+    for _ in 0..6 {
+        c.submit(task("work"));
+    }
+    c.disconnect("a");
+    c.join(agent("a").slots(2));
+    let first = c.messages.iter().find_map(|message| match message {
+        Message::ToAgent { message, .. } => Some(message),
+        _ => None,
+    });
+    assert!(matches!(first, Some(AgentMessage::Welcome { .. })), "{first:?}");
+}
+
+#[test]
 fn a_process_that_was_replaced_took_its_work_with_it() {
     let mut c = Cluster::new();
     c.join(agent("a"));
