@@ -96,7 +96,7 @@ pub enum Command {
     Run(run::RunArgs),
     /// Submit tasks, and follow what becomes of them
     #[command(subcommand)]
-    Task(Box<task::TaskCommand>),
+    Task(task::TaskCommand),
     /// Look at agents, take them out of service and back
     #[command(subcommand)]
     Agents(agents::AgentsCommand),

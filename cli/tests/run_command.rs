@@ -1,5 +1,7 @@
 //! `evenkeel run` against a real `evenkeel dev`: the same bytes as the command itself, in the same order.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod service;
 
 use std::{

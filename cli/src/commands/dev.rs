@@ -59,7 +59,10 @@ pub async fn run(args: DevArgs, global: &Global) -> Outcome {
     args.service.announce(&coordinator, global)?;
 
     let ended = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
+        () = shutdown.cancelled() => {
+            eprintln!("evenkeel: stopping once running tasks are done; a second signal forces");
+            Ok(())
+        }
         () = coordinator.stopped() => Err(CliError::new(Exit::Error, "the coordinator stopped by itself")),
         Some(ended) = agents.join_next() => Err(agent_ended(ended)),
     };

@@ -37,7 +37,7 @@ pub async fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Coordinator(args) => coordinator::run(args, global).await,
         Command::Agent(args) => agent::run(*args, global).await,
         Command::Run(args) => run::run(args, global).await,
-        Command::Task(command) => task::run(*command, global).await,
+        Command::Task(command) => task::run(command, global).await,
         Command::Agents(command) => agents::run(command, global).await,
         Command::Strategy(command) => strategy::run(command, global).await,
         Command::Status(args) => status::run(args, global).await,

@@ -119,7 +119,9 @@ pub async fn start(config: CoordinatorConfig) -> Result<RunningCoordinator, CliE
 
 fn hint(error: &StartError) -> Option<String> {
     match error {
-        StartError::Bind { setting, .. } => Some(format!("give another address with --{setting}; port 0 is any free one")),
+        StartError::Bind { setting, .. } => {
+            Some(format!("give another address with --{setting}; port 0 is any free one"))
+        }
         StartError::Config(ConfigError::Exposed { .. }) => Some("--insecure allows it for this start".to_owned()),
         _ => None,
     }

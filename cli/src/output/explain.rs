@@ -101,8 +101,10 @@ impl Show for ExplanationView {
             ("task", Cell::text(&self.task_id)),
             ("state", state_cell(self.state)),
             ("strategy", Cell::text(&self.strategy)),
-            ("agents", Cell::text(self.agents_considered.to_string())),
         ];
+        if self.agents_considered > 0 {
+            pairs.push(("agents", Cell::text(self.agents_considered.to_string())));
+        }
         if self.state == "queued" {
             pairs.push(("ahead of it", Cell::text(self.queue_position.to_string())));
         }

@@ -142,9 +142,9 @@ pub fn printable(text: &str) -> String {
     }
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         if c.is_control() {
-            shown.extend(c.escape_default())
+            shown.extend(c.escape_default());
         } else {
-            shown.push(c)
+            shown.push(c);
         }
         shown
     })

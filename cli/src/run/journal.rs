@@ -106,7 +106,7 @@ fn locked(directory: &Path, job: &str) -> Option<(PathBuf, fs::File)> {
 /// The name written in the file, and its age, unless there is none or it is too old.
 fn remembered(file: &fs::File, now: SystemTime) -> Option<(String, Duration)> {
     let mut name = String::new();
-    (&*file).take(NAME_BYTES_MAX).read_to_string(&mut name).ok()?;
+    file.take(NAME_BYTES_MAX).read_to_string(&mut name).ok()?;
     let legal = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     let age = now.duration_since(file.metadata().ok()?.modified().ok()?).unwrap_or_default();
     (legal && age < RESUME_AGE_MAX).then_some((name, age))

@@ -33,12 +33,13 @@ pub fn evenkeel() -> Command {
 /// A service that is ready. Killed when dropped.
 pub struct Service {
     child: Child,
+    /// Kept open, so that it can go on writing.
     stdout: BufReader<ChildStdout>,
     /// Its gRPC address as a URL.
     pub url: String,
     /// Its HTTP address.
     pub http: String,
-    /// Where its clients remember unfinished runs.
+    /// Where its log is, and its clients remember unfinished runs.
     state: tempfile::TempDir,
 }
 
@@ -60,7 +61,9 @@ impl Service {
                 command.args([address, "127.0.0.1:0"]);
             }
         }
-        let mut child = command.args(["-o", "jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(state.path().join("log")).unwrap();
+        let mut child = command.args(["-o", "jsonl"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -70,7 +73,7 @@ impl Service {
             stdout,
             url: format!("http://{}", ready["grpc"].as_str().unwrap()),
             http: ready["http"].as_str().unwrap().to_owned(),
-            state: tempfile::tempdir().unwrap(),
+            state,
         }
     }
 
@@ -99,6 +102,11 @@ impl Service {
         answer[0]["task_id"].as_str().unwrap().to_owned()
     }
 
+    /// What it said on stderr.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.state.path().join("log")).unwrap()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
@@ -115,6 +123,9 @@ impl Drop for Service {
         // Over already, or about to be.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {}\n{}", self.url, self.log());
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum TaskCommand {
     /// Submit one task, or many alike
-    Submit(submit::SubmitArgs),
+    Submit(Box<submit::SubmitArgs>),
     /// Show a task in full
     Get(manage::GetArgs),
     /// Wait for tasks to be over
@@ -41,7 +41,7 @@ pub enum TaskCommand {
 /// If the coordinator refuses or does not answer.
 pub async fn run(command: TaskCommand, global: &Global) -> Outcome {
     match command {
-        TaskCommand::Submit(args) => submit::run(args, global).await,
+        TaskCommand::Submit(args) => submit::run(*args, global).await,
         TaskCommand::Get(args) => manage::get(args, global).await,
         TaskCommand::Wait(args) => follow::wait(args, global).await,
         TaskCommand::Watch(args) => follow::watch(args, global).await,
