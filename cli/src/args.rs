@@ -33,6 +33,7 @@ pub struct Cli {
 
 /// Arguments that every command takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The coordinator's address [default: http://127.0.0.1:7400]
     #[arg(long, global = true, value_name = "URL", env = "EVENKEEL_COORDINATOR", hide_env_values = true)]
@@ -93,6 +94,12 @@ pub enum Command {
     /// Start an agent
     Agent(Box<agent::AgentArgs>),
     /// Run a command for each file or line, on the fleet
+    ///
+    /// Every input becomes a task of the kind `command`. Standard output is, byte for byte and in the order of the inputs,
+    /// what the commands print there; a command that fails adds nothing, and is listed at the end on stderr.
+    ///
+    /// A run that was interrupted, or in which tasks failed, is taken up again by the same command in the same directory
+    /// for a day: what succeeded is not run again, what failed is. Changed inputs and changed scripts are run again.
     Run(run::RunArgs),
     /// Submit tasks, and follow what becomes of them
     #[command(subcommand)]
@@ -110,6 +117,8 @@ pub enum Command {
     /// Watch the fleet live
     Top(top::TopArgs),
     /// Measure: many simulated agents, many tasks
+    ///
+    /// Without --coordinator or EVENKEEL_COORDINATOR it starts a coordinator of its own.
     #[command(subcommand)]
     Loadtest(loadtest::LoadtestCommand),
     /// Print a completion script for a shell

@@ -47,7 +47,9 @@ Exit codes:
     5  task failed (or was cancelled or quarantined)
     6  timed out
     7  refused: a limit is reached, or the state does not allow it
-  130  interrupted (SIGINT), or forced to end by a second one
+   70  a part of the coordinator broke down; start it again
+   74  the coordinator could not write its store; see its log
+  130  interrupted, or forced to end by a second SIGINT
   141  the reader of stdout went away
   143  forced to end by a second SIGTERM";
 

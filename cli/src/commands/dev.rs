@@ -2,11 +2,16 @@
 //!
 //! The agents run any program that a task names, so everything listens on this machine's own addresses only.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::Args;
 use evenkeel_agent::{AgentConfig, AgentError, ExecutorConfig, executors::ProgramsConfig, sampler::HostSampler};
 use evenkeel_coordinator::{CoordinatorConfig, RunningCoordinator};
+use evenkeel_proto::v1;
 use evenkeel_shared::limits::SLOTS_MAX;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +22,9 @@ use super::{
 };
 use crate::{
     args::Global,
+    client::Address,
     exit::{CliError, Exit, Outcome},
-    signals,
+    quantity, signals,
 };
 
 /// Data of `dev`, below the current directory.
@@ -27,6 +33,9 @@ const DATA_DIRECTORY: &str = ".evenkeel/dev";
 const AGENTS_MAX: u32 = 256;
 /// Time for running tasks to finish at the end: a person waits for it. What is left runs again at the next start.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for the agents to join before it is ready; what takes milliseconds does not come at all after this.
+const JOIN_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
@@ -53,8 +62,13 @@ pub async fn run(args: DevArgs, global: &Global) -> Outcome {
     let shutdown = signals::shutdown()?;
     let coordinator = service::start(config).await?;
 
+    let started = SystemTime::now();
     let draining = CancellationToken::new();
     let mut agents = start_agents(&args, &coordinator, &draining)?;
+    match tokio::time::timeout(JOIN_TIMEOUT, joined(args.agents, &coordinator, started)).await {
+        Ok(joined) => joined?,
+        Err(_) => tracing::warn!("not all agents have joined yet; see `evenkeel agents list`"),
+    }
     eprint!("{}", banner(&args, &coordinator, ephemeral));
     args.service.announce(&coordinator, global)?;
 
@@ -93,13 +107,31 @@ fn start_agents(
             // They share one machine; declared by each it would be promised several times over.
             cpu_millis: Some(limits.cpu_millis / share),
             memory_bytes: Some(limits.memory_bytes / share),
-            drain_timeout_ms: crate::quantity::millis(DRAIN_TIMEOUT),
+            drain_timeout_ms: quantity::millis(DRAIN_TIMEOUT),
             ..AgentConfig::default()
         };
         config.kinds.insert(COMMAND_KIND.to_owned(), ExecutorConfig::Programs(ProgramsConfig::new(["*"])));
         agents.spawn(agent::build(config)?.run(draining.clone().cancelled_owned()));
     }
     Ok(agents)
+}
+
+/// Done when all agents have joined, so that the first command of a script finds them.
+async fn joined(agents: u32, coordinator: &RunningCoordinator, since: SystemTime) -> Result<(), CliError> {
+    let failed = |status| CliError::status("wait for the agents", &status);
+    let mut clients = Address::new(&coordinator.grpc_addr().to_string())?.connect().await?;
+    let types = [v1::ClusterEventType::AgentJoined, v1::ClusterEventType::AgentReturned].map(Into::into).to_vec();
+    let request = v1::EventsRequest { follow: true, types, ..v1::EventsRequest::default() };
+    let mut events = clients.cluster.events(request).await.map_err(failed)?.into_inner();
+    let mut joined = HashSet::new();
+    while joined.len() < agents as usize {
+        let Some(event) = events.message().await.map_err(failed)? else { break };
+        // The history may hold those of earlier runs.
+        if event.at_unix_ms >= quantity::unix_ms(since) {
+            joined.insert(event.agent_id);
+        }
+    }
+    Ok(())
 }
 
 fn agent_ended(ended: Result<Result<(), AgentError>, tokio::task::JoinError>) -> CliError {
@@ -115,8 +147,7 @@ fn banner(args: &DevArgs, coordinator: &RunningCoordinator, ephemeral: bool) -> 
     let grpc = coordinator.grpc_addr();
     let data = match ephemeral {
         true => "kept for this run only".to_owned(),
-        false => std::path::absolute(coordinator.data_dir())
-            .map_or_else(|_| coordinator.data_dir().display().to_string(), |path| path.display().to_string()),
+        false => coordinator.data_dir().display().to_string(),
     };
     // Commands find the default address by themselves.
     let option = match grpc == CoordinatorConfig::default().grpc {

@@ -41,12 +41,6 @@ const FAILURES_SHOWN: usize = 100;
 const INPUT_CHARS: usize = 120;
 
 /// Arguments of `run`.
-///
-/// Every input becomes a task of the kind `command`. Standard output is, byte for byte and in the order of the inputs,
-/// what the commands print there; a command that fails adds nothing, and is listed at the end on stderr.
-///
-/// A run that was interrupted, or in which tasks failed, is taken up again by the same command in the same directory for a
-/// day: what succeeded is not run again, what failed is. Changed inputs, and a changed script, are run again.
 #[derive(Debug, Args)]
 #[command(override_usage = "evenkeel run --each 'GLOB' [OPTIONS] -- CMD [ARG|{}]...\n       \
                             evenkeel run --lines FILE|- [OPTIONS] -- CMD [ARG|{}]...")]

@@ -8,7 +8,9 @@ use std::{
 };
 
 use clap::Args;
-use evenkeel_coordinator::{ConfigError, Coordinator, CoordinatorConfig, RunningCoordinator, StartError};
+use evenkeel_coordinator::{
+    ConfigError, Coordinator, CoordinatorConfig, RunningCoordinator, StartError, store::StoreError,
+};
 use evenkeel_shared::StrategyConfig;
 use serde::Serialize;
 
@@ -45,7 +47,7 @@ impl ServiceArgs {
     /// Puts what is given here over the settings.
     ///
     /// # Errors
-    /// If there is no such strategy.
+    /// If a value is wrong.
     pub fn apply(&self, config: &mut CoordinatorConfig) -> Result<(), CliError> {
         config.grpc = self.grpc.unwrap_or(config.grpc);
         config.http = self.http.unwrap_or(config.http);
@@ -53,6 +55,10 @@ impl ServiceArgs {
         if let Some(directory) = &self.data_dir {
             config.data_dir.clone_from(directory);
         }
+        // Whole, because it is shown to people who may be in another directory.
+        config.data_dir = std::path::absolute(&config.data_dir).map_err(|error| {
+            CliError::usage(format!("`{}` is not a directory for data", config.data_dir.display())).because(error)
+        })?;
         if let Some(name) = &self.strategy {
             config.engine.strategy =
                 StrategyConfig::named(name).map_err(|violation| CliError::usage(violation.to_string()))?;
@@ -121,6 +127,9 @@ fn hint(error: &StartError) -> Option<String> {
     match error {
         StartError::Bind { setting, .. } => {
             Some(format!("give another address with --{setting}; port 0 is any free one"))
+        }
+        StartError::Store(StoreError::InUse { .. }) => {
+            Some("give another directory with --data-dir, or --ephemeral".to_owned())
         }
         StartError::Config(ConfigError::Exposed { .. }) => Some("--insecure allows it for this start".to_owned()),
         _ => None,

@@ -8,7 +8,7 @@
 //! it. A task that fails in this run is not.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -42,7 +42,10 @@ pub struct Ledger {
     total: usize,
     jobs: usize,
     next: usize,
-    open: BTreeMap<usize, Open>,
+    open: HashMap<usize, Open>,
+    /// Open places that are not on the present connection: to be sent at once, and to be sent later.
+    ready: BTreeSet<usize>,
+    delayed: BTreeSet<(Instant, usize)>,
     by_task: HashMap<String, usize>,
     /// Results that came before the answer that says whose they are; at most one per open place.
     early: HashMap<String, v1::TaskFinished>,
@@ -53,19 +56,10 @@ pub struct Ledger {
 #[derive(Clone, Debug)]
 struct Open {
     generation: u32,
-    /// It is on the present connection.
-    sent: bool,
-    /// It was sent by this run before, so that finding it accepted is no news.
+    /// It was sent by this run on an earlier connection, so that finding it accepted is no news.
     sent_before: bool,
     /// It had been accepted before this run.
     found: bool,
-    not_before: Option<Instant>,
-}
-
-impl Open {
-    const fn generation(generation: u32) -> Self {
-        Self { generation, sent: false, sent_before: false, found: false, not_before: None }
-    }
 }
 
 impl Ledger {
@@ -76,7 +70,9 @@ impl Ledger {
             total,
             jobs: jobs.max(1),
             next: 0,
-            open: BTreeMap::new(),
+            open: HashMap::new(),
+            ready: BTreeSet::new(),
+            delayed: BTreeSet::new(),
             by_task: HashMap::new(),
             early: HashMap::new(),
             done: Ordered::new(),
@@ -85,24 +81,29 @@ impl Ledger {
 
     /// At most `max` places to submit now, each with its generation. They count as sent.
     pub fn due(&mut self, now: Instant, max: usize) -> Vec<(usize, u32)> {
+        while let Some(&(at, place)) = self.delayed.first()
+            && at <= now
+        {
+            self.delayed.pop_first();
+            self.ready.insert(place);
+        }
         while self.next < self.total && self.open.len() < self.jobs && self.has_room() {
-            self.open.insert(self.next, Open::generation(1));
+            self.begin(self.next, 1);
             self.next += 1;
         }
-        let ready = self.open.iter_mut().filter(|(_, open)| !open.sent && open.not_before.is_none_or(|at| at <= now));
-        ready
-            .take(max)
-            .map(|(&place, open)| {
-                open.sent = true;
-                (place, open.generation)
-            })
-            .collect()
+        let places = std::iter::from_fn(|| self.ready.pop_first()).take(max);
+        places.filter_map(|place| Some((place, self.open.get(&place)?.generation))).collect()
     }
 
     /// When a refused place is due again, if there is one.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.open.values().filter(|open| !open.sent).filter_map(|open| open.not_before).min()
+        self.delayed.first().map(|(at, _)| *at)
+    }
+
+    fn begin(&mut self, place: usize, generation: u32) {
+        self.open.insert(place, Open { generation, sent_before: false, found: false });
+        self.ready.insert(place);
     }
 
     fn has_room(&self) -> bool {
@@ -112,7 +113,7 @@ impl Ledger {
     /// A place was accepted as this task.
     pub fn accepted(&mut self, place: usize, task_id: String, duplicate: bool) {
         let Some(open) = self.open.get_mut(&place) else { return };
-        open.found = duplicate && !open.sent_before;
+        open.found |= duplicate && !open.sent_before;
         open.sent_before = true;
         let early = self.early.remove(&task_id);
         self.by_task.insert(task_id, place);
@@ -125,9 +126,8 @@ impl Ledger {
     pub fn refused(&mut self, place: usize, error: &Error, now: Instant) {
         match error.code {
             Code::ResourceExhausted | Code::Unavailable | Code::Aborted => {
-                if let Some(open) = self.open.get_mut(&place) {
-                    open.sent = false;
-                    open.not_before = Some(now + error.retry_after.unwrap_or(REFUSED_WAIT));
+                if self.open.contains_key(&place) {
+                    self.delayed.insert((now + error.retry_after.unwrap_or(REFUSED_WAIT), place));
                 }
             }
             _ => self.end(place, Delivered::Failed(format!("refused: {}", error.message))),
@@ -144,12 +144,10 @@ impl Ledger {
         if state == Some(TaskState::Succeeded) {
             return self.end(place, Delivered::Output(task.output));
         }
-        if let Some(open) = self.open.get_mut(&place)
-            && open.found
-            && open.generation < GENERATIONS_MAX
+        if let Some(&Open { found: true, generation, .. }) = self.open.get(&place)
+            && generation < GENERATIONS_MAX
         {
-            *open = Open::generation(open.generation + 1);
-            return;
+            return self.begin(place, generation + 1);
         }
         self.end(place, Delivered::Failed(reason(state, task.failure)));
     }
@@ -158,12 +156,13 @@ impl Ledger {
     pub fn disconnected(&mut self) {
         self.by_task.clear();
         self.early.clear();
-        for open in self.open.values_mut() {
+        let waiting: BTreeSet<usize> = self.delayed.iter().map(|(_, place)| *place).chain(self.ready.clone()).collect();
+        for (place, open) in &mut self.open {
             // Sent, it may have been accepted though no answer came.
-            open.sent_before |= open.sent;
-            open.sent = false;
-            open.not_before = None;
+            open.sent_before |= !waiting.contains(place);
         }
+        self.delayed.clear();
+        self.ready = self.open.keys().copied().collect();
     }
 
     /// The next place in order that is over.

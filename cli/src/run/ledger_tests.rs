@@ -96,6 +96,17 @@ fn what_had_failed_before_is_tried_again_as_a_new_task_and_what_had_succeeded_is
 }
 
 #[test]
+fn that_it_had_failed_before_outlives_a_broken_connection() {
+    let mut run = Run::new(1, 1);
+    run.due();
+    run.accept(0, 1, true);
+    run.ledger.disconnected();
+    assert_eq!(run.due(), [(0, 1)]);
+    run.accept(0, 1, true).finish(0, 1, FAILED);
+    assert_eq!(run.due(), [(0, 2)]);
+}
+
+#[test]
 fn a_full_queue_is_waited_for_and_a_wrong_task_is_not() {
     let mut run = Run::new(2, 2);
     run.due();

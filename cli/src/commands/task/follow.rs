@@ -18,8 +18,7 @@ use crate::{
     quantity,
 };
 
-/// Tasks in one Wait call. Few, because each answer holds an output of up to 1 MiB and a message at most 8 MiB; the
-/// service leaves out what does not fit, and is asked again.
+/// Tasks in one Wait call: few, so that the first results are not held for long by many that wait.
 const WAIT_BATCH: usize = 256;
 /// Longest time of one Wait call, so that an answer that a lost connection swallowed is missed for no longer.
 const WAIT_CALL: Duration = Duration::from_secs(60);
@@ -104,9 +103,11 @@ async fn collect(
             let request = v1::WaitRequest { task_ids: pending, timeout_ms, any: false };
             let answer = clients.tasks.wait(request).await;
             let answer = answer.map_err(|status| about_task("wait for the tasks", &status))?.into_inner();
+            let none = answer.finished.is_empty();
             finished.extend(answer.finished.into_iter().map(|task| (task.task_id.clone(), task)));
             pending = answer.pending_task_ids;
-            if until.is_some_and(|until| until <= Instant::now()) {
+            // Pending can also mean that the answer had no room for it: then some were in it, and the next call tells.
+            if none && until.is_some_and(|until| until <= Instant::now()) {
                 break;
             }
         }
