@@ -5,7 +5,7 @@ use evenkeel_shared::telemetry;
 
 use crate::{
     client::Address,
-    commands::{agent, agents, completions, coordinator, dev, events, loadtest, run, status, strategy, task, top},
+    commands::{agent, agents, completions, coordinator, dev, events, loadtest, run, strategy, task, top},
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
 };
@@ -21,7 +21,7 @@ const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7400";
 
 /// Keeps a fleet of agents evenly loaded.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, after_help = EXIT_CODES, styles = STYLES, infer_subcommands = false)]
+#[command(name = "evenkeel", version, after_help = EXIT_CODES, styles = STYLES)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
@@ -111,7 +111,7 @@ pub enum Command {
     #[command(subcommand)]
     Strategy(strategy::StrategyCommand),
     /// Show the cluster at a glance
-    Status(status::StatusArgs),
+    Status,
     /// Show what happened in the fleet
     Events(events::EventsArgs),
     /// Watch the fleet live

@@ -6,7 +6,6 @@ mod service;
 
 use std::process::Stdio;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use service::{Service, evenkeel, until};
 
@@ -140,38 +139,4 @@ fn a_completion_script_is_printed_without_a_coordinator() {
     let output = evenkeel().args(["completions", "bash"]).output().unwrap();
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains("redrive"));
-}
-
-#[test]
-fn sigterm_and_sigint_end_dev_in_order() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut dev = dev();
-        dev.signal(signal);
-        assert_eq!(dev.wait().code(), Some(0), "{signal}");
-    }
-}
-
-#[test]
-fn a_second_signal_forces() {
-    let mut dev = dev();
-    let id = dev.submit(&["--kind", "sleep", "--payload", "60000"]);
-    until("the task to run", || dev.json(&["task", "get", &id])["state"] == "running");
-    dev.signal(Signal::SIGTERM);
-    until("it to wait for the running task", || dev.log().contains("a second signal forces"));
-    dev.signal(Signal::SIGTERM);
-    assert_eq!(dev.wait().code(), Some(143));
-}
-
-#[test]
-fn a_port_that_is_taken_is_named_with_the_flag_that_helps() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    for flag in ["--grpc", "--http"] {
-        let other = if flag == "--grpc" { "--http" } else { "--grpc" };
-        let args = ["dev", "--ephemeral", flag, &address, other, "127.0.0.1:0"];
-        let output = evenkeel().args(args).output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(&address) && stderr.contains(flag), "{stderr}");
-    }
 }

@@ -40,7 +40,7 @@ pub async fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Task(command) => task::run(command, global).await,
         Command::Agents(command) => agents::run(command, global).await,
         Command::Strategy(command) => strategy::run(command, global).await,
-        Command::Status(args) => status::run(args, global).await,
+        Command::Status => status::run(global).await,
         Command::Events(args) => events::run(args, global).await,
         Command::Top(args) => top::run(args, global).await,
         Command::Loadtest(command) => loadtest::run(command, global).await,

@@ -1,6 +1,5 @@
 //! `evenkeel status`: the cluster at a glance.
 
-use clap::Args;
 use evenkeel_proto::v1;
 
 use crate::{
@@ -9,15 +8,11 @@ use crate::{
     output::cluster::StatusView,
 };
 
-/// Arguments of `status`.
-#[derive(Debug, Args)]
-pub struct StatusArgs {}
-
 /// Shows the status.
 ///
 /// # Errors
 /// If the coordinator does not answer.
-pub async fn run(_args: StatusArgs, global: &Global) -> Outcome {
+pub async fn run(global: &Global) -> Outcome {
     let mut clients = global.address()?.connect().await?;
     let status = clients.cluster.status(v1::StatusRequest {}).await;
     let status = status.map_err(|status| CliError::status("read the status", &status))?.into_inner();

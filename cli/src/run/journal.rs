@@ -48,13 +48,11 @@ impl Journal {
             return Self { run, resumed: Some(age), file: Some((path, file)) };
         }
         let run = name();
-        match write(&mut file, &run) {
-            Ok(()) => Self { run, resumed: None, file: Some((path, file)) },
-            Err(error) => {
-                tracing::warn!("this run cannot be resumed: could not write {}: {error}", path.display());
-                Self { run, resumed: None, file: None }
-            }
+        if let Err(error) = write(&mut file, &run) {
+            note(&format!("could not write {}: {error}", path.display()));
+            return Self { run, resumed: None, file: None };
         }
+        Self { run, resumed: None, file: Some((path, file)) }
     }
 
     /// Whether the same command will find this run again.
@@ -68,7 +66,7 @@ impl Journal {
         if let Some((path, _locked)) = self.file
             && let Err(error) = fs::remove_file(&path)
         {
-            tracing::warn!("could not remove {}, so this run looks unfinished: {error}", path.display());
+            eprintln!("note: this run will look unfinished: could not remove {}: {error}", path.display());
         }
     }
 }
@@ -90,17 +88,26 @@ fn locked(directory: &Path, job: &str) -> Option<(PathBuf, fs::File)> {
     let file = match open() {
         Ok(file) => file,
         Err(error) => {
-            tracing::warn!("this run cannot be resumed: could not open {}: {error}", path.display());
+            note(&format!("could not open {}: {error}", path.display()));
             return None;
         }
     };
     match file.try_lock() {
         Ok(()) => Some((path, file)),
-        Err(error) => {
-            tracing::warn!("this run cannot be resumed: {} is in use by another run ({error})", path.display());
+        Err(fs::TryLockError::WouldBlock) => {
+            note("another run of the same command is under way");
+            None
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            note(&format!("could not lock {}: {error}", path.display()));
             None
         }
     }
+}
+
+/// Tells the user what a run does without, and why.
+fn note(why: &str) {
+    eprintln!("note: this run cannot be resumed if it is interrupted: {why}");
 }
 
 /// The name written in the file, and its age, unless there is none or it is too old.

@@ -54,7 +54,8 @@ impl Service {
         Self::start(evenkeel().args(["coordinator", "--data-dir"]).arg(data).args(args))
     }
 
-    fn start(command: &mut Command) -> Self {
+    /// This command of `evenkeel`, on free ports unless it says others.
+    pub fn start(command: &mut Command) -> Self {
         let args: Vec<String> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
         for address in ["--grpc", "--http"] {
             if !args.iter().any(|arg| arg == address) {
