@@ -13,7 +13,7 @@ const TASKS: u32 = 200;
 
 async fn report(fault: Fault) -> Report {
     let plan = RunPlan {
-        slots: 4,
+        slots: 8,
         in_flight: Some(24),
         batch: 8,
         task_time: TaskTime::Fixed(Duration::from_millis(1)),

@@ -58,6 +58,14 @@ pub(super) struct Broken {
     pub lived: Duration,
 }
 
+/// A session that the coordinator has welcomed.
+struct Opened {
+    orders: Streaming<CoordinatorFrame>,
+    welcome: v1::Welcome,
+    /// What came with the welcome.
+    first: CoordinatorFrame,
+}
+
 /// A live session.
 struct Session {
     frames: mpsc::Sender<AgentFrame>,
@@ -72,7 +80,7 @@ impl Agent {
         let opening = stop.run_until_cancelled(self.open(channel, &frames, sent)).await;
         let opened = opening.unwrap_or_else(|| Err(Status::cancelled("the run is over")));
         drop(dialled);
-        let (mut orders, welcome) = match opened {
+        let Opened { mut orders, welcome, first } = match opened {
             Ok(opened) => opened,
             Err(status) => return Broken { status, lived: Duration::ZERO },
         };
@@ -80,7 +88,7 @@ impl Agent {
         self.shared.connected(1);
         let interval = Duration::from_millis(welcome.heartbeat_interval_ms).max(HEARTBEAT_INTERVAL_MIN);
         let session = Session { frames, heartbeat_interval: interval };
-        let status = match self.welcomed(&session, &welcome.superseded).await {
+        let status = match self.welcomed(&session, &welcome.superseded, first).await {
             Ok(()) => self.pump(session, &mut orders).await,
             Err(status) => status,
         };
@@ -93,17 +101,18 @@ impl Agent {
         channel: Channel,
         frames: &mpsc::Sender<AgentFrame>,
         sent: mpsc::Receiver<AgentFrame>,
-    ) -> Result<(Streaming<CoordinatorFrame>, v1::Welcome), Status> {
+    ) -> Result<Opened, Status> {
         send(frames, vec![message(Message::Register(self.registration()))]).await?;
         let mut client = AgentServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let opening = async {
             let mut orders = client.session(ReceiverStream::new(sent)).await?.into_inner();
-            // The welcome is the first message; no assignment comes before it, and none with it.
-            let first = orders.message().await?.and_then(|frame| frame.messages.into_iter().next());
-            match first.and_then(|first| first.message) {
-                Some(Order::Welcome(welcome)) => Ok((orders, welcome)),
+            let mut first = orders.message().await?.unwrap_or_default();
+            let welcome = (!first.messages.is_empty()).then(|| first.messages.remove(0));
+            match welcome.and_then(|welcome| welcome.message) {
+                // Assignments may come with it.
+                Some(Order::Welcome(welcome)) => Ok(Opened { orders, welcome, first }),
                 other => Err(Status::internal(format!("the session began with {other:?} and not with a welcome"))),
             }
         };
@@ -126,13 +135,19 @@ impl Agent {
     }
 
     /// Goes on with what is held, and says so.
-    async fn welcomed(&mut self, session: &Session, superseded: &[AttemptRef]) -> Result<(), Status> {
+    async fn welcomed(
+        &mut self,
+        session: &Session,
+        superseded: &[AttemptRef],
+        first: CoordinatorFrame,
+    ) -> Result<(), Status> {
         let mut steps = Steps::default();
         self.held.superseded(superseded, Instant::now(), &mut steps);
         // All that is held is told anew; what the steps say is part of it.
         steps.messages.clear();
         steps.messages.extend(self.held.starts());
         steps.messages.extend(self.held.unacknowledged());
+        self.obey(first, &mut steps);
         steps.messages.push(self.heartbeat());
         self.carry_out(session, steps).await
     }

@@ -19,6 +19,9 @@ use tonic::{Code, Status, transport::Server};
 
 mod services;
 
+/// Waiting tasks that one agent is given at its registration: no more than it may hold beside what it has.
+const WAITING_TAKEN_MAX: usize = 8;
+
 /// What it does wrong, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -40,7 +43,7 @@ pub enum Fault {
     Refuses,
     /// Ends a task and keeps it to itself until it is asked.
     KeepsSilent,
-    /// Ends the sessions of all agents while they work.
+    /// Ends the sessions of all agents while they work, and has work for them when they are back.
     DropsAgents,
 }
 
@@ -59,6 +62,8 @@ struct State {
     ids: HashMap<String, String>,
     tasks: HashMap<String, Entry>,
     agents: Vec<(String, Agent)>,
+    /// Tasks for the next agent that registers.
+    waiting: Vec<String>,
     assignments: u64,
     results: u64,
 }
@@ -112,6 +117,10 @@ impl Scripted {
         let task_id = evenkeel_shared::TaskId::from_u128(number + 1).to_string();
         state.ids.insert(spec.idempotency_key.clone(), task_id.clone());
         state.tasks.insert(task_id.clone(), Entry { spec, client: client.clone(), finished: None });
+        if number == 0 && *self.fault.lock().unwrap() == Some(Fault::DropsAgents) {
+            state.waiting.push(task_id.clone());
+            return SubmitResult { task_id, duplicate: false, error: None };
+        }
         let times = if self.commits(Fault::RecordsTwice) { 2 } else { 1 };
         for _ in 0..if self.commits(Fault::Forgets) { 0 } else { times } {
             state.assign(&task_id);
@@ -166,29 +175,44 @@ impl Scripted {
         }
     }
 
+    /// Welcomes the agent, and gives it in the same frame some of what has waited.
     fn registered(&self, register: v1::Register, agent: Agent) {
         let mut state = self.state.lock().unwrap();
         let welcome = Welcome { heartbeat_interval_ms: 1_000, adopted: register.held, ..Welcome::default() };
-        agent.send(Ok(frame(Order::Welcome(welcome)))).ok();
+        let mut frame = frame(Order::Welcome(welcome));
+        let taken = state.waiting.len().min(WAITING_TAKEN_MAX);
+        for task_id in state.waiting.drain(..taken).collect::<Vec<_>>() {
+            let assignment = state.assignment(&task_id);
+            frame.messages.push(CoordinatorMessage { message: Some(Order::Assignment(assignment)) });
+        }
+        agent.send(Ok(frame)).ok();
         state.agents.push((register.agent_id, agent));
     }
 }
 
 impl State {
-    /// To each agent in its turn; agents that are gone lose what they are given.
+    /// To each agent in its turn.
     fn assign(&mut self, task_id: &str) {
+        if self.agents.is_empty() {
+            self.waiting.push(task_id.to_owned());
+            return;
+        }
+        let assignment = self.assignment(task_id);
+        let turn = self.assignments as usize % self.agents.len();
+        self.agents[turn].1.send(Ok(frame(Order::Assignment(assignment)))).ok();
+    }
+
+    fn assignment(&mut self, task_id: &str) -> Assignment {
         self.assignments += 1;
         let spec = &self.tasks[task_id].spec;
         let attempt = AttemptRef { task_id: task_id.into(), attempt: 1, assignment_id: self.assignments };
-        let assignment = Assignment {
+        Assignment {
             attempt: Some(attempt),
             kind: spec.kind.clone(),
             payload: spec.payload.clone(),
             idempotency_key: spec.idempotency_key.clone(),
             ..Assignment::default()
-        };
-        let turn = self.assignments as usize % self.agents.len();
-        self.agents[turn].1.send(Ok(frame(Order::Assignment(assignment)))).ok();
+        }
     }
 }
 
