@@ -4,10 +4,10 @@
 
 mod support;
 
-use std::{collections::HashMap, fs, time::Duration};
+use std::{collections::HashMap, fs, process::Stdio, time::Duration};
 
 use evenkeel_proto::v1::{AttemptEnd, ClusterEventType, EventsRequest, SubmitRequest, TaskState};
-use support::{Clients, Coordinator, assert_succeeded, shell_task, sleep_task, until};
+use support::{Clients, Coordinator, assert_succeeded, evenkeel, shell_task, sleep_task, until};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -120,6 +120,29 @@ async fn every_acknowledged_task_survives_a_coordinator_killed_under_load() {
     for ids in acknowledged.chunks(10_000) {
         assert_succeeded(&clients.wait(ids).await);
     }
+}
+
+/// The load harness keeps books on both sides: what was accepted, and what was executed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_killed_twice_under_load_loses_nothing_and_runs_nothing_again() {
+    const TASKS: u64 = 6_000;
+    let mut coordinator = Coordinator::start().await;
+    let mut load = evenkeel(["--coordinator", &coordinator.url(), "-o", "json", "loadtest", "run", "--agents", "30"]);
+    load.args(["--slots", "2", "--tasks", &TASKS.to_string(), "--task-time", "exp:20ms", "--batch", "20"]);
+    let load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for _ in 0..2 {
+        // The count begins anew with each start.
+        coordinator.clients().succeeded(TASKS / 4).await;
+        coordinator.kill();
+        coordinator.restart().await;
+    }
+    let output = load.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = |field: &str| report[field].as_u64().unwrap();
+    assert_eq!((count("accepted"), count("completed")), (TASKS, TASKS));
+    assert_eq!((count("lost"), count("duplicated"), count("executions_extra")), (0, 0, 0), "{report}");
+    assert!(count("reconnects") >= 2, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
