@@ -29,7 +29,7 @@ const GATHER_CHANGES_MAX: usize = 8_192;
 /// Messages of the mailbox gathered into one batch: the mailbox may never be empty.
 const GATHER_MESSAGES_MAX: usize = 256;
 /// Between two publications of what readers see: people do not see faster, and a large fleet's heartbeats all change it.
-const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Owns the engine.
 pub struct CoordinatorActor {
@@ -44,6 +44,8 @@ pub struct CoordinatorActor {
     wakeup: Option<(Timestamp, SpawnHandle)>,
     published_at: Timestamp,
     publish_now: bool,
+    /// Something has happened since readers were last shown how things stand.
+    unpublished: bool,
     stopped: bool,
 }
 
@@ -127,6 +129,7 @@ impl CoordinatorActor {
             wakeup: None,
             published_at: Timestamp::ZERO,
             publish_now: true,
+            unpublished: false,
             stopped: false,
         }
     }
@@ -185,6 +188,7 @@ impl CoordinatorActor {
 
     fn send(&mut self, permit: OwnedSemaphorePermit, ctx: &mut Context<Self>) {
         self.gathered_messages = 0;
+        self.unpublished |= !self.gathered.is_empty();
         let snapshot = self.snapshot_if_due();
         if !self.gathered.is_empty() || snapshot.is_some() {
             let effects = std::mem::take(&mut self.gathered);
@@ -204,15 +208,17 @@ impl CoordinatorActor {
             return None;
         }
         self.publish_now = false;
+        self.unpublished = false;
         self.published_at = now;
         Some(SnapshotUpdate { agents: self.engine.take_changed_agents(), status: self.engine.status(now) })
     }
 
-    /// Sets the timer to what the engine waits for, and to its tick at the latest.
+    /// Sets the timer to what the engine and the readers wait for, and to the tick at the latest.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let now = self.clock.now();
         let tick = now.plus(TICK_INTERVAL);
-        let at = self.engine.next_wakeup().map_or(tick, |at| at.min(tick));
+        let publish = self.unpublished.then(|| self.published_at.plus(PUBLISH_INTERVAL));
+        let at = [self.engine.next_wakeup(), publish].into_iter().flatten().fold(tick, Timestamp::min);
         if let Some((armed, handle)) = self.wakeup {
             if armed <= at && armed > now {
                 return;
