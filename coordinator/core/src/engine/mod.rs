@@ -13,7 +13,8 @@
 //! | `submit` | acceptance: keys, bounds, deadlines |
 //! | `dispatch` | which agent for a task, which task for an agent |
 //! | `attempts` | from assignment to result, timeouts, cancellation, the end of a task |
-//! | `sessions` | registration, adoption, heartbeats, silence, failover |
+//! | `sessions` | registration, fencing, adoption, heartbeats, health |
+//! | `failover` | silence, lost agents, and what becomes of their work |
 //! | `admin` | the operator's commands |
 //! | `explain` | why a task is where it is |
 //!
@@ -27,6 +28,7 @@ mod dispatch;
 mod effects;
 mod event;
 mod explain;
+mod failover;
 pub mod invariants;
 pub mod limits;
 mod recover;
