@@ -54,7 +54,7 @@ pub enum LoadtestError {
         source: tonic::transport::Error,
     },
     /// Nobody answers at the coordinator's address.
-    #[error("no coordinator answers at {url}: {status}")]
+    #[error("no coordinator answers at {url}: {}", status.message())]
     Unreachable {
         /// Its address.
         url: String,
@@ -62,7 +62,7 @@ pub enum LoadtestError {
         status: Box<tonic::Status>,
     },
     /// A call failed for a reason that another try does not change.
-    #[error("{call} failed: {status}")]
+    #[error("{call} failed: {}: {}", status.code(), status.message())]
     Call {
         /// Which call.
         call: &'static str,
