@@ -149,12 +149,8 @@ impl Engine {
         let row = &mut self.tasks[task];
         row.attempts_made += 1;
         let attempt = AttemptRef { task: row.id, attempt: AttemptNumber(row.attempts_made), assignment };
-        row.current = Some(Current {
-            attempt,
-            agent,
-            started_at: None,
-            running_since: (room == Room::Now).then_some(self.now),
-        });
+        row.current =
+            Some(Current { attempt, agent, started_at: None, running_since: (room == Room::Now).then_some(self.now) });
         let decision = Decision {
             strategy: self.router.strategy().name().to_owned(),
             score: pick.score,

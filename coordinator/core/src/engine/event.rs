@@ -33,7 +33,7 @@ pub enum Event {
     },
     /// An agent's session begins.
     Register {
-        /// The session, numbered by [`super::Engine::next_session`].
+        /// The session. The shell numbers them: growing, the store's incarnation in the upper 24 bits.
         session: SessionEpoch,
         /// What it said.
         registration: Box<Registration>,

@@ -74,10 +74,14 @@ impl Engine {
             recovered;
         let class = self.router.class(&spec.kind, &spec.requirements)?;
         self.keys.insert(&spec, Keyed { task: id, fingerprint });
+        // The wall clock may have been set back meanwhile: nothing began in the future, no retry waits longer than it may.
         let (task_state, since, not_before) = match &state {
-            RecoveredState::Queued { since } => (TaskState::Queued, *since, self.now),
-            RecoveredState::RetryWait { not_before } => (TaskState::RetryWait, self.now, *not_before),
-            RecoveredState::Assigned { at, .. } => (TaskState::Assigned, *at, self.now),
+            RecoveredState::Queued { since } => (TaskState::Queued, (*since).min(self.now), self.now),
+            RecoveredState::RetryWait { not_before } => {
+                let latest = self.now.plus(spec.retry.backoff_max);
+                (TaskState::RetryWait, self.now, (*not_before).min(latest))
+            }
+            RecoveredState::Assigned { at, .. } => (TaskState::Assigned, (*at).min(self.now), self.now),
         };
         let affinity = routing::affinity(&spec.affinity_key);
         let task = self.tasks.insert(Task {
@@ -105,8 +109,7 @@ impl Engine {
                 let agent_ix = self.awaited(&agent);
                 let row = &mut self.tasks[task];
                 row.last_agent = Some(agent);
-                row.current =
-                    Some(Current { attempt, agent: agent_ix, started_at: None, running_since: None });
+                row.current = Some(Current { attempt, agent: agent_ix, started_at: None, running_since: None });
                 self.hold_place(agent_ix, attempt.assignment, Holding { task: Some(task), spec, room: Room::Now });
                 self.arm(task);
             }

@@ -8,7 +8,7 @@
 //! | [`lease`] | has this agent fallen silent, or was it the coordinator that did not listen? |
 //! | [`outlier`] | does this agent fail so much more than the others that it should rest? |
 //! | [`slow_start`] | how much may an agent that came back take on? |
-//! | [`panic`] | is so much of the fleet gone that reacting at full speed would make it worse? |
+//! | [`mod@panic`] | is so much of the fleet gone that reacting at full speed would make it worse? |
 //! | [`decay`] | how much is a measurement worth that is this old? |
 //!
 //! Settings are plain values: durations are whole milliseconds in fields named `*_ms`, so that what a file says and what

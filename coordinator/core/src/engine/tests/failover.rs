@@ -254,6 +254,19 @@ fn retries_survive_a_restart() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_over_a_restart_delays_no_retry() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.fail(t, evenkeel_shared::FailureClass::Retryable);
+    c.now = c.now.minus(ms(3_600_000));
+    c.restart();
+    c.join(agent("b"));
+    c.advance(ms(1_001));
+    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2));
+}
+
+#[test]
 fn when_most_of_the_fleet_goes_at_once_its_work_moves_slowly_and_none_is_lost() {
     let mut c = Cluster::with(Settings { tasks_max: 100_000, ..Settings::default() });
     for n in 0..40 {
