@@ -99,13 +99,13 @@ impl Show for StatusView {
             self.tasks_retry_wait
         );
         let over = format!(
-            "{} succeeded, {} failed, {} cancelled, {} expired, {} quarantined (of {} accepted)",
+            "{} accepted, {} succeeded, {} failed, {} cancelled, {} expired, {} quarantined",
+            self.tasks_accepted,
             self.tasks_succeeded,
             self.tasks_failed,
             self.tasks_cancelled,
             self.tasks_expired,
-            self.tasks_quarantined,
-            self.tasks_accepted
+            self.tasks_quarantined
         );
         let attempts = format!("{} lost with their agent, {} stale results", self.attempts_lost, self.stale_results);
         let pairs = [

@@ -28,14 +28,14 @@ pub struct Sample {
     pub agents: Vec<v1::Agent>,
 }
 
-/// Draws `now`, with rates since `last`.
-pub fn draw(frame: &mut Frame, now: &Sample, last: &Sample, url: &str) {
+/// Draws `now`, with rates since `last`, and `help` in the last line.
+pub fn draw(frame: &mut Frame, now: &Sample, last: &Sample, url: &str, help: &'static str) {
     let areas =
         Layout::vertical([Constraint::Length(4), Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .split(frame.area());
     frame.render_widget(Paragraph::new(summary(now, last, url)), areas[0]);
     draw_agents(frame, areas[2], &now.agents);
-    let help = Line::styled("q quits", Style::new().add_modifier(Modifier::DIM));
+    let help = Line::styled(help, Style::new().add_modifier(Modifier::DIM));
     frame.render_widget(Paragraph::new(help), areas[3]);
 }
 

@@ -81,7 +81,7 @@ async fn live(
     let mut ticks = tokio::time::interval(interval);
     let (mut last, mut now) = (first.clone(), first);
     loop {
-        terminal.draw(|frame| frame::draw(frame, &now, &last, url))?;
+        terminal.draw(|frame| frame::draw(frame, &now, &last, url, "q quits"))?;
         tokio::select! {
             _ = ticks.tick() => {
                 let next = sample(clients).await?;
@@ -131,7 +131,7 @@ fn plain(now: &Sample, last: &Sample, url: &str, size: (u16, u16)) -> Result<Str
     let (width, height) = size;
     let drawn = |error| CliError::new(Exit::Error, "could not draw the frame").because(error);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).map_err(drawn)?;
-    let frame = terminal.draw(|frame| frame::draw(frame, now, last, url)).map_err(drawn)?;
+    let frame = terminal.draw(|frame| frame::draw(frame, now, last, url, "")).map_err(drawn)?;
     let cells: Vec<&str> = frame.buffer.content().iter().map(|cell| cell.symbol()).collect();
     let lines = cells.chunks(width.max(1).into()).map(|line| line.concat().trim_end().to_owned());
     Ok(lines.collect::<Vec<_>>().join("\n").trim_end().to_owned() + "\n")
