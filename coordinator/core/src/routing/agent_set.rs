@@ -127,6 +127,15 @@ pub fn first_common<const N: usize>(sets: [&AgentSet; N], from: AgentIx) -> Opti
     common_between(&sets, from, AGENTS_MAX).or_else(|| common_between(&sets, 0, from))
 }
 
+/// All agents that are in all the sets, from `from` upwards and then from zero.
+pub fn common_from<const N: usize>(sets: [&AgentSet; N], from: AgentIx) -> impl Iterator<Item = AgentIx> {
+    let (from, next) =
+        (from.at(), move |at, until| common_between(&sets, at, until).filter(|agent| agent.at() < until));
+    let run =
+        move |at, until| std::iter::successors(next(at, until), move |agent: &AgentIx| next(agent.at() + 1, until));
+    run(from, AGENTS_MAX).chain(run(0, from))
+}
+
 /// The first agent that is in all the sets, at or above `from`; nothing is looked for beyond the word that `until` is in.
 fn common_between<const N: usize>(sets: &[&AgentSet; N], from: usize, until: usize) -> Option<AgentIx> {
     let common = |word: usize| sets.iter().fold(u64::MAX, |bits, set| bits & set.word(word));

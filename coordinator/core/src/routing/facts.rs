@@ -2,7 +2,6 @@
 
 use evenkeel_shared::{Priority, Resources};
 
-use super::levels::Place;
 use crate::ix::AgentIx;
 
 /// The moving parts of an agent, as the engine knows them.
@@ -72,8 +71,6 @@ pub(crate) struct Facts {
     pub slots_in_use: u32,
     pub cpu_free: f32,
     pub memory_free: f32,
-    /// Where it stands in the levels.
-    pub place: Place,
     pub weight: u16,
     pub tier: u8,
     /// There is such an agent.

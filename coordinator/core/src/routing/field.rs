@@ -1,11 +1,11 @@
 //! The agents that a strategy may choose among.
 
-use std::{cell::Cell, ops::Range};
+use std::{cell::RefCell, ops::Range};
 
 use super::{
-    agent_set::{AgentSet, first_common},
+    agent_set::{AgentSet, common_from, first_common},
     facts::{Facts, Room},
-    levels::{LEVELS_MAX, Levels},
+    levels::{LEVELS_MAX, Levels, Place},
     views::Frontier,
 };
 use crate::ix::AgentIx;
@@ -16,20 +16,25 @@ const FEW_AGENTS: u32 = 48;
 const MISSES_BEFORE_CHECK: usize = 2;
 /// Draws of a random agent before the search goes on from a random place.
 const DRAWS_MAX: usize = 16;
+/// A search that passes over so many agents says that the level has hardly any left for this view. Smaller fleets are
+/// searched again and again in no time.
+const GAP_MAX: u32 = 1_024;
 /// A search from a random place favours agents behind a gap; going on for up to so many evens the gaps out.
 const STEPS_MAX: u32 = 8;
 
 /// The agents of one grade, degraded or not, that match a class and have room for it.
 pub(crate) struct Field<'a> {
     pub(super) facts: &'a [Facts],
+    pub(super) places: &'a [Place],
     pub(super) shelves: [&'a Levels; 2],
-    /// Agents that match; to have room now, those of the view alone.
+    /// Agents that match.
     pub(super) selector: &'a AgentSet,
+    /// Agents with room. To have room now, both are the agents of the view, so that a search reads one set less.
     pub(super) with_room: &'a AgentSet,
     pub(super) room: Room,
     pub(super) degraded: bool,
     /// Of use for [`Room::Now`] alone.
-    pub(super) frontier: Cell<Frontier>,
+    pub(super) frontier: RefCell<&'a mut Frontier>,
     /// Slots that the task asks for.
     pub need_slots: u32,
     /// Where to begin, so that equal agents take turns.
@@ -44,7 +49,8 @@ impl<'a> Field<'a> {
 
     /// Whether the agent may be chosen.
     pub(crate) fn has(&self, agent: AgentIx) -> bool {
-        self.with_room.contains(agent) && self.selector.contains(agent) && self.facts(agent).degraded == self.degraded
+        let grade = || self.places[agent.at()].shelf().map(|shelf| shelf.degraded);
+        self.with_room.contains(agent) && self.selector.contains(agent) && grade() == Some(self.degraded)
     }
 
     /// All agents that may be chosen, if they are but a few.
@@ -60,7 +66,7 @@ impl<'a> Field<'a> {
     /// An agent on the best of these levels, the first from `from` on. Agents with a free slot come first.
     pub(crate) fn best(&self, levels: Range<u16>, from: AgentIx) -> Option<AgentIx> {
         if let Some(few) = self.few() {
-            let place = |agent: AgentIx| self.facts(agent).place;
+            let place = |agent: AgentIx| self.places[agent.at()];
             return few
                 .filter(|&agent| levels.contains(&place(agent).level()))
                 .min_by_key(|&agent| (place(agent), agent.0.wrapping_sub(from.0)));
@@ -73,15 +79,19 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The search behind the frontier, which it moves.
+    /// The best before the frontier, or else behind it, which moves the frontier.
     fn best_now(&self, levels: Range<u16>, from: AgentIx) -> Option<AgentIx> {
-        let Frontier { level, lead } = self.frontier.get();
-        let start = level.max(levels.start);
-        let from = lead.filter(|_| start == level).unwrap_or(from);
+        let mut frontier = self.frontier.borrow_mut();
+        if let Some(known) = frontier.best(&levels, from) {
+            return Some(known);
+        }
+        let start = frontier.level().max(levels.start);
         let found = if start < levels.end { self.walk(self.shelves[0], start..levels.end, from) } else { None };
-        if levels.contains(&level) {
-            let level = found.map_or(levels.end, |(level, _)| level);
-            self.frontier.set(Frontier { level, lead: None });
+        if levels.contains(&frontier.level()) {
+            frontier.advance(found.map_or(levels.end, |(level, _)| level));
+            if let Some((level, agent)) = found.filter(|(_, agent)| agent.0.wrapping_sub(from.0) > GAP_MAX) {
+                frontier.learn(level, common_from([self.shelves[0].on(level), self.with_room], agent));
+            }
         }
         found.map(|(_, agent)| agent)
     }

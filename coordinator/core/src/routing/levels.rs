@@ -19,7 +19,7 @@ const SHELVES: usize = 4;
 
 /// Which shelf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shelf {
+pub(crate) struct Shelf {
     pub degraded: bool,
     /// Without a free slot.
     pub full: bool,
@@ -52,6 +52,11 @@ impl Place {
     pub(super) fn shelf(self) -> Option<Shelf> {
         let at = self.0 / LEVELS_MAX;
         (self != Self::NOWHERE).then_some(Shelf { degraded: at / 2 == 1, full: at % 2 == 1 })
+    }
+
+    /// Whether it is on the shelf of degraded agents, and its level, if it is a place of agents with a free slot.
+    pub(super) fn with_free_slot(self) -> Option<(bool, u16)> {
+        self.shelf().filter(|shelf| !shelf.full).map(|shelf| (shelf.degraded, self.level()))
     }
 
     /// Its level.

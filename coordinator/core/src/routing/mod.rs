@@ -28,7 +28,7 @@ mod selectors;
 mod strategies;
 mod views;
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 use evenkeel_shared::{AgentSpec, Kind, Requirements, StrategyConfig};
 
@@ -46,7 +46,7 @@ use self::{
     levels::{Place, Shelves},
     roster::Roster,
     strategies::Strategy,
-    views::Frontier,
+    views::{Frontier, View},
 };
 use crate::ix::{AgentIx, ClassIx};
 
@@ -88,8 +88,9 @@ impl Router {
             let Some(facts) = self.roster.get_mut(agent) else { continue };
             self.strategy.joined(agent, facts);
             self.strategy.changed(&Facts::default(), facts);
-            facts.place = Place::of(facts, self.strategy.level(facts));
-            self.shelves.shift(agent, Place::default(), facts.place);
+            let place = Place::of(facts, self.strategy.level(facts));
+            self.shelves.shift(agent, Place::default(), place);
+            self.roster.set_place(agent, place);
         }
     }
 
@@ -116,10 +117,10 @@ impl Router {
     /// Forgets an agent.
     pub fn remove(&mut self, agent: AgentIx) {
         let Some(&facts) = self.roster.get(agent) else { return };
-        let gone = Facts::default();
+        let (gone, place) = (Facts::default(), self.roster.place(agent));
         self.index.fits.follow(agent, &facts, &gone, &self.roster);
-        self.index.views.follow(agent, gone.place, &self.index.selectors, &self.index.fits);
-        self.shelves.shift(agent, facts.place, gone.place);
+        self.index.views.follow(agent, place, Place::default(), &self.index.selectors, &self.index.fits);
+        self.shelves.shift(agent, place, Place::default());
         self.strategy.changed(&facts, &gone);
         self.strategy.left(agent, &facts);
         let Some(spec) = self.roster.remove(agent) else { return };
@@ -129,15 +130,16 @@ impl Router {
     /// Follows an agent's moving parts. To be called whenever one of them changes, so at each assignment and completion.
     pub fn update(&mut self, agent: AgentIx, state: &AgentState<'_>) {
         let Some(&old) = self.roster.get(agent) else { return };
-        let mut new = old.with(state);
-        new.place = Place::of(&new, self.strategy.level(&new));
+        let new = old.with(state);
+        let (from, to) = (self.roster.place(agent), Place::of(&new, self.strategy.level(&new)));
         if old.has_custom || new.has_custom {
             self.roster.set_custom(agent, &state.free.custom);
         }
         self.index.fits.follow(agent, &old, &new, &self.roster);
-        self.shelves.shift(agent, old.place, new.place);
-        self.index.views.follow(agent, new.place, &self.index.selectors, &self.index.fits);
+        self.shelves.shift(agent, from, to);
+        self.index.views.follow(agent, from, to, &self.index.selectors, &self.index.fits);
         self.strategy.changed(&old, &new);
+        self.roster.set_place(agent, to);
         if let Some(facts) = self.roster.get_mut(agent) {
             *facts = new;
         }
@@ -178,8 +180,7 @@ impl Router {
         let class = self.classes.get(class)?;
         let Index { selectors, fits, views } = &mut self.index;
         let fit = fits.get(class.fit);
-        let with_room = fit.agents(room);
-        if with_room.is_empty() {
+        if fit.agents(room).is_empty() {
             return None;
         }
         for degraded in [false, true] {
@@ -188,31 +189,28 @@ impl Router {
                 continue;
             }
             for (given_up, &at) in (0u8..).zip(&class.views) {
-                let view = views.get(at);
-                let (agents, frontier) = match room {
-                    Room::Now => (&view.agents, view.frontiers[usize::from(degraded)]),
-                    Room::Ahead => (selectors.agents(view.selector), Frontier::default()),
+                let View { selector, agents, frontiers, .. } = views.get_mut(at);
+                let mut none = Frontier::default();
+                let (selector, with_room, frontier) = match room {
+                    Room::Now => (&*agents, &*agents, &mut frontiers[usize::from(degraded)]),
+                    Room::Ahead => (selectors.agents(*selector), fit.agents(room), &mut none),
                 };
-                if agents.is_empty() {
+                if selector.is_empty() {
                     continue;
                 }
                 let field = Field {
                     facts: self.roster.facts(),
+                    places: self.roster.places(),
                     shelves,
-                    selector: agents,
+                    selector,
                     with_room,
                     room,
                     degraded,
-                    frontier: Cell::new(frontier),
+                    frontier: RefCell::new(frontier),
                     need_slots: fit.need.slots,
                     cursor: class.cursor,
                 };
-                let picked = self.strategy.pick(&field, task);
-                let frontier = field.frontier.get();
-                if room == Room::Now {
-                    views.set_frontier(at, degraded, frontier);
-                }
-                if let Some(agent) = picked {
+                if let Some(agent) = self.strategy.pick(&field, task) {
                     return Some((agent, given_up));
                 }
             }

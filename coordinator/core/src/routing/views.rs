@@ -4,28 +4,78 @@
 //! class whose agents are all busy costs nothing, and one with a few free agents no search.
 //!
 //! In a busy fleet the best levels hold the agents that nobody asks for, and a search for others would pass them in vain
-//! every time. So each view remembers a frontier: on the levels before it there is no agent of the view. A search moves it
-//! forwards past what it found empty; an update of an agent of the view moves it back to that agent's level. As with
-//! fits, an update pays a few comparisons for each view.
+//! every time. So each view has a frontier: of the levels before it, all agents of the view are known by name, and they are
+//! few. An update of an agent adds it there if it comes to such a level, and takes it away if it leaves one; where they
+//! become too many, the frontier moves back. A search that finds nobody there moves the frontier forwards past what it
+//! finds empty, and where the first agent it finds is a long way off, it names all that the level has. So a level with a
+//! few agents of the view among a large fleet is passed over once, and not for each of them. As with fits, an update pays
+//! a few comparisons for each view.
+
+use std::ops::Range;
 
 use slab::Slab;
 
-use super::{
-    agent_set::AgentSet,
-    facts::Room,
-    fits::Fits,
-    levels::{Place, Shelf},
-    selectors::Selectors,
-};
+use super::{agent_set::AgentSet, facts::Room, fits::Fits, levels::Place, selectors::Selectors};
 use crate::ix::AgentIx;
 
-/// Up to where levels are known to have no agent with room now.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Frontier {
-    /// The first level that may have one.
-    pub level: u16,
-    /// An agent that was seen to come to that level, to begin with.
-    pub lead: Option<AgentIx>,
+/// Agents named by a frontier. Enough that arrivals and departures seldom empty or overflow it, few enough to look at each.
+const KNOWN_MAX: usize = 16;
+
+/// The best agents of a view, as far as they are known.
+#[derive(Debug, Default)]
+pub(crate) struct Frontier {
+    /// The first level whose agents are not all known.
+    level: u16,
+    /// All agents on the levels before, in no order.
+    known: Vec<(u16, AgentIx)>,
+}
+
+impl Frontier {
+    /// The first level whose agents are not all known.
+    pub(super) const fn level(&self) -> u16 {
+        self.level
+    }
+
+    /// The known agent on the best of these levels, the first from `from` on.
+    pub(super) fn best(&self, levels: &Range<u16>, from: AgentIx) -> Option<AgentIx> {
+        let among = self.known.iter().filter(|(level, _)| levels.contains(level));
+        among.min_by_key(|&&(level, agent)| (level, agent.0.wrapping_sub(from.0))).map(|&(_, agent)| agent)
+    }
+
+    /// The levels from the frontier to this one turned out to be empty.
+    pub(super) fn advance(&mut self, level: u16) {
+        self.level = level;
+    }
+
+    /// Takes in the agents of the level at the frontier, unless they are too many.
+    pub(super) fn learn(&mut self, level: u16, agents: impl Iterator<Item = AgentIx>) {
+        let before = self.known.len();
+        let room = KNOWN_MAX - before;
+        self.known.extend(agents.take(room + 1).map(|agent| (level, agent)));
+        if self.known.len() > KNOWN_MAX {
+            self.known.truncate(before);
+        } else {
+            self.level = level + 1;
+        }
+    }
+
+    /// An agent of the view comes to a level before the frontier.
+    fn join(&mut self, level: u16, agent: AgentIx) {
+        self.known.push((level, agent));
+        if self.known.len() > KNOWN_MAX {
+            self.level = self.known.iter().map(|&(level, _)| level).max().unwrap_or(0);
+            self.known.retain(|&(level, _)| level < self.level);
+        }
+    }
+
+    /// An agent leaves a level.
+    fn leave(&mut self, level: u16, agent: AgentIx) {
+        if level < self.level
+            && let Some(at) = self.known.iter().position(|&(_, known)| known == agent)
+        {
+            self.known.swap_remove(at);
+        }
+    }
 }
 
 /// What a selector and a need have in common.
@@ -58,24 +108,28 @@ impl Views {
         &self.0[at]
     }
 
-    /// Remembers where a search ended.
-    pub(super) fn set_frontier(&mut self, at: usize, degraded: bool, frontier: Frontier) {
-        self.0[at].frontiers[usize::from(degraded)] = frontier;
+    pub(super) fn get_mut(&mut self, at: usize) -> &mut View {
+        &mut self.0[at]
     }
 
-    /// Follows an agent to its new place, after the fits have followed it.
-    pub(super) fn follow(&mut self, agent: AgentIx, place: Place, selectors: &Selectors, fits: &Fits) {
-        let shelf = place.shelf().filter(|shelf| !shelf.full);
+    /// Follows an agent from one place to another, after the fits have followed it.
+    pub(super) fn follow(&mut self, agent: AgentIx, from: Place, to: Place, selectors: &Selectors, fits: &Fits) {
         for (_, view) in &mut self.0 {
             let fit = fits.get(view.fit);
+            if !fit.changed && from == to {
+                continue;
+            }
+            if let Some((degraded, level)) = from.with_free_slot() {
+                view.frontiers[usize::from(degraded)].leave(level, agent);
+            }
             if fit.changed {
                 let matches = selectors.agents(view.selector).contains(agent);
                 view.agents.set(agent, matches && fit.agents(Room::Now).contains(agent));
             }
-            let Some(Shelf { degraded, .. }) = shelf else { continue };
+            let Some((degraded, level)) = to.with_free_slot() else { continue };
             let frontier = &mut view.frontiers[usize::from(degraded)];
-            if place.level() < frontier.level && view.agents.contains(agent) {
-                *frontier = Frontier { level: place.level(), lead: Some(agent) };
+            if level < frontier.level && view.agents.contains(agent) {
+                frontier.join(level, agent);
             }
         }
     }

@@ -9,9 +9,7 @@
 //! Rendezvous hashing was rejected because it looks at every agent. Points depend on the agent's id alone, never on the
 //! order of arrival. Tasks without a key go to the least loaded agent.
 
-use std::collections::BTreeSet;
-
-use super::{Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded};
+use super::{Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded, ring::Ring};
 use crate::{ix::AgentIx, routing::hash::mix};
 
 /// Points of an agent: when it goes, its keys spread over about as many others.
@@ -29,7 +27,7 @@ const PASSED_OVER_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct ConsistentHash {
     load_bound_percent: u64,
-    ring: BTreeSet<(u64, AgentIx)>,
+    ring: Ring,
     /// Usable slots of the schedulable agents.
     slots: u64,
     /// Slots in use of the schedulable agents.
@@ -48,7 +46,7 @@ fn distance(key_hash: u64, facts: &Facts) -> u64 {
 
 impl ConsistentHash {
     pub(super) fn new(load_bound_percent: u16) -> Self {
-        Self { load_bound_percent: load_bound_percent.into(), ring: BTreeSet::new(), slots: 0, in_use: 0 }
+        Self { load_bound_percent: load_bound_percent.into(), ring: Ring::default(), slots: 0, in_use: 0 }
     }
 
     /// Whether the agent stays within the bound with the task; the bound is rounded up to whole tasks of this size.
@@ -61,9 +59,8 @@ impl ConsistentHash {
 
     /// The first agent of the field on the ring that is within the bound, or else the first.
     fn walk(&self, key_hash: u64, field: &Field<'_>) -> Option<AgentIx> {
-        let start = (key_hash, AgentIx(0));
-        let ring = self.ring.range(start..).chain(self.ring.range(..start)).take(WALK_MAX);
-        let mut eligible = ring.map(|&(_, agent)| agent).filter(|&agent| field.has(agent)).take(PASSED_OVER_MAX);
+        let points = self.ring.from(key_hash).take(WALK_MAX);
+        let mut eligible = points.filter(|&agent| field.has(agent)).take(PASSED_OVER_MAX);
         let first = eligible.next()?;
         let within = |&agent: &AgentIx| self.within_bound(field.facts(agent), field.need_slots);
         std::iter::once(first).chain(eligible).find(within).or(Some(first))
@@ -92,12 +89,14 @@ impl Strategy for ConsistentHash {
     }
 
     fn joined(&mut self, agent: AgentIx, facts: &Facts) {
-        self.ring.extend(points(facts.id_hash).map(|point| (point, agent)));
+        for point in points(facts.id_hash) {
+            self.ring.insert(point, agent);
+        }
     }
 
     fn left(&mut self, agent: AgentIx, facts: &Facts) {
         for point in points(facts.id_hash) {
-            self.ring.remove(&(point, agent));
+            self.ring.remove(point, agent);
         }
     }
 

@@ -10,6 +10,7 @@ mod least_loaded;
 mod power_of_two;
 mod priority;
 mod random;
+mod ring;
 mod round_robin;
 mod weighted;
 

@@ -1,0 +1,118 @@
+//! Points on a ring of hashes, in their order.
+//!
+//! A walk begins at a random place and reads a few dozen points. Hashes are even, so that their upper bits find the place at
+//! once: each bucket holds the points that share them, sorted, and is a few cache lines in a row. A B-tree was rejected for
+//! its levels and small nodes, each a trip to memory in a large fleet; one sorted vector because each agent that joins would
+//! move half of it.
+
+use crate::ix::AgentIx;
+
+/// Points to a bucket, on average, at which there come to be twice as many buckets, and half as many.
+const PER_BUCKET: std::ops::Range<usize> = 8..32;
+const BITS_MIN: u32 = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// As many upper bits of a hash name its bucket.
+    bits: u32,
+    buckets: Vec<Vec<(u64, AgentIx)>>,
+    len: usize,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self { bits: BITS_MIN, buckets: vec![Vec::new(); 1 << BITS_MIN], len: 0 }
+    }
+}
+
+impl Ring {
+    /// How many points there are.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn insert(&mut self, hash: u64, agent: AgentIx) {
+        let bucket = self.bucket(hash);
+        let points = &mut self.buckets[bucket];
+        if let Err(at) = points.binary_search(&(hash, agent)) {
+            points.insert(at, (hash, agent));
+            self.len += 1;
+        }
+        if self.len > self.buckets.len() * PER_BUCKET.end {
+            self.spread(self.bits + 1);
+        }
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, agent: AgentIx) {
+        let bucket = self.bucket(hash);
+        let points = &mut self.buckets[bucket];
+        if let Ok(at) = points.binary_search(&(hash, agent)) {
+            points.remove(at);
+            self.len -= 1;
+        }
+        if self.len < self.buckets.len() * PER_BUCKET.start && self.bits > BITS_MIN {
+            self.spread(self.bits - 1);
+        }
+    }
+
+    /// The agents of all points, from the first one at or after the hash once round.
+    pub(super) fn from(&self, hash: u64) -> impl Iterator<Item = AgentIx> + '_ {
+        let bucket = self.bucket(hash);
+        let (before, after) = (&self.buckets[..bucket], &self.buckets[bucket + 1..]);
+        let own = &self.buckets[bucket];
+        let (behind, ahead) = own.split_at(own.partition_point(|&(point, _)| point < hash));
+        let rest = after.iter().chain(before).flatten().chain(behind);
+        ahead.iter().chain(rest).map(|&(_, agent)| agent)
+    }
+
+    const fn bucket(&self, hash: u64) -> usize {
+        (hash >> (u64::BITS - self.bits)) as usize
+    }
+
+    /// Goes over to another number of buckets.
+    fn spread(&mut self, bits: u32) {
+        self.bits = bits;
+        let points = std::mem::replace(&mut self.buckets, vec![Vec::new(); 1 << bits]);
+        for point in points.into_iter().flatten() {
+            let bucket = self.bucket(point.0);
+            self.buckets[bucket].push(point);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Walks from a few places, beside those of a set of the same points.
+    fn check(ring: &Ring, points: &BTreeSet<(u64, AgentIx)>) {
+        assert_eq!(ring.len(), points.len());
+        for start in [0, 1 << 40, 1 << 59, 1 << 60, u64::MAX / 3, u64::MAX] {
+            let place = (start, AgentIx(0));
+            let expected = points.range(place..).chain(points.range(..place)).map(|&(_, agent)| agent);
+            assert!(ring.from(start).eq(expected), "from {start:#x} of {} points", points.len());
+        }
+    }
+
+    #[test]
+    fn a_walk_goes_once_round_in_order_however_the_ring_grows_and_shrinks() {
+        let mut draws = fastrand::Rng::with_seed(1);
+        let (mut ring, mut points) = (Ring::default(), BTreeSet::new());
+        check(&ring, &points);
+        for agent in (0..3_000).map(AgentIx) {
+            // Some hashes are those of several agents.
+            let hash = if agent.0 % 10 == 0 { 1 << 60 } else { draws.u64(..) };
+            points.insert((hash, agent));
+            ring.insert(hash, agent);
+        }
+        check(&ring, &points);
+        for (hash, agent) in points.clone().into_iter().filter(|(_, agent)| agent.0 % 30 > 0) {
+            points.remove(&(hash, agent));
+            ring.remove(hash, agent);
+        }
+        check(&ring, &points);
+    }
+}
