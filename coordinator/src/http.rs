@@ -6,14 +6,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use evenkeel_proto::v1::{self, task_service_server::TaskService as _};
 use evenkeel_shared::{
-    AgentId, Code, Error, EventPosition, TaskState,
+    AgentId, Code, Error, EventPosition, TaskState, Violation,
     wire::{enums, status::from_status},
 };
 use serde::Deserialize;
@@ -68,13 +68,27 @@ fn router(api: Api) -> Router {
 }
 
 type Shared = State<Arc<Api>>;
+/// Settings in the address, or what is wrong with them.
+type Asked<T> = Result<Query<T>, QueryRejection>;
 
 /// An error as an answer.
 struct Refused(Error);
 
-impl<E: Into<Error>> From<E> for Refused {
-    fn from(error: E) -> Self {
-        Self(error.into())
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Violation> for Refused {
+    fn from(violation: Violation) -> Self {
+        Self(violation.into())
+    }
+}
+
+impl From<QueryRejection> for Refused {
+    fn from(rejection: QueryRejection) -> Self {
+        Self(Error::new(Code::InvalidArgument, rejection.body_text()))
     }
 }
 
@@ -123,8 +137,8 @@ struct AgentsQuery {
     page_token: String,
 }
 
-async fn agents(State(api): Shared, query: Query<AgentsQuery>) -> Result<Json<Value>, Refused> {
-    let Query(AgentsQuery { kind, page_size, page_token }) = query;
+async fn agents(State(api): Shared, query: Asked<AgentsQuery>) -> Result<Json<Value>, Refused> {
+    let Query(AgentsQuery { kind, page_size, page_token }) = query?;
     let request = v1::ListAgentsRequest { kind, page_size, page_token, ..v1::ListAgentsRequest::default() };
     let page = api.cluster.agents(request)?;
     let agents: Vec<Value> = page.agents.iter().map(shapes::agent).collect();
@@ -147,11 +161,11 @@ struct TasksQuery {
     page_token: String,
 }
 
-async fn tasks(State(api): Shared, query: Query<TasksQuery>) -> Result<Json<Value>, Refused> {
-    let Query(TasksQuery { state, tenant, kind, agent_id, page_size, page_token }) = query;
+async fn tasks(State(api): Shared, query: Asked<TasksQuery>) -> Result<Json<Value>, Refused> {
+    let Query(TasksQuery { state, tenant, kind, agent_id, page_size, page_token }) = query?;
     let mut states = Vec::new();
     if !state.is_empty() {
-        let unknown = || evenkeel_shared::Violation::new("state", format!("there is no state `{state}`"));
+        let unknown = || Violation::new("state", format!("there is no state `{state}`"));
         let state = TaskState::named(&state).ok_or_else(unknown)?;
         states.push(enums::to_task_state(state).into());
     }
@@ -177,7 +191,8 @@ struct EventsQuery {
     agent_id: String,
 }
 
-async fn events(State(api): Shared, Query(query): Query<EventsQuery>) -> Result<Json<Value>, Refused> {
+async fn events(State(api): Shared, query: Asked<EventsQuery>) -> Result<Json<Value>, Refused> {
+    let Query(query) = query?;
     let agent = if query.agent_id.is_empty() { None } else { Some(AgentId::new(&query.agent_id)?) };
     let filter = ClusterEventFilter { agent, ..ClusterEventFilter::default() };
     let after = EventPosition(query.after);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use evenkeel_proto::v1::{self, AdminState, agent_message::Message as FromAgent, coordinator_message::Message as ToAgent};
+use evenkeel_proto::v1::{
+    self, AdminState, agent_message::Message as FromAgent, coordinator_message::Message as ToAgent,
+};
 use evenkeel_shared::Code;
 
 use crate::support::{World, config, error_of, register, soon, task};
@@ -161,17 +163,10 @@ async fn an_agent_that_drains_gets_nothing_new() {
     let world = World::start().await;
     let drains = world.agent("a-1").await;
     drains.say(FromAgent::Draining(v1::Draining { reason: "update".into() })).await;
-    soon(async {
-        loop {
-            let request = v1::DescribeAgentRequest { agent_id: "a-1".into() };
-            let agent = world.cluster().describe_agent(request).await;
-            if agent.is_ok_and(|agent| agent.into_inner().admin_state() == AdminState::Draining) {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let admin = vec![v1::ClusterEventType::AgentAdmin.into()];
+    let request = v1::EventsRequest { follow: true, types: admin, ..v1::EventsRequest::default() };
+    let mut events = soon(world.cluster().events(request)).await.unwrap().into_inner();
+    assert!(soon(events.message()).await.unwrap().unwrap().message.contains("update"));
     let mut other = world.agent("a-2").await;
     world.submit(task("echo", "in")).await;
     other.work("out").await;

@@ -34,7 +34,10 @@ async fn tasks_that_make_no_sense_are_refused_by_field() {
         (v1::TaskSpec { queue_timeout_ms: u64::MAX, ..task("echo", "in") }, "tasks[0].queue_timeout_ms"),
         (required(rule("bad key", 0)), "tasks[0].requirements.required[0].key"),
         (required(rule("key", 99)), "tasks[0].requirements.required[0].operator"),
-        (v1::TaskSpec { requirements: Some(impossible), ..task("echo", "in") }, "tasks[0].requirements.resources.slots"),
+        (
+            v1::TaskSpec { requirements: Some(impossible), ..task("echo", "in") },
+            "tasks[0].requirements.resources.slots",
+        ),
     ];
     let count = cases.len();
     for (spec, field) in cases {
@@ -57,15 +60,38 @@ async fn requests_that_make_no_sense_are_refused_by_field() {
         (soon(tasks.submit(v1::SubmitRequest { tasks: vec![task("echo", ""); 1_001] })).await.unwrap_err(), "tasks"),
         (soon(tasks.get(v1::GetRequest { task_id: "x".into(), ..Default::default() })).await.unwrap_err(), "task_id"),
         (soon(tasks.wait(v1::WaitRequest::default())).await.unwrap_err(), "task_ids"),
-        (soon(tasks.wait(v1::WaitRequest { task_ids: vec!["x".into()], ..Default::default() })).await.unwrap_err(), "task_ids[0]"),
-        (soon(tasks.list(list(v1::ListRequest { states: vec![77], ..Default::default() }))).await.unwrap_err(), "states[0]"),
-        (soon(tasks.list(list(v1::ListRequest { page_size: 1_001, ..Default::default() }))).await.unwrap_err(), "page_size"),
-        (soon(tasks.list(list(v1::ListRequest { page_token: "x".into(), ..Default::default() }))).await.unwrap_err(), "page_token"),
+        (
+            soon(tasks.wait(v1::WaitRequest { task_ids: vec!["x".into()], ..Default::default() })).await.unwrap_err(),
+            "task_ids[0]",
+        ),
+        (
+            soon(tasks.list(list(v1::ListRequest { states: vec![77], ..Default::default() }))).await.unwrap_err(),
+            "states[0]",
+        ),
+        (
+            soon(tasks.list(list(v1::ListRequest { page_size: 1_001, ..Default::default() }))).await.unwrap_err(),
+            "page_size",
+        ),
+        (
+            soon(tasks.list(list(v1::ListRequest { page_token: "x".into(), ..Default::default() }))).await.unwrap_err(),
+            "page_token",
+        ),
         (soon(tasks.redrive(v1::RedriveRequest::default())).await.unwrap_err(), "state"),
-        (soon(tasks.watch(v1::WatchRequest { kind: "no spaces".into(), ..Default::default() })).await.unwrap_err(), "kind"),
+        (
+            soon(tasks.watch(v1::WatchRequest { kind: "no spaces".into(), ..Default::default() })).await.unwrap_err(),
+            "kind",
+        ),
         (soon(cluster.describe_agent(v1::DescribeAgentRequest::default())).await.unwrap_err(), "agent_id"),
-        (soon(cluster.list_agents(v1::ListAgentsRequest { health: vec![9], ..Default::default() })).await.unwrap_err(), "health[0]"),
-        (soon(cluster.events(v1::EventsRequest { types: vec![99], ..Default::default() })).await.unwrap_err(), "types[0]"),
+        (
+            soon(cluster.list_agents(v1::ListAgentsRequest { health: vec![9], ..Default::default() }))
+                .await
+                .unwrap_err(),
+            "health[0]",
+        ),
+        (
+            soon(cluster.events(v1::EventsRequest { types: vec![99], ..Default::default() })).await.unwrap_err(),
+            "types[0]",
+        ),
         (soon(cluster.set_strategy(v1::SetStrategyRequest::default())).await.unwrap_err(), "strategy.strategy"),
     ];
     let count = cases.len();
@@ -125,7 +151,14 @@ async fn registrations_that_make_no_sense_are_refused() {
         let error = agent.end().await;
         assert_eq!((error.code, error.violations[0].field.as_str()), (Code::InvalidArgument, field), "{error}");
     }
-    assert!(soon(world.cluster().list_agents(v1::ListAgentsRequest::default())).await.unwrap().into_inner().agents.is_empty());
+    assert!(
+        soon(world.cluster().list_agents(v1::ListAgentsRequest::default()))
+            .await
+            .unwrap()
+            .into_inner()
+            .agents
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
-    server_reflection_response::MessageResponse,
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
 use crate::support::{World, soon, task};
@@ -79,9 +79,7 @@ async fn standard_tools_find_health_and_reflection() {
     let mut reflection = ServerReflectionClient::new(world.channel());
     let answers = soon(reflection.server_reflection_info(tokio_stream::once(request))).await.unwrap();
     let answer = soon(answers.into_inner().message()).await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
-        panic!("{answer:?}")
-    };
+    let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else { panic!("{answer:?}") };
     let names: Vec<&str> = services.service.iter().map(|service| service.name.as_str()).collect();
     assert!(names.contains(&"evenkeel.v1.TaskService") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
 }

@@ -125,7 +125,7 @@ impl World {
         let (outbound, frames) = mpsc::channel(64);
         let mut client = AgentServiceClient::new(channel).max_decoding_message_size(8 << 20);
         let inbound = soon(client.session(ReceiverStream::new(frames))).await.expect("a session").into_inner();
-        FakeAgent { outbound, inbound, said: VecDeque::new(), welcome: v1::Welcome::default() }
+        FakeAgent { outbound, inbound, said: VecDeque::new(), work: VecDeque::new(), welcome: v1::Welcome::default() }
     }
 
     /// The status code and body of an HTTP answer.
@@ -181,6 +181,8 @@ pub struct FakeAgent {
     outbound: mpsc::Sender<v1::AgentFrame>,
     inbound: Streaming<v1::CoordinatorFrame>,
     said: VecDeque<ToAgent>,
+    /// Work that came while something else was awaited.
+    work: VecDeque<v1::Assignment>,
     pub welcome: v1::Welcome,
 }
 
@@ -226,6 +228,9 @@ impl FakeAgent {
     }
 
     pub async fn assignment(&mut self) -> v1::Assignment {
+        if let Some(assignment) = self.work.pop_front() {
+            return assignment;
+        }
         match self.hear().await {
             Ok(ToAgent::Assignment(assignment)) => assignment,
             other => panic!("no assignment but {other:?}"),
@@ -256,8 +261,7 @@ impl FakeAgent {
         loop {
             match self.hear().await {
                 Ok(ToAgent::ResultAck(ack)) => return ack.status(),
-                // Work that the last result made room for may come first.
-                Ok(ToAgent::Assignment(assignment)) => self.said.push_back(ToAgent::Assignment(assignment)),
+                Ok(ToAgent::Assignment(assignment)) => self.work.push_back(assignment),
                 other => panic!("no acknowledgement but {other:?}"),
             }
         }

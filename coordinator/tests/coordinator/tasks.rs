@@ -177,10 +177,10 @@ async fn a_failed_attempt_is_followed_by_another() {
     agent.succeed(&second, "out").await;
     assert_eq!(world.wait(&[&id]).await.finished[0].attempts_made, 2);
     let attempts = world.get(&id).await.attempts;
-    assert_eq!(attempts.iter().map(v1::Attempt::end).collect::<Vec<_>>(), [
-        v1::AttemptEnd::Failed,
-        v1::AttemptEnd::Succeeded
-    ]);
+    assert_eq!(
+        attempts.iter().map(v1::Attempt::end).collect::<Vec<_>>(),
+        [v1::AttemptEnd::Failed, v1::AttemptEnd::Succeeded]
+    );
     assert_eq!(attempts[0].failure.as_ref().unwrap().message, "not yet");
 }
 

@@ -88,9 +88,8 @@ async fn what_failed_is_driven_again_once_as_a_new_task() {
     agent.fail(&assignment, FailureClass::NonRetryable, "broken").await;
     assert_eq!(world.wait(&[&failed]).await.finished[0].state(), TaskState::Failed);
 
-    let redrive = async |request: v1::RedriveRequest| {
-        soon(world.tasks().redrive(request)).await.unwrap().into_inner().redriven
-    };
+    let redrive =
+        async |request: v1::RedriveRequest| soon(world.tasks().redrive(request)).await.unwrap().into_inner().redriven;
     let by_state = v1::RedriveRequest { state: TaskState::Failed.into(), ..v1::RedriveRequest::default() };
     let redriven = redrive(by_state.clone()).await;
     assert_eq!((redriven.len(), redriven[0].task_id.as_str()), (1, failed.as_str()));
