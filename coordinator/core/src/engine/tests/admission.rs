@@ -28,6 +28,15 @@ fn payloads_are_bounded_too() {
 }
 
 #[test]
+fn requirements_of_tasks_that_are_over_take_no_place() {
+    let mut c = Cluster::new();
+    for n in 0..crate::routing::CLASSES_MAX + 1 {
+        let t = c.submit(task("work").label("shape", &n.to_string()));
+        c.cancel(t).unwrap();
+    }
+}
+
+#[test]
 fn a_deadline_in_the_past_is_refused() {
     let mut c = Cluster::new();
     let refusal = c.try_submit(task("work").deadline(Timestamp::from_unix_millis(1))).unwrap_err();

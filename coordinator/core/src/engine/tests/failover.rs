@@ -5,7 +5,7 @@ use evenkeel_shared::{AttemptNumber, Code, Outcome, TaskState};
 
 use super::fixture::{Cluster, agent, ms, task};
 use crate::{
-    engine::{AgentMessage, Message, Settings},
+    engine::{AgentMessage, Event, Message, Settings},
     model::ClusterEventKind,
 };
 
@@ -193,6 +193,20 @@ fn a_newer_session_of_the_same_process_fences_the_older() {
 }
 
 #[test]
+fn a_session_that_registers_after_a_newer_one_is_refused() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let older = evenkeel_shared::SessionEpoch(c.sessions["a"].0 - 1);
+    let builder = agent("a");
+    let registration = evenkeel_shared::Registration { spec: builder.spec, instance: builder.instance, held: vec![] };
+    c.handle(Event::Register { session: older, registration: Box::new(registration) });
+    assert_eq!(closed_with(&c), Some(Code::Aborted));
+    let t = c.submit(task("work"));
+    c.succeed(t);
+    c.expect(t, TaskState::Succeeded);
+}
+
+#[test]
 fn another_process_may_not_take_the_name_of_one_that_is_alive() {
     let mut c = Cluster::new();
     c.join(agent("a"));
@@ -225,6 +239,19 @@ fn after_a_restart_running_attempts_are_adopted_and_not_run_again() {
         c.succeed(t);
         c.expect(t, TaskState::Succeeded);
     }
+}
+
+#[test]
+fn an_adopted_attempt_keeps_its_timeout() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work").attempt_timeout(1_000));
+    let (_, attempt) = c.assignment(t);
+    c.restart();
+    c.join(agent("a").holding(&[attempt]));
+    c.join(agent("b"));
+    c.advance_alive(ms(3_500));
+    assert_eq!(c.agent_with(t), "b");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::{
     },
     store::ModelStore,
 };
-use crate::model::{ClusterEvent, ClusterEventKind, Explanation, TaskEvent};
+use crate::model::{AgentView, ClusterEvent, ClusterEventKind, Explanation, TaskEvent};
 
 pub const START: Timestamp = Timestamp::from_unix_millis(1_000_000_000);
 
@@ -328,6 +328,8 @@ impl Cluster {
     }
 
     pub fn join(&mut self, agent: AgentBuilder) {
+        // What is due is still said on the sessions there are.
+        self.handle(Event::Tick);
         self.next_session += 1;
         let session = SessionEpoch(self.next_session);
         self.sessions.insert(agent.spec.id.to_string(), session);
@@ -337,6 +339,7 @@ impl Cluster {
 
     /// The agent's stream ends.
     pub fn disconnect(&mut self, agent: &str) {
+        self.handle(Event::Tick);
         let session = self.sessions.remove(agent).expect("connected");
         self.handle(Event::SessionClosed { session, reason: "the stream ended".into() });
     }
@@ -433,6 +436,12 @@ impl Cluster {
             Message::ToAgent { message: AgentMessage::Ack { recorded, .. }, .. } => Some(*recorded),
             _ => None,
         })
+    }
+
+    /// An agent as readers see it, if it has changed since the last look.
+    pub fn view(&mut self, id: &str) -> AgentView {
+        let changed = self.engine.take_changed_agents();
+        changed.into_iter().find(|(agent, _)| agent.as_str() == id).and_then(|(_, view)| view).expect("changed")
     }
 
     pub fn explain(&self, task: TaskId) -> Explanation {

@@ -111,6 +111,18 @@ fn what_a_drained_agent_still_runs_at_the_deadline_moves_on() {
 }
 
 #[test]
+fn an_agent_that_was_resumed_keeps_its_work() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.join(agent("b"));
+    c.admin("a", AdminCommand::Drain(Some(ms(1_000)))).unwrap();
+    c.admin("a", AdminCommand::Resume).unwrap();
+    c.advance_alive(ms(2_000));
+    assert_eq!(c.agent_with(t), "a");
+}
+
+#[test]
 fn an_agent_that_drains_hands_back_what_it_has_not_begun() {
     let mut c = Cluster::new();
     c.join(agent("a").prefetch(Some(1)));
@@ -223,6 +235,8 @@ fn tasks_are_taken_ahead_only_where_it_was_asked_for_or_the_work_is_brief() {
     c.succeed(running);
     c.start(ahead);
     assert_eq!(c.agent_with(waiting), "a");
+    let view = c.view("a");
+    assert_eq!((view.running_tasks, view.prefetched_tasks), (1, 1), "what waited there has the place now");
 }
 
 #[test]

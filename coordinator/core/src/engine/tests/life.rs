@@ -223,6 +223,19 @@ fn what_is_late_is_not_dispatched_even_if_room_and_lateness_come_together() {
 }
 
 #[test]
+fn not_even_a_fraction_of_a_millisecond_late() {
+    let micros = std::time::Duration::from_micros;
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let running = c.submit(task("work"));
+    let late = c.submit(task("work").deadline(START.plus(micros(200_100))));
+    c.now = START.plus(micros(200_200));
+    c.succeed(running);
+    c.expect(late, TaskState::Expired);
+    assert_eq!(c.finished[&late].attempts_made, 0);
+}
+
+#[test]
 fn a_deadline_ends_a_running_task_and_the_agent_is_told() {
     let mut c = Cluster::new();
     c.join(agent("a"));
@@ -272,6 +285,7 @@ fn a_key_outlives_its_task_and_the_coordinator() {
     c.advance(ms(61_000));
     let stored = StoredKey::Present { task: t, fingerprint: 1 };
     assert_eq!(c.submit(task("work").key("k", 1).stored_key(stored)), t, "remembered by the store");
+    assert!(c.try_submit(task("work").key("k", 2)).is_ok(), "the engine has forgotten it, and goes by the store");
     let old = StoredKey::Absent { asked_at: START };
     assert!(c.try_submit(task("work").key("new", 1).stored_key(old)).is_err(), "an answer too old to rely on");
 
