@@ -180,6 +180,7 @@ const fn cluster_event_type(kind: ClusterEventKind) -> v1::ClusterEventType {
     match kind {
         ClusterEventKind::AgentJoined => Type::AgentJoined,
         ClusterEventKind::AgentLost => Type::AgentLost,
+        ClusterEventKind::AgentLeft => Type::AgentLeft,
         ClusterEventKind::AgentReturned => Type::AgentReturned,
         ClusterEventKind::AgentHealth => Type::AgentHealth,
         ClusterEventKind::AgentAdmin => Type::AgentAdmin,

@@ -3,17 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use evenkeel_shared::{
-    AdminState, AgentId, AgentLoad, AgentSpec, AssignmentId, Health, Kind, Resources, SessionEpoch, TaskSpec, Timestamp,
+    AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, Timestamp,
 };
 
-use super::{limits, settings::Settings};
+use super::{holdings::Holdings, limits, settings::Settings};
 use crate::{
     health::{
         lease::Lease,
         slow_start::Ramp,
         thresholds::{Condition, HealthTracker},
     },
-    ix::TaskIx,
     model::{AgentView, KindStatistics},
     routing::Room,
     timer::TimerKey,
@@ -38,18 +37,6 @@ pub(super) enum AgentTimer {
 
 impl AgentTimer {
     pub const COUNT: usize = 6;
-}
-
-/// One assignment that an agent has. It ends with the agent's word or with the agent, not with the task: a task that was
-/// cancelled still takes its place until the agent has stopped it.
-#[derive(Clone, Debug)]
-pub(super) struct Holding {
-    /// The task, as long as this is its live attempt.
-    pub task: Option<TaskIx>,
-    /// For what it sets aside.
-    pub spec: Arc<TaskSpec>,
-    /// Whether it has its place, or waits at the agent for one.
-    pub room: Room,
 }
 
 /// What the operator wants of an agent, and why.
@@ -84,8 +71,7 @@ pub(super) struct Agent {
     pub ejected_until: Option<Timestamp>,
     pub load: AgentLoad,
     pub load_at: Timestamp,
-    /// In the order of their assignment.
-    pub holdings: BTreeMap<AssignmentId, Holding>,
+    pub holdings: Holdings,
     /// The sum of what has its place.
     pub reserved: Resources,
     /// Slots of what waits at the agent.
@@ -93,7 +79,10 @@ pub(super) struct Agent {
     pub ahead_tasks: u32,
     pub succeeded: u64,
     pub failed: u64,
-    pub kinds_seen: BTreeMap<Kind, KindStatistics>,
+    /// Sorted by kind. A handful as a rule, so they are a cache line or two.
+    pub kinds_seen: Vec<KindStatistics>,
+    /// It looks different from when that was last asked; see [`super::tables::AgentTable::mark_changed`].
+    pub changed: bool,
     pub timers: [Option<TimerKey>; AgentTimer::COUNT],
 }
 
@@ -118,13 +107,14 @@ impl Agent {
             ejected_until: None,
             load: AgentLoad::default(),
             load_at: Timestamp::ZERO,
-            holdings: BTreeMap::new(),
+            holdings: Holdings::default(),
             reserved: Resources::default(),
             ahead_slots: 0,
             ahead_tasks: 0,
             succeeded: 0,
             failed: 0,
-            kinds_seen: BTreeMap::new(),
+            kinds_seen: Vec::new(),
+            changed: false,
             timers: [None; AgentTimer::COUNT],
         }
     }
@@ -168,7 +158,7 @@ impl Agent {
     }
 
     fn is_brief(&self, prefetch_below: Duration) -> bool {
-        !self.kinds_seen.is_empty() && self.kinds_seen.values().all(|kind| kind.mean < prefetch_below)
+        !self.kinds_seen.is_empty() && self.kinds_seen.iter().all(|kind| kind.mean < prefetch_below)
     }
 
     /// What is observed of it, session included.
@@ -178,14 +168,27 @@ impl Agent {
 
     /// An attempt took so long.
     pub fn observe_run(&mut self, kind: &Kind, run: Duration) {
-        if let Some(seen) = self.kinds_seen.get_mut(kind) {
-            seen.completed += 1;
-            let mean = seen.mean.as_secs_f64();
-            seen.mean = Duration::from_secs_f64(mean + limits::RUN_TIME_WEIGHT * (run.as_secs_f64() - mean));
-        } else if self.kinds_seen.len() < limits::KINDS_SEEN_MAX {
-            let seen = KindStatistics { kind: kind.clone(), completed: 1, mean: run };
-            self.kinds_seen.insert(kind.clone(), seen);
+        match self.find_kind(kind) {
+            Ok(at) => {
+                let seen = &mut self.kinds_seen[at];
+                seen.completed += 1;
+                let mean = seen.mean.as_secs_f64();
+                seen.mean = Duration::from_secs_f64(mean + limits::RUN_TIME_WEIGHT * (run.as_secs_f64() - mean));
+            }
+            Err(at) if self.kinds_seen.len() < limits::KINDS_SEEN_MAX => {
+                self.kinds_seen.insert(at, KindStatistics { kind: kind.clone(), completed: 1, mean: run });
+            }
+            Err(_) => {}
         }
+    }
+
+    /// How long attempts of a kind took, if there were any.
+    pub fn run_mean(&self, kind: &Kind) -> Option<Duration> {
+        self.find_kind(kind).ok().map(|at| self.kinds_seen[at].mean)
+    }
+
+    fn find_kind(&self, kind: &Kind) -> Result<usize, usize> {
+        self.kinds_seen.binary_search_by(|seen| seen.kind.cmp(kind))
     }
 
     /// Its capacity is not what it was, or was not known: what fits has its place, oldest first, the rest waits there.
@@ -228,7 +231,7 @@ impl Agent {
             load: self.load.clone(),
             succeeded: self.succeeded,
             failed: self.failed,
-            kinds_seen: self.kinds_seen.values().cloned().collect(),
+            kinds_seen: self.kinds_seen.clone(),
         }
     }
 

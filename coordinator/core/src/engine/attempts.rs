@@ -338,7 +338,7 @@ impl Engine {
         let kind = self.tasks[task].spec.kind.clone();
         let fleet = self.agents.connected();
         let row = &mut self.agents[agent];
-        let run_normal = row.kinds_seen.get(&kind).map(|seen| seen.mean);
+        let run_normal = row.run_mean(&kind);
         let ok = match outcome {
             Outcome::Succeeded(_) => {
                 row.succeeded += 1;

@@ -12,8 +12,9 @@ use evenkeel_shared::{
 
 use super::{
     Engine, Timer, Told,
-    agent::{AgentTimer, Holding},
+    agent::AgentTimer,
     effects::{AgentMessage, Assignment, Change, Effects},
+    holdings::Holding,
     limits,
     tables::{Current, Task},
 };

@@ -25,7 +25,7 @@ use crate::{
 
 impl Engine {
     /// The agent has no session any more.
-    pub(super) fn detach(&mut self, agent: AgentIx, reason: &str, out: &mut Effects) {
+    pub(super) fn detach(&mut self, agent: AgentIx, kind: ClusterEventKind, reason: &str, out: &mut Effects) {
         let fleet = self.agents.connected();
         self.agents.close_session(agent);
         for timer in [AgentTimer::Lease, AgentTimer::Ramp] {
@@ -41,12 +41,19 @@ impl Engine {
         }
         self.refresh(agent);
         let words = format!("{}: {reason}", self.agents[agent].spec.id);
-        self.announce(ClusterEventKind::AgentLost, Some(agent), words, out);
+        self.announce(kind, Some(agent), words, out);
         self.watch_load_panic(out);
         if matches!(self.router.strategy(), StrategyConfig::Priority { .. }) {
             // What a tier holds back is a share of its slots, so others of the tier may now take more.
             self.offer_all(out);
         }
+    }
+
+    /// The agent goes in order, with nothing left to do: it is no longer part of the fleet.
+    pub(super) fn leave(&mut self, agent: AgentIx, out: &mut Effects) {
+        self.detach(agent, ClusterEventKind::AgentLeft, "left after draining", out);
+        self.drop_dead_holdings(agent);
+        self.forget(agent);
     }
 
     pub(super) fn agent_timer(&mut self, agent: AgentIx, timer: AgentTimer, out: &mut Effects) {
@@ -70,7 +77,7 @@ impl Engine {
         self.counters.leases_expired += 1;
         let silence = self.now.since(self.agents[agent].last_heard_at);
         let words = format!("nothing was heard of it for {silence:.1?}");
-        self.detach(agent, &words, out);
+        self.detach(agent, ClusterEventKind::AgentLost, &words, out);
         let error = Error::new(Code::DeadlineExceeded, format!("{words}; its work moves on, register again"));
         out.messages.push(Message::CloseSession { session, error });
         self.give_up(agent, out);

@@ -71,7 +71,7 @@ fn check_agents(engine: &Engine, wrong: &mut Vec<String>) {
         let id = &agent.spec.id;
         let mut reserved = Resources::default();
         let (mut ahead_slots, mut ahead_tasks) = (0, 0);
-        for (assignment, holding) in &agent.holdings {
+        for (assignment, holding) in agent.holdings.iter() {
             match holding.room {
                 Room::Now => reserved.add(&holding.spec.requirements.resources),
                 Room::Ahead => {

@@ -29,6 +29,7 @@ mod effects;
 mod event;
 mod explain;
 mod failover;
+mod holdings;
 pub mod invariants;
 pub mod limits;
 mod recover;

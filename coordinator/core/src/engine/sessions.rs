@@ -234,7 +234,12 @@ impl Engine {
 
     pub(super) fn session_closed(&mut self, session: SessionEpoch, reason: &str, out: &mut Effects) {
         let Some(agent) = self.agents.of_session(session) else { return };
-        self.detach(agent, reason, out);
+        let row = &self.agents[agent];
+        if row.leaving && row.holdings.values().all(|holding| holding.task.is_none()) {
+            self.leave(agent, out);
+            return;
+        }
+        self.detach(agent, ClusterEventKind::AgentLost, reason, out);
         let grace = self.now.plus(self.settings.reconnect_grace);
         self.set_agent_timer(agent, AgentTimer::Grace, grace);
     }

@@ -3,7 +3,7 @@
 //! Tables find and keep; they decide nothing. Ids are looked up here once per event, after that rows are named by index.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     hash::{BuildHasherDefault, Hasher},
     ops::{Index, IndexMut},
     sync::Arc,
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use evenkeel_shared::{
     AgentId, AssignmentId, AttemptRef, EventPosition, SessionEpoch, TaskId, TaskSpec, TaskState, Tenant, Timestamp,
 };
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use slab::Slab;
 
 use super::{agent::Agent, limits};
@@ -64,11 +64,11 @@ pub(super) struct Current {
     pub running_since: Option<Timestamp>,
 }
 
-/// Hashes the ids of tasks, which the coordinator itself draws at random: their low half is hash enough.
+/// Hashes ids that the coordinator itself gives out, at random or one after the other: a multiplication is hash enough.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TaskIdHasher(u64);
+pub(super) struct IdHasher(u64);
 
-impl Hasher for TaskIdHasher {
+impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -94,7 +94,7 @@ impl Hasher for TaskIdHasher {
 #[derive(Debug, Default)]
 pub(super) struct TaskTable {
     rows: Slab<Task>,
-    by_id: IndexMap<TaskId, TaskIx, BuildHasherDefault<TaskIdHasher>>,
+    by_id: IndexMap<TaskId, TaskIx, BuildHasherDefault<IdHasher>>,
     pub payload_bytes: u64,
     /// How many are in each state, in the order of [`TaskState::ALL`].
     pub by_state: [u64; 9],
@@ -157,9 +157,9 @@ impl IndexMut<TaskIx> for TaskTable {
 pub(super) struct AgentTable {
     rows: Slab<Agent>,
     by_id: BTreeMap<AgentId, AgentIx>,
-    by_session: BTreeMap<SessionEpoch, AgentIx>,
-    /// Agents that look different from when they were last taken.
-    changed: BTreeSet<AgentIx>,
+    by_session: IndexMap<SessionEpoch, AgentIx, BuildHasherDefault<IdHasher>>,
+    /// Agents that look different from when they were last taken. Those that are gone by now are among them.
+    changed: Vec<AgentIx>,
     forgotten: Vec<AgentId>,
 }
 
@@ -184,14 +184,13 @@ impl AgentTable {
         let id = agent.spec.id.clone();
         let ix = AgentIx::from(self.rows.insert(agent));
         self.by_id.insert(id, ix);
-        self.changed.insert(ix);
+        self.mark_changed(ix);
         ix
     }
 
     pub fn remove(&mut self, ix: AgentIx) -> Agent {
         let agent = self.rows.remove(ix.at());
         self.by_id.remove(&agent.spec.id);
-        self.changed.remove(&ix);
         self.forgotten.push(agent.spec.id.clone());
         agent
     }
@@ -203,16 +202,23 @@ impl AgentTable {
 
     pub fn close_session(&mut self, ix: AgentIx) -> Option<SessionEpoch> {
         let session = self.rows[ix.at()].session.take()?;
-        self.by_session.remove(&session);
+        self.by_session.swap_remove(&session);
         Some(session)
     }
 
     pub fn mark_changed(&mut self, ix: AgentIx) {
-        self.changed.insert(ix);
+        // The flag is in a row that is being changed anyway, so most calls end here.
+        if !std::mem::replace(&mut self.rows[ix.at()].changed, true) {
+            self.changed.push(ix);
+        }
     }
 
-    pub fn take_changed(&mut self) -> (Vec<AgentId>, BTreeSet<AgentIx>) {
-        (std::mem::take(&mut self.forgotten), std::mem::take(&mut self.changed))
+    /// The agents forgotten since the last call, and those that changed, by index.
+    pub fn take_changed(&mut self) -> (Vec<AgentId>, Vec<AgentIx>) {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.retain(|ix| self.rows.get_mut(ix.at()).is_some_and(|row| std::mem::take(&mut row.changed)));
+        (std::mem::take(&mut self.forgotten), changed)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (AgentIx, &Agent)> {
@@ -286,8 +292,9 @@ impl KeyTable {
 /// The latest assignments whose result was recorded.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
-    members: BTreeSet<AssignmentId>,
-    order: VecDeque<AssignmentId>,
+    members: IndexSet<AssignmentId, BuildHasherDefault<IdHasher>>,
+    /// Where the oldest is, once there are as many as may be.
+    oldest: usize,
 }
 
 impl Recorded {
@@ -296,13 +303,10 @@ impl Recorded {
     }
 
     pub fn insert(&mut self, assignment: AssignmentId) {
-        if self.order.len() >= limits::RECORDED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.members.remove(&oldest);
-        }
-        if self.members.insert(assignment) {
-            self.order.push_back(assignment);
+        if self.members.len() < limits::RECORDED_MAX {
+            self.members.insert(assignment);
+        } else if self.members.replace_index(self.oldest, assignment).is_ok() {
+            self.oldest = (self.oldest + 1) % limits::RECORDED_MAX;
         }
     }
 }

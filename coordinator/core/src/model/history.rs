@@ -94,6 +94,8 @@ pub enum ClusterEventKind {
     AgentJoined,
     /// An agent's session ended or fell silent.
     AgentLost,
+    /// An agent finished what it ran and went, as it had said it would.
+    AgentLeft,
     /// A known agent has a session again.
     AgentReturned,
     /// An agent's health changed.
@@ -116,9 +118,10 @@ pub enum ClusterEventKind {
 
 impl ClusterEventKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AgentJoined,
         Self::AgentLost,
+        Self::AgentLeft,
         Self::AgentReturned,
         Self::AgentHealth,
         Self::AgentAdmin,
@@ -136,6 +139,7 @@ impl ClusterEventKind {
         match self {
             Self::AgentJoined => "agent_joined",
             Self::AgentLost => "agent_lost",
+            Self::AgentLeft => "agent_left",
             Self::AgentReturned => "agent_returned",
             Self::AgentHealth => "agent_health",
             Self::AgentAdmin => "agent_admin",

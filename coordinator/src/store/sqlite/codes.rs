@@ -56,7 +56,7 @@ const TASK_EVENTS: [(TaskEventKind, i64); 8] = [
     (TaskEventKind::Adopted, 7),
 ];
 
-const CLUSTER_EVENTS: [(ClusterEventKind, i64); 11] = [
+const CLUSTER_EVENTS: [(ClusterEventKind, i64); 12] = [
     (ClusterEventKind::AgentJoined, 0),
     (ClusterEventKind::AgentLost, 1),
     (ClusterEventKind::AgentReturned, 2),
@@ -68,6 +68,7 @@ const CLUSTER_EVENTS: [(ClusterEventKind, i64); 11] = [
     (ClusterEventKind::Strategy, 8),
     (ClusterEventKind::PanicMode, 9),
     (ClusterEventKind::Coordinator, 10),
+    (ClusterEventKind::AgentLeft, 11),
 ];
 
 /// Something that is stored as a small number.

@@ -135,8 +135,10 @@ fn an_agent_that_drains_hands_back_what_it_has_not_begun() {
     c.report("a", attempt, Outcome::HandedBack("drains".into()));
     assert_eq!(c.agent_with(ahead), "b");
     c.succeed(running);
-    c.kill("a");
-    assert_eq!(c.events_of(ClusterEventKind::PanicMode), 0);
+    c.disconnect("a");
+    assert_eq!((c.events_of(ClusterEventKind::AgentLeft), c.events_of(ClusterEventKind::AgentLost)), (1, 0));
+    let changed = c.engine.take_changed_agents();
+    assert!(changed.iter().any(|(id, view)| id.as_str() == "a" && view.is_none()), "it is no longer shown");
 }
 
 #[test]
