@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use evenkeel_shared::{
-    AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, Timestamp,
-};
+use evenkeel_shared::{AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, Timestamp};
 
 use super::{holdings::Holdings, limits, settings::Settings};
 use crate::{

@@ -9,7 +9,8 @@ use evenkeel_shared::{AgentId, TaskState, Timestamp};
 
 use super::{
     Engine, Settings,
-    agent::{Agent, AgentTimer, Holding, Wanted},
+    agent::{Agent, AgentTimer, Wanted},
+    holdings::Holding,
     tables::{AgentTable, Current, KeyTable, Keyed, Numbers, Recorded, Task, TaskTable},
 };
 use crate::{

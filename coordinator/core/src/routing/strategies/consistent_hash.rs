@@ -14,12 +14,13 @@ use crate::{ix::AgentIx, routing::hash::mix};
 
 /// Points of an agent: when it goes, its keys spread over about as many others.
 const POINTS: u64 = 8;
-/// Points looked at for one task. Only a class with few free agents in a large fleet needs more; its task then goes to
-/// the least loaded one.
+/// Points looked at for one task. A class with few free agents in a large fleet may need more.
 const WALK_MAX: usize = 4_096;
-/// Up to so many agents, or the root of their number in a large fleet, the nearest is found by looking at each: the rarer
-/// they are, the longer is the walk along the ring.
-const FEW_MAX: u32 = 48;
+/// The rarer a class's free agents, the longer is the walk along the ring, and the cheaper it is to look at each of them.
+/// Looking at an agent costs about as much as ten points, hence this part of the root of their number.
+const FEW_SHARE: usize = 10;
+/// After a walk in vain each is looked at, up to so many. Where there are more, all are of the other grade.
+const AFTER_WALK_MAX: u32 = 1_024;
 /// Agents with room that are passed over for their load before the first of them gets the task after all.
 const PASSED_OVER_MAX: usize = 64;
 
@@ -57,6 +58,14 @@ impl ConsistentHash {
         u64::from(facts.slots_in_use) + need <= bound
     }
 
+    /// What [`ConsistentHash::walk`] finds, by looking at each agent of the field if no more than `max` match.
+    fn nearest(&self, key_hash: u64, field: &Field<'_>, max: u32) -> Option<AgentIx> {
+        field.all(max)?.min_by_key(|&agent| {
+            let facts = field.facts(agent);
+            (!self.within_bound(facts, field.need_slots), distance(key_hash, facts))
+        })
+    }
+
     /// The first agent of the field on the ring that is within the bound, or else the first.
     fn walk(&self, key_hash: u64, field: &Field<'_>) -> Option<AgentIx> {
         let points = self.ring.from(key_hash).take(WALK_MAX);
@@ -80,12 +89,12 @@ impl Strategy for ConsistentHash {
     fn pick(&mut self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
         let least_loaded = || field.best(0..LEVELS_MAX, field.cursor);
         let Some(key_hash) = task.affinity.map(mix) else { return least_loaded() };
-        let few_max = FEW_MAX.max(u32::try_from(self.ring.len().isqrt() / 3).unwrap_or(FEW_MAX));
-        let Some(few) = field.all(few_max) else { return self.walk(key_hash, field).or_else(least_loaded) };
-        few.min_by_key(|&agent| {
-            let facts = field.facts(agent);
-            (!self.within_bound(facts, field.need_slots), distance(key_hash, facts))
-        })
+        let few_max = u32::try_from(self.ring.len().isqrt() / FEW_SHARE).unwrap_or(AFTER_WALK_MAX);
+        if field.all(few_max).is_some() {
+            return self.nearest(key_hash, field, few_max);
+        }
+        let walked = self.walk(key_hash, field);
+        walked.or_else(|| self.nearest(key_hash, field, AFTER_WALK_MAX)).or_else(least_loaded)
     }
 
     fn joined(&mut self, agent: AgentIx, facts: &Facts) {
