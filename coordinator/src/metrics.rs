@@ -153,20 +153,21 @@ impl Metrics {
     /// The metrics of a coordinator that publishes here.
     #[must_use]
     pub fn new(snapshot: Snapshot, directory: Directory, sessions: Sessions) -> Self {
+        // The registry adds the full stop to a help text; a collector, as below, writes its own.
         let mut registry = Registry::with_prefix("evenkeel");
         let bad_input = Family::default();
-        registry.register("bad_input", "Input that was refused.", Family::clone(&bad_input));
+        registry.register("bad_input", "Input that was refused", Family::clone(&bad_input));
         let slow_consumers = Family::default();
-        let help = "Streams cut off because they were not read.";
+        let help = "Streams cut off because they were not read";
         registry.register("slow_consumers", help, Family::clone(&slow_consumers));
         let mut histogram = |name: &str, help: &str, first: f64, count: u16| {
             let histogram = Histogram::new(exponential_buckets(first, 2.0, count));
             registry.register(name, help, histogram.clone());
             histogram
         };
-        let commit_seconds = histogram("commit_seconds", "Time of one transaction of the store.", 0.000_1, 16);
-        let commit_changes = histogram("commit_changes", "Changes in one transaction of the store.", 1.0, 16);
-        let task_seconds = histogram("task_seconds", "Time from acceptance to end of a task.", 0.001, 20);
+        let commit_seconds = histogram("commit_seconds", "Time of one transaction of the store", 0.000_1, 16);
+        let commit_changes = histogram("commit_changes", "Changes in one transaction of the store", 1.0, 16);
+        let task_seconds = histogram("task_seconds", "Time from acceptance to end of a task", 0.001, 20);
         registry.register_collector(Box::new(Published { snapshot, directory, sessions }));
         let state = State { registry, bad_input, slow_consumers, commit_seconds, commit_changes, task_seconds };
         Self(Arc::new(state))

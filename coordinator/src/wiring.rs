@@ -19,16 +19,15 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
     sync::{Mutex, Semaphore},
-    time::{Instant, MissedTickBehavior, interval, timeout_at},
+    time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic_health::server::HealthReporter;
 
 use crate::{
     actors::{
-        coordinator::{CoordinatorActor, Stop},
+        coordinator::CoordinatorActor,
         publisher::{self, Publisher},
-        store_writer::{self, Prune, Release, StoreWriter},
+        store_writer::{self, Prune, StoreWriter},
         system::{self, ActorThreads},
     },
     clock::Clock,
@@ -57,6 +56,10 @@ use crate::{
     },
     waiters::Waiters,
 };
+
+mod running;
+
+pub use running::{RunningCoordinator, StopError};
 
 /// The exit code of a process whose commit failed (`EX_IOERR`).
 pub const EXIT_STORE_FAILED: i32 = 74;
@@ -96,40 +99,9 @@ pub enum StartError {
     Threads(io::Error),
 }
 
-/// Why a stop was not clean. What was answered is on disk all the same.
-#[derive(Debug, thiserror::Error)]
-pub enum StopError {
-    /// It took too long.
-    #[error("the coordinator did not stop within its deadline; what was left was cut off")]
-    Late,
-    /// An actor was gone.
-    #[error("an actor of the coordinator was gone before the stop")]
-    Gone,
-    /// The store could not be closed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// A coordinator that can be started.
 #[derive(Debug)]
 pub struct Coordinator;
-
-/// A coordinator that runs. Dropping it is like losing the process: it ends at once, without closing the store cleanly.
-pub struct RunningCoordinator {
-    grpc_addr: SocketAddr,
-    http_addr: SocketAddr,
-    data_dir: PathBuf,
-    lifecycle: Lifecycle,
-    health: HealthReporter,
-    sessions: Sessions,
-    actor: Addr<CoordinatorActor>,
-    writer: Addr<StoreWriter>,
-    stop_servers: CancellationToken,
-    stopped: CancellationToken,
-    servers: Vec<AbortOnDropHandle<()>>,
-    _retention: AbortOnDropHandle<()>,
-    threads: Option<ActorThreads>,
-}
 
 /// Everything that is shared between the actors and the services.
 struct Parts {
@@ -298,72 +270,6 @@ impl Parts {
             clock: self.clock,
             lifecycle: self.lifecycle.clone(),
         }
-    }
-}
-
-impl RunningCoordinator {
-    /// Where gRPC is served.
-    #[must_use]
-    pub const fn grpc_addr(&self) -> SocketAddr {
-        self.grpc_addr
-    }
-
-    /// Where HTTP is served.
-    #[must_use]
-    pub const fn http_addr(&self) -> SocketAddr {
-        self.http_addr
-    }
-
-    /// Where the data is.
-    #[must_use]
-    pub fn data_dir(&self) -> &Path {
-        &self.data_dir
-    }
-
-    /// Done once it serves no longer, whether it was stopped or failed. The future may outlive this.
-    pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.stopped.clone().cancelled_owned()
-    }
-
-    /// Stops in order: takes no new work, hands everything accepted to the store, closes the store, ends the streams, and
-    /// lets the servers go. Agents run on and come back to the next coordinator.
-    ///
-    /// The engine rests before the streams end: it must not take the end of the sessions for the death of the agents.
-    ///
-    /// # Errors
-    /// If something could not be done, or not by the deadline; the coordinator has stopped all the same.
-    pub async fn shutdown(mut self, deadline: Duration) -> Result<(), StopError> {
-        let until = Instant::now() + deadline;
-        self.lifecycle.stop();
-        grpc::report(&self.health, false).await;
-        let closed = timeout_at(until, self.close_store()).await.unwrap_or(Err(StopError::Late));
-        self.lifecycle.close();
-        self.sessions.close_all(&Lifecycle::restarting());
-        self.stop_servers.cancel();
-        let mut late = false;
-        for server in self.servers.drain(..) {
-            late |= timeout_at(until, server).await.is_err();
-        }
-        self.stopped.cancel();
-        let threads = self.threads.take();
-        let joined = tokio::task::spawn_blocking(move || drop(threads)).await;
-        closed?;
-        joined.map_err(|_| StopError::Gone)?;
-        if late { Err(StopError::Late) } else { Ok(()) }
-    }
-
-    async fn close_store(&self) -> Result<(), StopError> {
-        self.actor.send(Stop).await.map_err(|_| StopError::Gone)?;
-        self.writer.send(Release).await.map_err(|_| StopError::Gone)??;
-        Ok(())
-    }
-}
-
-impl Drop for RunningCoordinator {
-    fn drop(&mut self) {
-        self.lifecycle.close();
-        self.stop_servers.cancel();
-        self.stopped.cancel();
     }
 }
 

@@ -148,7 +148,7 @@ async fn a_strategy_is_swapped_under_queued_work() {
     let mut cluster = world.cluster();
     let strategy = v1::strategy_config::Strategy::RoundRobin(v1::RoundRobin {});
     let wanted = v1::StrategyConfig { strategy: Some(strategy) };
-    let set = v1::SetStrategyRequest { strategy: Some(wanted.clone()) };
+    let set = v1::SetStrategyRequest { strategy: Some(wanted) };
     assert_eq!(soon(cluster.set_strategy(set)).await.unwrap().into_inner(), wanted);
     assert_eq!(soon(cluster.get_strategy(v1::GetStrategyRequest {})).await.unwrap().into_inner(), wanted);
     let mut agent = world.agent("a-1").await;

@@ -1,5 +1,7 @@
 //! The coordinator over real sockets, with generated clients and an agent that does what the test says.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and so do the helpers of tests")]
+
 mod agents;
 mod bad_input;
 mod http;

@@ -66,7 +66,7 @@ async fn wait_answers_with_what_is_over_when_the_time_is_up() {
         let answer = soon(world.tasks().wait(asked)).await.unwrap().into_inner();
         assert_eq!(answer.finished.len(), 1, "named twice, answered once");
         assert_eq!(answer.finished[0].task_id, done);
-        assert_eq!(answer.pending_task_ids, [queued.clone()]);
+        assert_eq!(answer.pending_task_ids, std::slice::from_ref(&queued));
     }
 }
 

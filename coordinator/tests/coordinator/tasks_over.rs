@@ -47,9 +47,9 @@ async fn lists_filter_by_what_tasks_are_doing_now() {
     agent.started(&assignment).await;
     world.metric_becomes("evenkeel_tasks_running", 1.0).await;
     let of = |state: TaskState| v1::ListRequest { states: vec![state.into()], ..v1::ListRequest::default() };
-    assert_eq!(ids(&list(&world, of(TaskState::Running)).await), [running.clone()]);
+    assert_eq!(ids(&list(&world, of(TaskState::Running)).await), std::slice::from_ref(&running));
     assert_eq!(ids(&list(&world, of(TaskState::Assigned)).await), [""; 0]);
-    assert_eq!(ids(&list(&world, of(TaskState::Queued)).await), [queued.clone()]);
+    assert_eq!(ids(&list(&world, of(TaskState::Queued)).await), std::slice::from_ref(&queued));
     let tenant = v1::ListRequest { tenant: "acme".into(), ..v1::ListRequest::default() };
     assert_eq!(ids(&list(&world, tenant).await), [queued]);
     let on_agent = v1::ListRequest { agent_id: "a-1".into(), ..v1::ListRequest::default() };
