@@ -55,7 +55,7 @@ impl From<v1::TaskEvent> for TaskEventView {
 impl Line for TaskEventView {
     fn line(&self, style: &Style) -> String {
         let (kind, agent) = (&self.kind, self.agent_id.as_deref().unwrap_or("-"));
-        let progress = if kind == "progress" { table::percent(self.progress) } else { String::new() };
+        let progress = if kind == "progress" { table::percent(self.progress) + " " } else { String::new() };
         let message = table::printable(self.message.as_deref().unwrap_or_default());
         let state = format!("{:<11}", self.state);
         let tone = if kind == "attempt_ended" && self.state != "succeeded" { Tone::Warn } else { Tone::Plain };
