@@ -19,7 +19,7 @@ use super::{agent_set::AgentSet, facts::Room, fits::Fits, levels::Place, selecto
 use crate::ix::AgentIx;
 
 /// Agents named by a frontier. Enough that arrivals and departures seldom empty or overflow it, few enough to look at each.
-const KNOWN_MAX: usize = 16;
+const KNOWN_MAX: usize = 8;
 
 /// The best agents of a view, as far as they are known.
 #[derive(Debug, Default)]
@@ -68,11 +68,9 @@ impl Frontier {
         }
     }
 
-    /// An agent leaves a level.
-    fn leave(&mut self, level: u16, agent: AgentIx) {
-        if level < self.level
-            && let Some(at) = self.known.iter().position(|&(_, known)| known == agent)
-        {
+    /// An agent of the view leaves a level before the frontier.
+    fn leave(&mut self, agent: AgentIx) {
+        if let Some(at) = self.known.iter().position(|&(_, known)| known == agent) {
             self.known.swap_remove(at);
         }
     }
@@ -120,7 +118,10 @@ impl Views {
                 continue;
             }
             if let Some((degraded, level)) = from.with_free_slot() {
-                view.frontiers[usize::from(degraded)].leave(level, agent);
+                let frontier = &mut view.frontiers[usize::from(degraded)];
+                if level < frontier.level && view.agents.contains(agent) {
+                    frontier.leave(agent);
+                }
             }
             if fit.changed {
                 let matches = selectors.agents(view.selector).contains(agent);
