@@ -10,13 +10,27 @@ use crate::ix::AgentIx;
 /// Agents that the router can tell apart: three levels of 64. Beyond it a fleet is several clusters.
 pub const AGENTS_MAX: usize = 64 * 64 * 64;
 
+/// Where at least one index in so many is a member, guesses find one sooner than counting does.
+const GUESS_ODDS: usize = 16;
+/// Guesses before a member is counted out after all.
+const GUESSES_MAX: usize = 16;
+
+/// A summary of 64 words.
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    /// One bit a word: it is not zero.
+    words: u64,
+    /// Members in them.
+    len: u32,
+}
+
 /// A set of agents.
 #[derive(Clone, Debug, Default)]
 pub struct AgentSet {
     /// One bit an agent.
     words: Vec<u64>,
-    /// One bit a word: it is not zero.
-    blocks: Vec<u64>,
+    /// Of 64 words each.
+    blocks: Vec<Block>,
     /// One bit a block: it is not zero.
     top: u64,
     len: u32,
@@ -44,12 +58,6 @@ impl AgentSet {
         self.len == 0
     }
 
-    /// Above every index that it ever held, rounded up to whole words.
-    #[must_use]
-    pub fn span(&self) -> usize {
-        self.words.len() * 64
-    }
-
     /// Whether the agent is in it.
     #[must_use]
     pub fn contains(&self, agent: AgentIx) -> bool {
@@ -64,10 +72,12 @@ impl AgentSet {
         }
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
-            self.blocks.resize(word / 64 + 1, 0);
+            self.blocks.resize(word / 64 + 1, Block::default());
         }
         self.words[word] |= bit(at);
-        self.blocks[word / 64] |= bit(word);
+        let block = &mut self.blocks[word / 64];
+        block.words |= bit(word);
+        block.len += 1;
         self.top |= bit(word / 64);
         self.len += 1;
         true
@@ -80,9 +90,11 @@ impl AgentSet {
         }
         let (at, word) = (agent.at(), agent.at() / 64);
         self.words[word] &= !bit(at);
+        let block = &mut self.blocks[word / 64];
+        block.len -= 1;
         if self.words[word] == 0 {
-            self.blocks[word / 64] &= !bit(word);
-            if self.blocks[word / 64] == 0 {
+            block.words &= !bit(word);
+            if block.words == 0 {
                 self.top &= !bit(word / 64);
             }
         }
@@ -93,6 +105,30 @@ impl AgentSet {
     /// Puts the agent in or takes it out; says whether that changed anything.
     pub fn set(&mut self, agent: AgentIx, member: bool) -> bool {
         if member { self.insert(agent) } else { self.remove(agent) }
+    }
+
+    /// A member, each as likely as another.
+    #[must_use]
+    pub fn draw(&self, rng: &mut fastrand::Rng) -> Option<AgentIx> {
+        let span = self.words.len() * 64;
+        if self.len as usize * GUESS_ODDS >= span {
+            let mut guesses = (0..GUESSES_MAX).map(|_| AgentIx::from(rng.usize(0..span.max(1))));
+            if let Some(agent) = guesses.find(|&agent| self.contains(agent)) {
+                return Some(agent);
+            }
+        }
+        (self.len > 0).then(|| self.nth(rng.u32(0..self.len)))?
+    }
+
+    /// The member that has so many below it.
+    fn nth(&self, nth: u32) -> Option<AgentIx> {
+        let mut left = nth;
+        let block = self.blocks.iter().position(|block| pass(&mut left, block.len))?;
+        let mut words = self.words[block * 64..].iter();
+        let word = words.position(|word| pass(&mut left, word.count_ones()))?;
+        let mut bits = self.words[block * 64 + word];
+        (0..left).for_each(|_| bits &= bits - 1);
+        Some(AgentIx::from((block * 64 + word) * 64 + bits.trailing_zeros() as usize))
     }
 
     /// The members in rising order.
@@ -106,8 +142,17 @@ impl AgentSet {
     }
 
     fn block(&self, at: usize) -> u64 {
-        self.blocks.get(at).copied().unwrap_or(0)
+        self.blocks.get(at).map_or(0, |block| block.words)
     }
+}
+
+/// Whether `left` ends within the next `len`; else they are taken from it.
+fn pass(left: &mut u32, len: u32) -> bool {
+    let ends = *left < len;
+    if !ends {
+        *left -= len;
+    }
+    ends
 }
 
 impl FromIterator<AgentIx> for AgentSet {

@@ -28,7 +28,10 @@ proptest! {
             prop_assert_eq!(set.contains(AgentIx(at)), put_in);
         }
         prop_assert_eq!(set.len() as usize, model.len());
-        prop_assert_eq!(set.iter().map(|agent| agent.0).collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
+        let members: Vec<_> = model.into_iter().map(AgentIx).collect();
+        prop_assert_eq!(set.draw(&mut fastrand::Rng::with_seed(1)).is_some(), !members.is_empty());
+        prop_assert_eq!(set.iter().collect::<Vec<_>>(), members.clone());
+        prop_assert_eq!((0..set.len()).filter_map(|nth| set.nth(nth)).collect::<Vec<_>>(), members);
     }
 
     #[test]
@@ -37,6 +40,8 @@ proptest! {
         let both: BTreeSet<u32> = &a & &b;
         let expected = both.range(from..).chain(both.iter()).next().map(|&at| AgentIx(at));
         prop_assert_eq!(first_common([&set_of(&a), &set_of(&b)], AgentIx(from)), expected);
+        let all: Vec<_> = both.range(from..).chain(both.range(..from)).map(|&at| AgentIx(at)).collect();
+        prop_assert_eq!(common_from([&set_of(&a), &set_of(&b)], AgentIx(from)).collect::<Vec<_>>(), all);
         let (a, b, shared) = (set_of(&a), set_of(&b), set_of(&both));
         prop_assert_eq!(first_common([&a, &b, &shared], AgentIx(from)), expected);
     }

@@ -117,14 +117,14 @@ impl<'a> Field<'a> {
         if let Some(few) = self.few() {
             return reservoir(few, rng);
         }
-        let span = u32::try_from(self.selector.span().min(self.with_room.span())).unwrap_or(u32::MAX).max(1);
+        let fewer = if self.selector.len() < self.with_room.len() { self.selector } else { self.with_room };
         for _ in 0..DRAWS_MAX {
-            let agent = AgentIx(rng.u32(0..span));
-            if self.has(agent) {
+            if let Some(agent) = fewer.draw(rng).filter(|&agent| self.has(agent)) {
                 return Some(agent);
             }
         }
-        let mut agent = self.best(0..LEVELS_MAX, AgentIx(rng.u32(0..span)))?;
+        let from = fewer.draw(rng)?;
+        let mut agent = self.best(0..LEVELS_MAX, from)?;
         for _ in 0..rng.u32(0..STEPS_MAX) {
             agent = self.best(0..LEVELS_MAX, AgentIx(agent.0 + 1))?;
         }

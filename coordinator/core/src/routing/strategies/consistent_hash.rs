@@ -14,14 +14,14 @@ use crate::{ix::AgentIx, routing::hash::mix};
 
 /// Points of an agent: when it goes, its keys spread over about as many others.
 const POINTS: u64 = 8;
-/// Points looked at for one task. A class with few free agents in a large fleet may need more.
+/// Points looked at for one task, or a few more. A class with few free agents in a large fleet may need more.
 const WALK_MAX: usize = 4_096;
 /// The rarer a class's free agents, the longer is the walk along the ring, and the cheaper it is to look at each of them.
-/// Looking at an agent costs about as much as ten points, hence this part of the root of their number.
-const FEW_SHARE: usize = 10;
+/// Looking at an agent costs about as much as twenty points, hence this part of the root of their number.
+const FEW_SHARE: usize = 12;
 /// After a walk in vain each is looked at, up to so many. Where there are more, all are of the other grade.
 const AFTER_WALK_MAX: u32 = 1_024;
-/// Agents with room that are passed over for their load before the first of them gets the task after all.
+/// Agents with room that are passed over for their load, or a few more, before the first of them gets the task after all.
 const PASSED_OVER_MAX: usize = 64;
 
 /// See the module.
@@ -68,11 +68,21 @@ impl ConsistentHash {
 
     /// The first agent of the field on the ring that is within the bound, or else the first.
     fn walk(&self, key_hash: u64, field: &Field<'_>) -> Option<AgentIx> {
-        let points = self.ring.from(key_hash).take(WALK_MAX);
-        let mut eligible = points.filter(|&agent| field.has(agent)).take(PASSED_OVER_MAX);
-        let first = eligible.next()?;
-        let within = |&agent: &AgentIx| self.within_bound(field.facts(agent), field.need_slots);
-        std::iter::once(first).chain(eligible).find(within).or(Some(first))
+        let (mut first, mut eligible, mut points) = (None, 0, 0);
+        for run in self.ring.runs(key_hash) {
+            for &(_, agent) in run.iter().filter(|(_, agent)| field.has(*agent)) {
+                if self.within_bound(field.facts(agent), field.need_slots) {
+                    return Some(agent);
+                }
+                first.get_or_insert(agent);
+                eligible += 1;
+            }
+            points += run.len();
+            if eligible >= PASSED_OVER_MAX || points >= WALK_MAX {
+                break;
+            }
+        }
+        first
     }
 }
 

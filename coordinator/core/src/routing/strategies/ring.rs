@@ -1,15 +1,16 @@
 //! Points on a ring of hashes, in their order.
 //!
-//! A walk begins at a random place and reads a few dozen points. Hashes are even, so that their upper bits find the place at
-//! once: each bucket holds the points that share them, sorted, and is a few cache lines in a row. A B-tree was rejected for
-//! its levels and small nodes, each a trip to memory in a large fleet; one sorted vector because each agent that joins would
+//! A walk begins at a random place and reads from a few to a thousand points. Hashes are even, so that they tell the place
+//! almost exactly: the upper bits name a bucket, which holds the points that share them, sorted, and the rest says how far
+//! in the place is. A bucket is read straight on, which memory is good at. A B-tree and smaller buckets were rejected for
+//! their many small nodes, each a trip to memory in a large fleet; one sorted vector because each agent that joins would
 //! move half of it.
 
 use crate::ix::AgentIx;
 
 /// Points to a bucket, on average, at which there come to be twice as many buckets, and half as many.
-const PER_BUCKET: std::ops::Range<usize> = 8..32;
-const BITS_MIN: u32 = 4;
+const PER_BUCKET: std::ops::Range<usize> = 64..256;
+const BITS_MIN: u32 = 1;
 
 /// See the module.
 #[derive(Debug)]
@@ -56,14 +57,24 @@ impl Ring {
         }
     }
 
-    /// The agents of all points, from the first one at or after the hash once round.
-    pub(super) fn from(&self, hash: u64) -> impl Iterator<Item = AgentIx> + '_ {
+    /// All points, from the first one at or after the hash once round, in runs that are read one after the other.
+    pub(super) fn runs(&self, hash: u64) -> impl Iterator<Item = &[(u64, AgentIx)]> {
         let bucket = self.bucket(hash);
         let (before, after) = (&self.buckets[..bucket], &self.buckets[bucket + 1..]);
         let own = &self.buckets[bucket];
-        let (behind, ahead) = own.split_at(own.partition_point(|&(point, _)| point < hash));
-        let rest = after.iter().chain(before).flatten().chain(behind);
-        ahead.iter().chain(rest).map(|&(_, agent)| agent)
+        let (behind, ahead) = own.split_at(self.place(own, hash));
+        let rest = after.iter().chain(before).map(Vec::as_slice);
+        std::iter::once(ahead).chain(rest).chain(std::iter::once(behind))
+    }
+
+    /// The first point of the hash's bucket at or after the hash, counted on or back from where it is to be expected.
+    fn place(&self, points: &[(u64, AgentIx)], hash: u64) -> usize {
+        let share = u128::from(hash << self.bits) * points.len() as u128;
+        let expected = (share >> u64::BITS) as usize;
+        let (before, after) = points.split_at(expected);
+        let on = after.iter().take_while(|&&(point, _)| point < hash).count();
+        let back = before.iter().rev().take_while(|&&(point, _)| point >= hash).count();
+        expected + on - back
     }
 
     const fn bucket(&self, hash: u64) -> usize {
@@ -92,8 +103,8 @@ mod tests {
         assert_eq!(ring.len(), points.len());
         for start in [0, 1 << 40, 1 << 59, 1 << 60, u64::MAX / 3, u64::MAX] {
             let place = (start, AgentIx(0));
-            let expected = points.range(place..).chain(points.range(..place)).map(|&(_, agent)| agent);
-            assert!(ring.from(start).eq(expected), "from {start:#x} of {} points", points.len());
+            let expected = points.range(place..).chain(points.range(..place));
+            assert!(ring.runs(start).flatten().eq(expected), "from {start:#x} of {} points", points.len());
         }
     }
 
