@@ -30,8 +30,8 @@ proptest! {
         prop_assert_eq!(set.len() as usize, model.len());
         let members: Vec<_> = model.into_iter().map(AgentIx).collect();
         prop_assert_eq!(set.draw(&mut fastrand::Rng::with_seed(1)).is_some(), !members.is_empty());
-        prop_assert_eq!(set.iter().collect::<Vec<_>>(), members.clone());
-        prop_assert_eq!((0..set.len()).filter_map(|nth| set.nth(nth)).collect::<Vec<_>>(), members);
+        prop_assert!(set.iter().eq(members.iter().copied()));
+        prop_assert!((0..set.len()).filter_map(|nth| set.nth(nth)).eq(members));
     }
 
     #[test]
