@@ -117,13 +117,20 @@ impl Gateway {
 
     /// The state of a task that the engine does not hold.
     async fn ended_state(&self, task: TaskId) -> Result<TaskState, Error> {
-        if let Some(Known::Over(task)) = self.directory.get(task) {
-            return Ok(task.state);
+        let state = self.state(task).await?;
+        if state.is_terminal() { Ok(state) } else { Err(Error::not_found("task", task.to_string())) }
+    }
+
+    /// The state of a task.
+    ///
+    /// # Errors
+    /// NOT_FOUND if nobody knows it.
+    pub async fn state(&self, task: TaskId) -> Result<TaskState, Error> {
+        if let Some(known) = self.directory.get(task) {
+            return Ok(known.state());
         }
-        match self.reads.ask(move |store| store.task(task)).await? {
-            Some(stored) if stored.state.is_terminal() => Ok(stored.state),
-            _ => Err(Error::not_found("task", task.to_string())),
-        }
+        let stored = self.reads.ask(move |store| store.task(task)).await?;
+        stored.map(|stored| stored.state).ok_or_else(|| Error::not_found("task", task.to_string()))
     }
 
     /// Tells what the operator wants of an agent.

@@ -95,7 +95,7 @@ impl Agents {
         let mut registered = false;
         let read = tokio::select! {
             read = self.read(epoch, &mut inbound, &mut registered) => read,
-            () = end.ended() => Ok("the coordinator ended the session".to_owned()),
+            () = end.ended() => Ok("the session ended".to_owned()),
             () = self.gateway.lifecycle.closed() => Err(Lifecycle::restarting()),
         };
         let reason = match read {
@@ -129,7 +129,7 @@ impl Agents {
             let frame = match next {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok("the agent ended the session".to_owned()),
-                Err(status) => return Ok(cut_note(format!("the connection broke: {}", status.message()))),
+                Err(_) => return Ok("the connection broke".to_owned()),
             };
             let events = self.events(epoch, frame, *registered)?;
             *registered |= !events.is_empty();

@@ -142,13 +142,15 @@ impl Tasks {
         Ok(view::post_mortem(&ended, &attempts))
     }
 
-    async fn watcher(&self, request: v1::WatchRequest) -> Result<(TaskEvents, Option<EventPosition>), Error> {
+    /// What a watch sends, after which position, and whether more can come: of named tasks that are all over nothing does.
+    async fn watcher(&self, request: v1::WatchRequest) -> Result<(TaskEvents, Option<EventPosition>, bool), Error> {
         let count = request.task_ids.len();
         if count > WATCH_TASKS_MAX {
             let what = format!("has {count} entries; at most {WATCH_TASKS_MAX} are allowed");
             return Err(Violation::new("task_ids", what).into());
         }
         let tasks: HashSet<TaskId> = task_ids(&request.task_ids)?.into_iter().collect();
+        let follow = tasks.is_empty() || self.any_live(&tasks).await?;
         let tenant = if request.tenant.is_empty() { None } else { Some(tenant(&request.tenant)?) };
         let kind = if request.kind.is_empty() { None } else { Some(Kind::new(&request.kind)?) };
         let after = match request.after_position {
@@ -156,7 +158,16 @@ impl Tasks {
             None if tasks.is_empty() => None,
             None => Some(EventPosition::default()),
         };
-        Ok((TaskEvents { reads: self.gateway.reads.clone(), tasks, tenant, kind }, after))
+        Ok((TaskEvents { reads: self.gateway.reads.clone(), tasks, tenant, kind }, after, follow))
+    }
+
+    /// Whether any of these tasks is not over; NOT_FOUND if one is not known.
+    async fn any_live(&self, tasks: &HashSet<TaskId>) -> Result<bool, Error> {
+        let mut live = false;
+        for task in tasks {
+            live |= !self.gateway.state(*task).await?.is_terminal();
+        }
+        Ok(live)
     }
 }
 
@@ -229,11 +240,11 @@ impl TaskService for Tasks {
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let (source, after) = self.watcher(request.into_inner()).await.map_err(|error| self.refuse(&error))?;
+        let (source, after, follow) = self.watcher(request.into_inner()).await.map_err(|error| self.refuse(&error))?;
         let (outbound, events) = mpsc::channel(OUTBOUND_MAX);
         let lifecycle = self.gateway.lifecycle.clone();
         let watcher = Watcher { source, hub: self.hub.clone(), outbound, lifecycle };
-        tokio::spawn(watcher.run(after, true));
+        tokio::spawn(watcher.run(after, follow));
         Ok(Response::new(ReceiverStream::new(events)))
     }
 

@@ -53,6 +53,22 @@ async fn a_named_task_is_watched_from_its_beginning_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_what_is_over_ends_and_one_of_what_is_not_known_is_refused() {
+    let world = World::start().await;
+    let id = world.submit(task("echo", "in")).await;
+    let mut agent = world.agent("a-1").await;
+    agent.work("out").await;
+    let request = v1::WatchRequest { task_ids: vec![id], ..Default::default() };
+    types_until_finished(&mut watch(&world, request.clone()).await).await;
+    let mut over = watch(&world, v1::WatchRequest { after_position: Some(u64::MAX), ..request }).await;
+    assert_eq!(soon(over.message()).await.unwrap(), None, "nothing can come");
+
+    let unknown = v1::WatchRequest { task_ids: vec!["00000000-0000-7000-8000-000000000000".into()], ..Default::default() };
+    let refusal = soon(world.tasks().watch(unknown)).await.unwrap_err();
+    assert_eq!(refusal.code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_of_a_kind_sees_that_kind_only() {
     let world = World::start().await;
     let mut events = watch(&world, v1::WatchRequest { kind: "echo".into(), ..Default::default() }).await;

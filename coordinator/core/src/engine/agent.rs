@@ -75,6 +75,8 @@ pub(super) struct Agent {
     /// Slots of what waits at the agent.
     pub ahead_slots: u32,
     pub ahead_tasks: u32,
+    /// Holdings of kinds that had not been measured on this agent when they were assigned.
+    pub unmeasured: u32,
     pub succeeded: u64,
     pub failed: u64,
     /// Sorted by kind. A handful as a rule, so they are a cache line or two.
@@ -109,6 +111,7 @@ impl Agent {
             reserved: Resources::default(),
             ahead_slots: 0,
             ahead_tasks: 0,
+            unmeasured: 0,
             succeeded: 0,
             failed: 0,
             kinds_seen: Vec::new(),
@@ -155,8 +158,11 @@ impl Agent {
         (per_slot * self.slots_usable(now)).saturating_sub(self.ahead_slots)
     }
 
+    /// Whether all that it has done was brief, and nothing that it has may be otherwise.
     fn is_brief(&self, prefetch_below: Duration) -> bool {
-        !self.kinds_seen.is_empty() && self.kinds_seen.iter().all(|kind| kind.mean < prefetch_below)
+        self.unmeasured == 0
+            && !self.kinds_seen.is_empty()
+            && self.kinds_seen.iter().all(|kind| kind.mean < prefetch_below)
     }
 
     /// What is observed of it, session included.

@@ -163,7 +163,10 @@ impl Engine {
         let spec = row.spec.clone();
         let timeout = spec.attempt_timeout.unwrap_or(self.settings.attempt_timeout);
         let assignment_message = Assignment { attempt, spec: spec.clone(), payload: row.payload.clone(), timeout };
-        let words = format!("by {}, of {} agents with room", decision.strategy, pick.agents_with_room);
+        let words = match room {
+            Room::Now => format!("by {}, of {} agents with room", decision.strategy, pick.agents_with_room),
+            Room::Ahead => format!("by {}, ahead of a slot", decision.strategy),
+        };
         let id = self.agents[agent].spec.id.clone();
         self.tasks[task].last_agent = Some(id.clone());
         if spec.delivery == Delivery::Durable {
@@ -171,7 +174,8 @@ impl Engine {
         }
         self.counters.assignments += 1;
         self.counters.prefetched += u64::from(room == Room::Ahead);
-        self.hold_place(agent, assignment, Holding { task: Some(task), spec, room });
+        let measured = self.agents[agent].run_mean(&spec.kind).is_some();
+        self.hold_place(agent, assignment, Holding { task: Some(task), spec, room, measured });
         self.arm(task);
         self.tell(task, TaskEventKind::Assigned, Told::by(id, words), out);
         self.send(agent, AgentMessage::Assign(Box::new(assignment_message)), out);
@@ -186,6 +190,7 @@ impl Engine {
                 row.ahead_tasks += 1;
             }
         }
+        row.unmeasured += u32::from(!holding.measured);
         row.holdings.insert(assignment, holding);
         self.refresh(agent);
     }
@@ -196,6 +201,7 @@ impl Engine {
     pub(super) fn free_place(&mut self, agent: AgentIx, assignment: AssignmentId) -> Option<Holding> {
         let row = &mut self.agents[agent];
         let holding = row.holdings.remove(&assignment)?;
+        row.unmeasured -= u32::from(!holding.measured);
         match holding.room {
             Room::Now => row.reserved.subtract(&holding.spec.requirements.resources),
             Room::Ahead => {

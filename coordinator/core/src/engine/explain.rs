@@ -127,11 +127,15 @@ impl Engine {
                 return format!("an agent that takes kind `{}`: none in the fleet does", row.spec.kind);
             }
             let labels = refused.get("label_rule").copied().unwrap_or(0);
+            let small = takes_kind - labels;
+            let why = match (labels, small) {
+                (0, _) => format!("{small} are too small"),
+                (_, 0) => format!("{labels} do not satisfy its label rules"),
+                _ => format!("{labels} do not satisfy its label rules and {small} are too small"),
+            };
             return format!(
-                "an agent that could ever take it: of {takes_kind} that take kind `{}`, {labels} do not satisfy its label \
-                 rules and {} are too small",
-                row.spec.kind,
-                takes_kind - labels
+                "an agent that could ever take it: of {takes_kind} that take kind `{}`, {why}",
+                row.spec.kind
             );
         }
         let reasons: Vec<String> = refused

@@ -20,6 +20,8 @@ pub(super) struct Holding {
     pub spec: Arc<TaskSpec>,
     /// Whether it has its place, or waits at the agent for one.
     pub room: Room,
+    /// Whether it was known, when it was assigned, how long such attempts take on this agent.
+    pub measured: bool,
 }
 
 /// All holdings of an agent, in the order of their assignment.
@@ -83,7 +85,7 @@ mod tests {
     fn they_are_in_the_order_of_assignment_whatever_the_order_of_arrival() {
         let holding = |task| {
             let spec = Arc::new(TaskSpec::of_kind(Kind::new("a").unwrap()));
-            Holding { task: Some(TaskIx(task)), spec, room: Room::Now }
+            Holding { task: Some(TaskIx(task)), spec, room: Room::Now, measured: true }
         };
         let mut holdings = Holdings::default();
         for at in [5, 9, 2, 7] {

@@ -103,6 +103,8 @@ pub struct Engine {
     /// Connected agents that are unhealthy, to notice when that is most of them.
     unhealthy: usize,
     ignores_health: bool,
+    /// What to say of the start, once there is somebody to say it to.
+    started: Option<String>,
     counters: Counters,
 }
 
@@ -113,6 +115,9 @@ impl Engine {
     pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Effects) {
         self.now = self.now.max(now);
         self.lag.observe_tick(self.now);
+        if let Some(words) = self.started.take() {
+            self.announce(ClusterEventKind::Coordinator, None, words, out);
+        }
         self.run_timers(out);
         match event {
             Event::Submit { request, tasks } => self.submit(request, tasks, out),

@@ -57,6 +57,7 @@ impl Engine {
             wanted: BTreeMap::new(),
             unhealthy: 0,
             ignores_health: false,
+            started: None,
             counters: Counters::default(),
             settings,
         };
@@ -67,6 +68,9 @@ impl Engine {
         for task in recovery.tasks {
             engine.recover(task)?;
         }
+        let tasks = engine.tasks.len();
+        engine.started =
+            Some(format!("started for the {}. time on this store; {tasks} tasks go on", recovery.incarnation));
         Ok(engine)
     }
 
@@ -111,7 +115,11 @@ impl Engine {
                 let row = &mut self.tasks[task];
                 row.last_agent = Some(agent);
                 row.current = Some(Current { attempt, agent: agent_ix, started_at: None, running_since: None });
-                self.hold_place(agent_ix, attempt.assignment, Holding { task: Some(task), spec, room: Room::Now });
+                self.hold_place(
+                    agent_ix,
+                    attempt.assignment,
+                    Holding { task: Some(task), spec, room: Room::Now, measured: false },
+                );
                 self.arm(task);
             }
         }

@@ -228,6 +228,7 @@ fn after_a_restart_running_attempts_are_adopted_and_not_run_again() {
     c.start(running);
     let (_, attempt) = c.assignment(running);
     c.restart();
+    assert_eq!(c.events_of(ClusterEventKind::Coordinator), 2, "both starts are in the history");
     c.expect(queued, TaskState::Queued);
     c.advance(ms(500));
     c.join(agent("a").slots(2).holding(&[attempt]));

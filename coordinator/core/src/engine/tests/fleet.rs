@@ -242,6 +242,24 @@ fn tasks_are_taken_ahead_only_where_it_was_asked_for_or_the_work_is_brief() {
 }
 
 #[test]
+fn nothing_is_taken_ahead_of_work_that_may_be_long() {
+    let mut c = Cluster::new();
+    c.join(agent("a").kinds(&["long", "work"]).prefetch(None));
+    for _ in 0..3 {
+        let brief = c.submit(task("work"));
+        c.succeed_in(brief, ms(1));
+    }
+    let running = c.submit(task("work"));
+    let ahead = c.submit(task("work"));
+    assert_eq!(c.agent_with(ahead), "a");
+    c.succeed_in(running, ms(1));
+    c.succeed_in(ahead, ms(1));
+    c.submit(task("long"));
+    let waiting = c.submit(task("work"));
+    c.expect(waiting, TaskState::Queued);
+}
+
+#[test]
 fn messages_of_sessions_that_are_over_are_counted_and_change_nothing() {
     let mut c = Cluster::new();
     c.join(agent("a"));
