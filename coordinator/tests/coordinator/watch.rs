@@ -63,7 +63,8 @@ async fn a_watch_of_what_is_over_ends_and_one_of_what_is_not_known_is_refused() 
     let mut over = watch(&world, v1::WatchRequest { after_position: Some(u64::MAX), ..request }).await;
     assert_eq!(soon(over.message()).await.unwrap(), None, "nothing can come");
 
-    let unknown = v1::WatchRequest { task_ids: vec!["00000000-0000-7000-8000-000000000000".into()], ..Default::default() };
+    let unknown =
+        v1::WatchRequest { task_ids: vec!["00000000-0000-7000-8000-000000000000".into()], ..Default::default() };
     let refusal = soon(world.tasks().watch(unknown)).await.unwrap_err();
     assert_eq!(refusal.code(), tonic::Code::NotFound);
 }
