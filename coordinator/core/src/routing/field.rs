@@ -1,11 +1,15 @@
 //! The agents that a strategy may choose among.
 
-use std::{cell::RefCell, ops::Range};
+use std::{
+    cell::{RefCell, RefMut},
+    ops::Range,
+};
 
 use super::{
     agent_set::{AgentSet, common_from, first_common},
     facts::{Facts, Room},
     levels::{LEVELS_MAX, Levels, Place},
+    members::Members,
     views::Frontier,
 };
 use crate::ix::AgentIx;
@@ -35,6 +39,8 @@ pub(crate) struct Field<'a> {
     pub(super) degraded: bool,
     /// Of use for [`Room::Now`] alone.
     pub(super) frontier: RefCell<&'a mut Frontier>,
+    /// Of the view, likewise.
+    pub(super) members: RefCell<&'a mut Option<Members>>,
     /// Slots that the task asks for.
     pub need_slots: u32,
     /// Where to begin, so that equal agents take turns.
@@ -61,6 +67,18 @@ impl<'a> Field<'a> {
     /// All agents that may be chosen, if no more than `max` have to be looked at.
     pub(crate) fn all(&self, max: u32) -> Option<impl Iterator<Item = AgentIx> + '_> {
         (self.selector.len() <= max).then(|| self.selector.iter().filter(|&agent| self.has(agent)))
+    }
+
+    /// The agents of the view in one piece, of either grade, if they are no more than `max`. Once asked for they are kept up,
+    /// until they are twice as many.
+    pub(crate) fn members(&self, max: u32) -> Option<RefMut<'_, Members>> {
+        if self.room == Room::Ahead || self.selector.len() > max {
+            return None;
+        }
+        let all = || self.selector.iter().map(|agent| (self.facts(agent).id_hash, agent));
+        Some(RefMut::map(self.members.borrow_mut(), |members| {
+            members.get_or_insert_with(|| Members::new(all(), 2 * max))
+        }))
     }
 
     /// An agent on the best of these levels, the first from `from` on. Agents with a free slot come first.

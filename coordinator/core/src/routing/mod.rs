@@ -22,6 +22,7 @@ mod field;
 mod fits;
 mod hash;
 mod levels;
+mod members;
 mod refusal;
 mod roster;
 mod selectors;
@@ -119,7 +120,7 @@ impl Router {
         let Some(&facts) = self.roster.get(agent) else { return };
         let (gone, place) = (Facts::default(), self.roster.place(agent));
         self.index.fits.follow(agent, &facts, &gone, &self.roster);
-        self.index.views.follow(agent, place, Place::default(), &self.index.selectors, &self.index.fits);
+        self.index.views.follow((agent, facts.id_hash), place, Place::default(), &self.index.selectors, &self.index.fits);
         self.shelves.shift(agent, place, Place::default());
         self.strategy.changed(&facts, &gone);
         self.strategy.left(agent, &facts);
@@ -137,7 +138,7 @@ impl Router {
         }
         self.index.fits.follow(agent, &old, &new, &self.roster);
         self.shelves.shift(agent, from, to);
-        self.index.views.follow(agent, from, to, &self.index.selectors, &self.index.fits);
+        self.index.views.follow((agent, old.id_hash), from, to, &self.index.selectors, &self.index.fits);
         self.strategy.changed(&old, &new);
         self.roster.set_place(agent, to);
         if let Some(facts) = self.roster.get_mut(agent) {
@@ -189,7 +190,7 @@ impl Router {
                 continue;
             }
             for (given_up, &at) in (0u8..).zip(&class.views) {
-                let View { selector, agents, frontiers, .. } = views.get_mut(at);
+                let View { selector, agents, frontiers, members, .. } = views.get_mut(at);
                 let mut none = Frontier::default();
                 let (selector, with_room, frontier) = match room {
                     Room::Now => (&*agents, &*agents, &mut frontiers[usize::from(degraded)]),
@@ -207,6 +208,7 @@ impl Router {
                     room,
                     degraded,
                     frontier: RefCell::new(frontier),
+                    members: RefCell::new(members),
                     need_slots: fit.need.slots,
                     cursor: class.cursor,
                 };

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use slab::Slab;
 
-use super::{agent_set::AgentSet, facts::Room, fits::Fits, levels::Place, selectors::Selectors};
+use super::{agent_set::AgentSet, facts::Room, fits::Fits, levels::Place, members::Members, selectors::Selectors};
 use crate::ix::AgentIx;
 
 /// Agents named by a frontier. Enough that arrivals and departures seldom empty or overflow it, few enough to look at each.
@@ -85,6 +85,25 @@ pub(super) struct View {
     pub agents: AgentSet,
     /// Among the agents that are not degraded, and among those that are.
     pub frontiers: [Frontier; 2],
+    /// The same agents in one piece, if a search asked for them so and they are few.
+    pub members: Option<Members>,
+}
+
+impl View {
+    /// An agent may have come into what both have in common, or gone from it.
+    fn set(&mut self, agent: AgentIx, id_hash: u64, has: bool) {
+        if !self.agents.set(agent, has) {
+            return;
+        }
+        if let Some(members) = &mut self.members {
+            if has {
+                members.insert(id_hash, agent);
+            } else {
+                members.remove(agent);
+            }
+        }
+        self.members.take_if(|members| members.too_many());
+    }
 }
 
 /// The views of all classes.
@@ -95,7 +114,7 @@ impl Views {
     pub(super) fn insert(&mut self, selector: usize, fit: usize, selectors: &Selectors, fits: &Fits) -> usize {
         let with_room = fits.get(fit).agents(Room::Now);
         let agents = selectors.agents(selector).iter().filter(|&agent| with_room.contains(agent)).collect();
-        self.0.insert(View { selector, fit, agents, frontiers: Default::default() })
+        self.0.insert(View { selector, fit, agents, frontiers: Default::default(), members: None })
     }
 
     pub(super) fn remove(&mut self, at: usize) -> View {
@@ -110,8 +129,15 @@ impl Views {
         &mut self.0[at]
     }
 
-    /// Follows an agent from one place to another, after the fits have followed it.
-    pub(super) fn follow(&mut self, agent: AgentIx, from: Place, to: Place, selectors: &Selectors, fits: &Fits) {
+    /// Follows an agent, whose id has this hash, from one place to another, after the fits have followed it.
+    pub(super) fn follow(
+        &mut self,
+        (agent, id_hash): (AgentIx, u64),
+        from: Place,
+        to: Place,
+        selectors: &Selectors,
+        fits: &Fits,
+    ) {
         for (_, view) in &mut self.0 {
             let fit = fits.get(view.fit);
             if !fit.changed && from == to {
@@ -125,7 +151,7 @@ impl Views {
             }
             if fit.changed {
                 let matches = selectors.agents(view.selector).contains(agent);
-                view.agents.set(agent, matches && fit.agents(Room::Now).contains(agent));
+                view.set(agent, id_hash, matches && fit.agents(Room::Now).contains(agent));
             }
             let Some((degraded, level)) = to.with_free_slot() else { continue };
             let frontier = &mut view.frontiers[usize::from(degraded)];
@@ -135,10 +161,11 @@ impl Views {
         }
     }
 
-    /// Forgets what is known, because the levels mean something else now.
+    /// Forgets what is known, because the levels mean something else now and other searches follow.
     pub(super) fn reset(&mut self) {
         for (_, view) in &mut self.0 {
             view.frontiers = Default::default();
+            view.members = None;
         }
     }
 }

@@ -6,19 +6,38 @@
 //! Zadimoghaddam: "Consistent hashing with bounded loads", 2018). The bound also evens out what few points leave uneven.
 //! Where all are above it, as when only the agents of one kind are busy, the key stays with its own.
 //!
-//! Rendezvous hashing was rejected because it looks at every agent. Points depend on the agent's id alone, never on the
-//! order of arrival. Tasks without a key go to the least loaded agent.
+//! Where hardly any of a class's agents have room, the walk along the ring passes over hundreds of points in vain. There
+//! the points of those agents are made from their ids' hashes and compared, which finds the same agent.
+//!
+//! Rendezvous hashing was rejected because it looks at every agent, and for small sets alone because keys would move as a
+//! set becomes small. Points depend on the agent's id alone, never on the order of arrival. Tasks without a key go to the
+//! least loaded agent.
 
 use super::{Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded, ring::Ring};
-use crate::{ix::AgentIx, routing::hash::mix};
+use crate::{
+    ix::AgentIx,
+    routing::{hash::mix, members::Members},
+};
 
 /// Points of an agent: when it goes, its keys spread over about as many others.
-const POINTS: u64 = 8;
+const POINTS: usize = 8;
+/// A point is the product of the id's hash and one of these odd numbers, modulo 2^64: even wherever the hashes are, and
+/// made in a third of the time that mixing takes (Dietzfelbinger et al. 1997: multiplicative hashing).
+const FACTORS: [u64; POINTS] = {
+    let (mut factors, mut nth) = ([0; POINTS], 0);
+    while nth < POINTS {
+        factors[nth] = mix(nth as u64) | 1;
+        nth += 1;
+    }
+    factors
+};
 /// Points looked at for one task, or a few more. A class with few free agents in a large fleet may need more.
 const WALK_MAX: usize = 4_096;
-/// The rarer a class's free agents, the longer is the walk along the ring, and the cheaper it is to look at each of them.
-/// Looking at an agent costs about as much as twenty points, hence this part of the root of their number.
-const FEW_SHARE: usize = 12;
+/// The rarer a class's free agents, the longer is the walk along the ring, and the cheaper it is to compare the points of
+/// each of them. An agent's points cost about as much as one that is walked past, hence this part of the root of all points.
+const FEW_SHARE: usize = 4;
+/// Nearest points that are tried before each agent is looked at: the agent may be of the other grade, or above the bound.
+const NEAREST_TRIED: usize = 4;
 /// After a walk in vain each is looked at, up to so many. Where there are more, all are of the other grade.
 const AFTER_WALK_MAX: u32 = 1_024;
 /// Agents with room that are passed over for their load, or a few more, before the first of them gets the task after all.
@@ -37,12 +56,12 @@ pub(super) struct ConsistentHash {
 
 /// The points of the agent whose id has this hash.
 fn points(id_hash: u64) -> impl Iterator<Item = u64> {
-    (0..POINTS).map(move |nth| mix(id_hash ^ nth))
+    FACTORS.into_iter().map(move |factor| id_hash.wrapping_mul(factor))
 }
 
-/// How far behind the key's hash the agent's next point is.
-fn distance(key_hash: u64, facts: &Facts) -> u64 {
-    points(facts.id_hash).map(|point| point.wrapping_sub(key_hash)).min().unwrap_or(u64::MAX)
+/// How far behind this place on the ring the next point is of the agent whose id has this hash.
+fn distance(place: u64, id_hash: u64) -> u64 {
+    points(id_hash).map(|point| point.wrapping_sub(place)).min().unwrap_or(u64::MAX)
 }
 
 impl ConsistentHash {
@@ -62,8 +81,23 @@ impl ConsistentHash {
     fn nearest(&self, key_hash: u64, field: &Field<'_>, max: u32) -> Option<AgentIx> {
         field.all(max)?.min_by_key(|&agent| {
             let facts = field.facts(agent);
-            (!self.within_bound(facts, field.need_slots), distance(key_hash, facts))
+            (!self.within_bound(facts, field.need_slots), distance(key_hash, facts.id_hash))
         })
+    }
+
+    /// What [`ConsistentHash::walk`] finds, by comparing the points of these members, of which the field may have all or
+    /// none. `None` also if the nearest few will not do.
+    fn nearest_of(&self, key_hash: u64, members: &Members, field: &Field<'_>) -> Option<AgentIx> {
+        let mut place = key_hash;
+        for _ in 0..NEAREST_TRIED {
+            let near = members.iter().map(|(id_hash, agent)| (distance(place, id_hash), agent));
+            let (ahead, agent) = near.min_by_key(|&(ahead, _)| ahead)?;
+            if field.has(agent) && self.within_bound(field.facts(agent), field.need_slots) {
+                return Some(agent);
+            }
+            place = place.wrapping_add(ahead).wrapping_add(1);
+        }
+        None
     }
 
     /// The first agent of the field on the ring that is within the bound, or else the first.
@@ -93,15 +127,16 @@ impl Strategy for ConsistentHash {
 
     /// With a key, how near the agent's next point is: 1 at the key, 0 all the way round. Without, the free share.
     fn score(&self, facts: &Facts, task: &TaskFacts) -> f64 {
-        task.affinity.map_or(1.0 - facts.load(), |key| 1.0 - distance(mix(key), facts) as f64 / u64::MAX as f64)
+        task.affinity.map_or(1.0 - facts.load(), |key| 1.0 - distance(mix(key), facts.id_hash) as f64 / u64::MAX as f64)
     }
 
     fn pick(&mut self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
         let least_loaded = || field.best(0..LEVELS_MAX, field.cursor);
         let Some(key_hash) = task.affinity.map(mix) else { return least_loaded() };
         let few_max = u32::try_from(self.ring.len().isqrt() / FEW_SHARE).unwrap_or(AFTER_WALK_MAX);
-        if field.all(few_max).is_some() {
-            return self.nearest(key_hash, field, few_max);
+        if let Some(members) = field.members(few_max) {
+            let nearest = self.nearest_of(key_hash, &members, field);
+            return nearest.or_else(|| self.nearest(key_hash, field, few_max));
         }
         let walked = self.walk(key_hash, field);
         walked.or_else(|| self.nearest(key_hash, field, AFTER_WALK_MAX)).or_else(least_loaded)
