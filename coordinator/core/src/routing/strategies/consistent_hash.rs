@@ -13,7 +13,10 @@
 //! set becomes small. Points depend on the agent's id alone, never on the order of arrival. Tasks without a key go to the
 //! least loaded agent.
 
-use super::{Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded, ring::Ring};
+use super::{
+    Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded,
+    ring::{Ring, STEP, cut},
+};
 use crate::{
     ix::AgentIx,
     routing::{hash::mix, members::Members},
@@ -61,7 +64,7 @@ fn points(id_hash: u64) -> impl Iterator<Item = u64> {
 
 /// How far behind this place on the ring the next point is of the agent whose id has this hash.
 fn distance(place: u64, id_hash: u64) -> u64 {
-    points(id_hash).map(|point| point.wrapping_sub(place)).min().unwrap_or(u64::MAX)
+    cut(points(id_hash).map(|point| point.wrapping_sub(cut(place))).min().unwrap_or(u64::MAX))
 }
 
 impl ConsistentHash {
@@ -95,7 +98,7 @@ impl ConsistentHash {
             if field.has(agent) && self.within_bound(field.facts(agent), field.need_slots) {
                 return Some(agent);
             }
-            place = place.wrapping_add(ahead).wrapping_add(1);
+            place = place.wrapping_add(ahead).wrapping_add(STEP);
         }
         None
     }
@@ -104,7 +107,7 @@ impl ConsistentHash {
     fn walk(&self, key_hash: u64, field: &Field<'_>) -> Option<AgentIx> {
         let (mut first, mut eligible, mut points) = (None, 0, 0);
         for run in self.ring.runs(key_hash) {
-            for &(_, agent) in run.iter().filter(|(_, agent)| field.has(*agent)) {
+            for agent in run.iter().map(|point| point.agent()).filter(|&agent| field.has(agent)) {
                 if self.within_bound(field.facts(agent), field.need_slots) {
                     return Some(agent);
                 }
@@ -137,6 +140,9 @@ impl Strategy for ConsistentHash {
         if let Some(members) = field.members(few_max) {
             let nearest = self.nearest_of(key_hash, &members, field);
             return nearest.or_else(|| self.nearest(key_hash, field, few_max));
+        }
+        if field.all(few_max).is_some() {
+            return self.nearest(key_hash, field, few_max);
         }
         let walked = self.walk(key_hash, field);
         walked.or_else(|| self.nearest(key_hash, field, AFTER_WALK_MAX)).or_else(least_loaded)

@@ -6,7 +6,35 @@
 //! their many small nodes, each a trip to memory in a large fleet; one sorted vector because each agent that joins would
 //! move half of it.
 
-use crate::ix::AgentIx;
+use crate::{ix::AgentIx, routing::AGENTS_MAX};
+
+/// Lower bits of a hash that a point has no room for.
+const CUT_BITS: u32 = AGENTS_MAX.ilog2();
+
+/// From one place on the ring to the next.
+pub(super) const STEP: u64 = 1 << CUT_BITS;
+
+/// The upper bits of a hash, and below them an agent: half the memory of both side by side, of which a walk in a large
+/// fleet waits for every line. Two agents of a fleet of 100,000 share a point with a chance of 1 in 200; then the one of
+/// the lower index comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Point(u64);
+
+impl Point {
+    fn new(hash: u64, agent: AgentIx) -> Self {
+        Self(cut(hash) | u64::from(agent.0))
+    }
+
+    /// Whose point it is.
+    pub(super) const fn agent(self) -> AgentIx {
+        AgentIx((self.0 % AGENTS_MAX as u64) as u32)
+    }
+}
+
+/// What the ring tells apart of a hash.
+pub(super) const fn cut(hash: u64) -> u64 {
+    hash >> CUT_BITS << CUT_BITS
+}
 
 /// Points to a bucket, on average, at which there come to be twice as many buckets, and half as many.
 const PER_BUCKET: std::ops::Range<usize> = 64..256;
@@ -17,7 +45,7 @@ const BITS_MIN: u32 = 1;
 pub(super) struct Ring {
     /// As many upper bits of a hash name its bucket.
     bits: u32,
-    buckets: Vec<Vec<(u64, AgentIx)>>,
+    buckets: Vec<Vec<Point>>,
     len: usize,
 }
 
@@ -35,9 +63,9 @@ impl Ring {
 
     pub(super) fn insert(&mut self, hash: u64, agent: AgentIx) {
         let bucket = self.bucket(hash);
-        let points = &mut self.buckets[bucket];
-        if let Err(at) = points.binary_search(&(hash, agent)) {
-            points.insert(at, (hash, agent));
+        let (points, point) = (&mut self.buckets[bucket], Point::new(hash, agent));
+        if let Err(at) = points.binary_search(&point) {
+            points.insert(at, point);
             self.len += 1;
         }
         if self.len > self.buckets.len() * PER_BUCKET.end {
@@ -48,7 +76,7 @@ impl Ring {
     pub(super) fn remove(&mut self, hash: u64, agent: AgentIx) {
         let bucket = self.bucket(hash);
         let points = &mut self.buckets[bucket];
-        if let Ok(at) = points.binary_search(&(hash, agent)) {
+        if let Ok(at) = points.binary_search(&Point::new(hash, agent)) {
             points.remove(at);
             self.len -= 1;
         }
@@ -58,7 +86,7 @@ impl Ring {
     }
 
     /// All points, from the first one at or after the hash once round, in runs that are read one after the other.
-    pub(super) fn runs(&self, hash: u64) -> impl Iterator<Item = &[(u64, AgentIx)]> {
+    pub(super) fn runs(&self, hash: u64) -> impl Iterator<Item = &[Point]> {
         let bucket = self.bucket(hash);
         let (before, after) = (&self.buckets[..bucket], &self.buckets[bucket + 1..]);
         let own = &self.buckets[bucket];
@@ -68,12 +96,13 @@ impl Ring {
     }
 
     /// The first point of the hash's bucket at or after the hash, counted on or back from where it is to be expected.
-    fn place(&self, points: &[(u64, AgentIx)], hash: u64) -> usize {
+    fn place(&self, points: &[Point], hash: u64) -> usize {
+        let place = Point(cut(hash));
         let share = u128::from(hash << self.bits) * points.len() as u128;
         let expected = (share >> u64::BITS) as usize;
         let (before, after) = points.split_at(expected);
-        let on = after.iter().take_while(|&&(point, _)| point < hash).count();
-        let back = before.iter().rev().take_while(|&&(point, _)| point >= hash).count();
+        let on = after.iter().take_while(|&&point| point < place).count();
+        let back = before.iter().rev().take_while(|&&point| point >= place).count();
         expected + on - back
     }
 
@@ -99,10 +128,10 @@ mod tests {
     use super::*;
 
     /// Walks from a few places, beside those of a set of the same points.
-    fn check(ring: &Ring, points: &BTreeSet<(u64, AgentIx)>) {
+    fn check(ring: &Ring, points: &BTreeSet<Point>) {
         assert_eq!(ring.len(), points.len());
         for start in [0, 1 << 40, 1 << 59, 1 << 60, u64::MAX / 3, u64::MAX] {
-            let place = (start, AgentIx(0));
+            let place = Point::new(start, AgentIx(0));
             let expected = points.range(place..).chain(points.range(..place));
             assert!(ring.runs(start).flatten().eq(expected), "from {start:#x} of {} points", points.len());
         }
@@ -116,13 +145,13 @@ mod tests {
         for agent in (0..3_000).map(AgentIx) {
             // Some hashes are those of several agents.
             let hash = if agent.0 % 10 == 0 { 1 << 60 } else { draws.u64(..) };
-            points.insert((hash, agent));
+            points.insert(Point::new(hash, agent));
             ring.insert(hash, agent);
         }
         check(&ring, &points);
-        for (hash, agent) in points.clone().into_iter().filter(|(_, agent)| agent.0 % 30 > 0) {
-            points.remove(&(hash, agent));
-            ring.remove(hash, agent);
+        for point in points.clone().into_iter().filter(|point| point.agent().0 % 30 > 0) {
+            points.remove(&point);
+            ring.remove(cut(point.0), point.agent());
         }
         check(&ring, &points);
     }

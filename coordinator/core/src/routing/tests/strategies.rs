@@ -151,6 +151,27 @@ fn the_two_ways_to_find_a_sessions_agent_agree_with_the_score() {
 }
 
 #[test]
+fn a_session_keeps_its_agent_as_the_agents_with_room_become_few_and_many_again() {
+    let mut fleet = fleet_of("consistent_hash", 2_000, 4);
+    let class = fleet.class("a", &Requirements::default());
+    let busy = |at: &AgentIx| !at.0.is_multiple_of(100);
+    let everywhere = owners(&mut fleet);
+    for at in (0..2_000).map(AgentIx).filter(busy) {
+        fleet.change(at, |member| member.now.slots = 4);
+    }
+    for key in 0..200 {
+        let pick = fleet.router.pick(class, &keyed(key), Room::Now).unwrap();
+        let free = fleet.members.keys().filter(|at| !busy(at));
+        let best = free.map(|&at| fleet.router.score(at, &keyed(key))).fold(f64::MIN, f64::max);
+        assert_eq!(pick.score, best, "{pick:?}");
+    }
+    for at in (0..2_000).map(AgentIx).filter(busy) {
+        fleet.change(at, |member| member.now.slots = 0);
+    }
+    assert_eq!(owners(&mut fleet), everywhere);
+}
+
+#[test]
 fn no_agent_is_loaded_far_beyond_the_mean_by_its_sessions() {
     for size in [20, 200] {
         let mut fleet = fleet_of("consistent_hash", size, 64);
