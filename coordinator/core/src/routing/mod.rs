@@ -120,7 +120,13 @@ impl Router {
         let Some(&facts) = self.roster.get(agent) else { return };
         let (gone, place) = (Facts::default(), self.roster.place(agent));
         self.index.fits.follow(agent, &facts, &gone, &self.roster);
-        self.index.views.follow((agent, facts.id_hash), place, Place::default(), &self.index.selectors, &self.index.fits);
+        self.index.views.follow(
+            (agent, facts.id_hash),
+            place,
+            Place::default(),
+            &self.index.selectors,
+            &self.index.fits,
+        );
         self.shelves.shift(agent, place, Place::default());
         self.strategy.changed(&facts, &gone);
         self.strategy.left(agent, &facts);
