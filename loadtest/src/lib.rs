@@ -13,6 +13,7 @@ mod agent;
 mod client;
 mod error;
 mod files;
+pub mod history;
 mod ledger;
 mod oracle;
 mod plan;

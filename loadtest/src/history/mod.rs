@@ -1,0 +1,145 @@
+//! What everybody saw of a run, and the judge of it.
+//!
+//! A [`History`] is put together from three sides that do not trust each other: clients write down what they submitted,
+//! what they were answered and how they saw tasks end; agents write down what they executed and what became of their
+//! results; and the coordinator is asked in the end what it has recorded. [`check()`] compares them and names every broken
+//! promise. The same judge serves simulated and real clusters, so a fault that one of them finds can be looked for in the
+//! other.
+//!
+//! The judge knows nothing of how the coordinator works. Where the truth cannot be known it gives the benefit of the
+//! doubt: a submission that was never answered may have made one task or none.
+
+mod check;
+mod collect;
+
+use std::time::Duration;
+
+use evenkeel_shared::{AgentId, AttemptEnd, AttemptRef, Delivery, TaskId, TaskState, Timestamp};
+
+pub use self::{
+    check::{Expect, Rule, Verdict, Violation, check},
+    collect::{CollectError, collect},
+};
+
+/// Everything that was seen in a run, in no particular order.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// What clients asked for, one entry for each try.
+    pub submissions: Vec<Submission>,
+    /// States of tasks that clients were shown.
+    pub sightings: Vec<Sighting>,
+    /// What agents ran.
+    pub executions: Vec<Execution>,
+    /// What agents were answered to their results.
+    pub acknowledgements: Vec<Acknowledgement>,
+    /// What the coordinator has recorded in the end.
+    pub recorded: Vec<RecordedTask>,
+}
+
+/// One try to submit one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// The idempotency key, the tenant included; empty: none.
+    pub key: String,
+    /// Hash of what was asked for: equal keys with equal content ask for the same task.
+    pub content: u64,
+    /// Whether the task was to survive a crash of the coordinator.
+    pub delivery: Delivery,
+    /// When the client asked.
+    pub asked_at: Timestamp,
+    /// What came of it.
+    pub outcome: SubmissionOutcome,
+}
+
+/// What a client knows of its try.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SubmissionOutcome {
+    /// Answered with a task.
+    Acknowledged {
+        /// The task.
+        task: TaskId,
+        /// Whether the coordinator said that it had the task already.
+        duplicate: bool,
+    },
+    /// Answered with a refusal: there must be no task of this try.
+    Refused,
+    /// Not answered, or answered that nobody knows: one task or none.
+    Unknown,
+}
+
+/// A state that a client was shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// Of this task.
+    pub task: TaskId,
+    /// The state.
+    pub state: TaskState,
+    /// Hash of the output, of a task that succeeded.
+    pub output: Option<u64>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An agent ran an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Execution {
+    /// Who.
+    pub agent: AgentId,
+    /// The token that it was handed.
+    pub attempt: AttemptRef,
+    /// When it began, on the agent's clock.
+    pub begun_at: Timestamp,
+    /// When it ended; `None`: not as far as is known.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// An agent was answered to a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acknowledgement {
+    /// Who.
+    pub agent: AgentId,
+    /// The token that the result carried.
+    pub attempt: AttemptRef,
+    /// Whether the result said that the task succeeded.
+    pub success: bool,
+    /// Recorded, or stale.
+    pub recorded: bool,
+}
+
+/// A task as the coordinator has it in the end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedTask {
+    /// The task.
+    pub id: TaskId,
+    /// Its idempotency key, the tenant included; empty: none.
+    pub key: String,
+    /// Its state.
+    pub state: TaskState,
+    /// Hash of the output, where it was asked for and the task succeeded.
+    pub output: Option<u64>,
+    /// Attempts that it may have.
+    pub attempts_max: u32,
+    /// When it has to be over.
+    pub deadline: Option<Timestamp>,
+    /// When it was over.
+    pub finished_at: Option<Timestamp>,
+    /// How often its end was recorded, where the source tells: a history of events does.
+    pub ends_recorded: u32,
+    /// The attempts, the first one first.
+    pub attempts: Vec<RecordedAttempt>,
+}
+
+/// An attempt as the coordinator has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedAttempt {
+    /// The token.
+    pub attempt: AttemptRef,
+    /// Who had it.
+    pub agent: AgentId,
+    /// When it was assigned.
+    pub assigned_at: Timestamp,
+    /// When it ended, and how; `None`: it is live.
+    pub ended: Option<(Timestamp, AttemptEnd)>,
+    /// How long it ran, as the agent said.
+    pub run: Duration,
+}
