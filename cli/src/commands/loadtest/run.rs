@@ -1,8 +1,8 @@
-//! `evenkeel loadtest`: the load harness.
+//! `evenkeel loadtest run`: many tasks on a simulated fleet, over real gRPC.
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use evenkeel_loadtest::{Bar, LoadtestError, Report, RunPlan, Target, TaskTime, Verdict};
 use evenkeel_shared::{StrategyConfig, limits::PAYLOAD_BYTES_MAX, task::Delivery};
 
@@ -12,13 +12,6 @@ use crate::{
     output::{Show, table::Style},
     quantity, signals,
 };
-
-/// What to do with the load harness.
-#[derive(Debug, Subcommand)]
-pub enum LoadtestCommand {
-    /// Run many tasks on many simulated agents; fails if one is lost or recorded twice
-    Run(RunArgs),
-}
 
 /// Arguments of `loadtest run`. Without --coordinator (or EVENKEEL_COORDINATOR) it starts one of its own.
 #[derive(Debug, Args)]
@@ -100,8 +93,7 @@ impl Show for Report {
 ///
 /// # Errors
 /// If the run came to no verdict.
-pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
-    let LoadtestCommand::Run(args) = command;
+pub async fn run(args: RunArgs, global: &Global) -> Outcome {
     let plan = args.plan(global)?;
     let interrupted = signals::shutdown()?;
     let bar = Bar::new();
