@@ -16,12 +16,19 @@ const STYLES: styling::Styles = styling::Styles::styled()
     .usage(styling::AnsiColor::Green.on_default().bold())
     .literal(styling::AnsiColor::Cyan.on_default());
 
+/// `--version` says of a build for tests that it is one.
+const VERSION: &str = if evenkeel_coordinator::failpoint::COMPILED_IN {
+    concat!(env!("CARGO_PKG_VERSION"), "\nfailpoints")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Where a coordinator listens unless told otherwise.
 const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7400";
 
 /// Keeps a fleet of agents evenly loaded.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, after_help = EXIT_CODES, styles = STYLES)]
+#[command(name = "evenkeel", version, long_version = VERSION, after_help = EXIT_CODES, styles = STYLES)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]

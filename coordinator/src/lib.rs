@@ -9,6 +9,7 @@ pub mod actors;
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod failpoint;
 pub mod fingerprint;
 pub mod gateway;
 pub mod grpc;

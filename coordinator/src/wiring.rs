@@ -33,6 +33,7 @@ use crate::{
     clock::Clock,
     config::{ConfigError, CoordinatorConfig, LimitsConfig},
     directory::{Directory, KeptLimits},
+    failpoint::{self, BadFailpoints},
     gateway::Gateway,
     grpc, http,
     hub::{Hub, HubLimits},
@@ -78,6 +79,9 @@ pub enum StartError {
     /// A setting that cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Failpoints that make no sense, in a build that has them.
+    #[error(transparent)]
+    Failpoints(#[from] BadFailpoints),
     /// An address that cannot be listened on.
     #[error("cannot listen on {address} (setting `{setting}`): {source}; is another coordinator running?")]
     Bind {
@@ -125,6 +129,7 @@ impl Coordinator {
     /// If a setting is wrong, an address is taken, or the store cannot be used. Nothing is left running.
     pub async fn start(config: CoordinatorConfig) -> Result<RunningCoordinator, StartError> {
         config.validate()?;
+        failpoint::init()?;
         if config.abort_on_panic {
             end_process_when_an_actor_panics();
         }

@@ -19,7 +19,12 @@ use evenkeel_shared::{TaskId, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::store_writer::{Commit, StoreWriter};
-use crate::{clock::Clock, lifecycle::Lifecycle, snapshot::SnapshotUpdate};
+use crate::{
+    clock::Clock,
+    failpoint::{self, Point},
+    lifecycle::Lifecycle,
+    snapshot::SnapshotUpdate,
+};
 
 /// Batches with the store writer: one that commits, and enough to make the next transaction a large one. More would only
 /// lengthen the queue.
@@ -249,6 +254,7 @@ impl Handler<Batch> for CoordinatorActor {
     type Result = ();
 
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
+        failpoint::hit(Point::Engine);
         let Batch { events, place, handled } = batch;
         if !self.stopped {
             self.feed(events);

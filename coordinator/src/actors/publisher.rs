@@ -10,7 +10,10 @@ use evenkeel_core::model::AgentView;
 use evenkeel_shared::AgentId;
 use tokio::sync::oneshot;
 
-use crate::snapshot::{Snapshot, SnapshotUpdate};
+use crate::{
+    failpoint::{self, Point},
+    snapshot::{Snapshot, SnapshotUpdate},
+};
 
 /// Publications and questions that wait. Publications come ten times a second and questions from operators.
 pub const MAILBOX_MAX: usize = 256;
@@ -58,6 +61,7 @@ impl Handler<Publish> for Publisher {
     type Result = ();
 
     fn handle(&mut self, Publish(update): Publish, _: &mut Self::Context) {
+        failpoint::hit(Point::Publisher);
         self.snapshot.apply(update);
     }
 }

@@ -21,6 +21,7 @@ use super::{
     publisher::{Publish, Publisher},
 };
 use crate::{
+    failpoint::{self, Point},
     metrics::Metrics,
     release::Dispatcher,
     snapshot::SnapshotUpdate,
@@ -107,11 +108,19 @@ impl StoreWriter {
 
     /// Commits the whole queue in one transaction and lets its messages out.
     fn commit(&mut self, ctx: &mut Context<Self>) {
+        failpoint::hit(Point::StoreWriter);
         self.changes.clear();
         for batch in &mut self.queue {
             self.changes.append(&mut batch.effects.changes);
         }
         if !self.changes.is_empty() {
+            if failpoint::acks_before_commit() {
+                for batch in &mut self.queue {
+                    self.dispatcher.release(std::mem::take(&mut batch.effects.messages));
+                }
+                failpoint::acked_before_commit();
+            }
+            failpoint::hit(Point::BeforeCommit);
             let started = Instant::now();
             if let Err(error) = self.store.commit(&self.changes) {
                 tracing::error!(%error, changes = self.changes.len(), "a commit failed; the process ends");
@@ -121,6 +130,7 @@ impl StoreWriter {
                 return;
             }
             self.metrics.committed(self.changes.len(), started.elapsed());
+            failpoint::committed(self.queue.iter().flat_map(|batch| &batch.effects.messages));
         }
         for batch in self.queue.drain(..) {
             if let Some(update) = batch.snapshot {
