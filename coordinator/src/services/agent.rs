@@ -140,26 +140,37 @@ impl Agents {
 
     /// The events of a whole frame, or what is wrong with it.
     fn events(&self, session: SessionEpoch, frame: v1::AgentFrame, registered: bool) -> Result<Vec<Event>, Error> {
-        let count = frame.messages.len();
-        if count > FRAME_MESSAGES_MAX {
-            self.metrics.bad_input(BadInput::Frame);
-            let what = format!("has {count} entries; at most {FRAME_MESSAGES_MAX} are allowed");
-            return Err(Violation::new("messages", what).into());
-        }
-        let mut registered = registered;
-        let mut events = Vec::with_capacity(count);
-        for (i, message) in frame.messages.into_iter().enumerate() {
-            let field = format!("messages[{i}]");
-            let message = message.message.ok_or_else(|| Violation::new(field.as_str(), "is empty or not known"));
-            let message = message.inspect_err(|_| self.metrics.bad_input(BadInput::Frame))?;
-            check_turn(&message, registered, &field)
-                .inspect_err(|_| self.metrics.bad_input(BadInput::NotRegistered))?;
-            registered = true;
-            let read = event(session, message).map_err(|violation| violation.within(&field));
-            events.push(read.inspect_err(|_| self.metrics.bad_input(BadInput::Frame))?);
-        }
-        Ok(events)
+        read_frame(session, frame, registered).map_err(|(counted_as, error)| {
+            self.metrics.bad_input(counted_as);
+            error
+        })
     }
+}
+
+/// Reads a whole frame of a session that has registered, or has not: its events in their order.
+///
+/// # Errors
+/// The first message that makes no sense, and as what it is counted. Nothing of such a frame is used.
+pub fn read_frame(
+    session: SessionEpoch,
+    frame: v1::AgentFrame,
+    mut registered: bool,
+) -> Result<Vec<Event>, (BadInput, Error)> {
+    let bad = |error: Violation| (BadInput::Frame, error.into());
+    let count = frame.messages.len();
+    if count > FRAME_MESSAGES_MAX {
+        let what = format!("has {count} entries; at most {FRAME_MESSAGES_MAX} are allowed");
+        return Err(bad(Violation::new("messages", what)));
+    }
+    let mut events = Vec::with_capacity(count);
+    for (i, message) in frame.messages.into_iter().enumerate() {
+        let field = format!("messages[{i}]");
+        let message = message.message.ok_or_else(|| bad(Violation::new(field.as_str(), "is empty or not known")))?;
+        check_turn(&message, registered, &field).map_err(|error| (BadInput::NotRegistered, error))?;
+        registered = true;
+        events.push(event(session, message).map_err(|violation| bad(violation.within(&field)))?);
+    }
+    Ok(events)
 }
 
 /// Registration comes first, and once.
