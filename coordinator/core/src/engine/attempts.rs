@@ -296,6 +296,7 @@ impl Engine {
                 self.tasks[task].since = self.now;
                 self.dispatch(task, out);
             }
+            TaskState::Assigned if self.paused => self.restart_attempt_time(task),
             TaskState::Assigned | TaskState::Running if self.attempt_is_late(task) => self.time_out(task, out),
             _ => self.arm(task),
         }

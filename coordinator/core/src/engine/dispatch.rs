@@ -32,7 +32,8 @@ impl Engine {
         }
         let row = &self.tasks[task];
         let (class, facts) = (row.class, facts(row));
-        for room in [Room::Now, Room::Ahead] {
+        let rooms: &[Room] = if self.paused { &[] } else { &[Room::Now, Room::Ahead] };
+        for &room in rooms {
             if let Some(pick) = self.router.pick(class, &facts, room) {
                 self.assign(task, pick, room, out);
                 return;
@@ -43,7 +44,7 @@ impl Engine {
 
     /// Room appeared on this agent: gives it the best of the tasks that wait, for as long as there are any that fit.
     pub(super) fn offer(&mut self, agent: AgentIx, out: &mut Effects) {
-        if self.queue.is_empty() {
+        if self.queue.is_empty() || self.paused {
             return;
         }
         if let Some(&task) = self.held.get(&agent) {

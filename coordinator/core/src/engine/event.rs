@@ -106,6 +106,8 @@ pub enum Event {
         /// The strategy.
         strategy: StrategyConfig,
     },
+    /// The store has no room (true), or has room again: see the module `pause`.
+    StoreFull(bool),
     /// Time has passed: see [`super::Engine::next_wakeup`].
     Tick,
 }

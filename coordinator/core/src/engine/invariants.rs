@@ -106,8 +106,11 @@ fn check_agents(engine: &Engine, wrong: &mut Vec<String>) {
     }
 }
 
-/// No task waits while an agent that may take it has room.
+/// No task waits while an agent that may take it has room, unless the store has none.
 fn check_work_conserving(engine: &Engine, wrong: &mut Vec<String>) {
+    if engine.paused {
+        return;
+    }
     for (ix, task) in engine.tasks.iter().filter(|(ix, _)| engine.queue.contains(*ix)) {
         for (agent, row) in engine.agents.iter().filter(|(_, row)| row.registered) {
             let admitted = engine.router.may_take(task.class, agent, &facts(task), Room::Now);

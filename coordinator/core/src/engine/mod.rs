@@ -16,6 +16,7 @@
 //! | `sessions` | registration, fencing, adoption, heartbeats, health |
 //! | `failover` | silence, lost agents, and what becomes of their work |
 //! | `admin` | the operator's commands |
+//! | `pause` | what does not happen while the store is full |
 //! | `explain` | why a task is where it is |
 //!
 //! Threads of control that hand a task around (an actor a task, a lock a queue) were rejected: the order of events would
@@ -32,6 +33,7 @@ mod failover;
 mod holdings;
 pub mod invariants;
 pub mod limits;
+mod pause;
 mod recover;
 mod sessions;
 mod settings;
@@ -103,6 +105,8 @@ pub struct Engine {
     /// Connected agents that are unhealthy, to notice when that is most of them.
     unhealthy: usize,
     ignores_health: bool,
+    /// The store has no room, so nothing is assigned.
+    paused: bool,
     /// What to say of the start, once there is somebody to say it to.
     started: Option<String>,
     counters: Counters,
@@ -133,6 +137,7 @@ impl Engine {
             Event::AgentDraining { session, reason } => self.agent_draining(session, reason, out),
             Event::Admin { request, agent, command, reason } => self.admin(request, &agent, command, reason, out),
             Event::SetStrategy { request, strategy } => self.set_strategy(request, strategy, out),
+            Event::StoreFull(full) => self.store_full(full, out),
             Event::Tick => {}
         }
         self.watch_panic(out);

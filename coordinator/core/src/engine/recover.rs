@@ -57,6 +57,7 @@ impl Engine {
             wanted: BTreeMap::new(),
             unhealthy: 0,
             ignores_health: false,
+            paused: false,
             started: None,
             counters: Counters::default(),
             settings,

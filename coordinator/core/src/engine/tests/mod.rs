@@ -4,6 +4,7 @@ mod admission;
 mod failover;
 mod fixture;
 mod fleet;
+mod full_store;
 mod life;
 mod random;
 mod store;

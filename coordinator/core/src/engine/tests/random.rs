@@ -7,7 +7,7 @@ use evenkeel_shared::{Failure, FailureClass, Outcome, StrategyConfig, TaskId, Ta
 use proptest::prelude::*;
 
 use super::fixture::{AgentBuilder, Cluster, agent, ms, task};
-use crate::engine::{AdminCommand, invariants};
+use crate::engine::{AdminCommand, Event, invariants};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -27,6 +27,7 @@ enum Step {
     Drain(u8, u16),
     Strategy(u8),
     Restart,
+    StoreFull(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6u8, 0..2_000u16).prop_map(|(n, time)| Step::Drain(n, time)),
         1 => (0..8u8).prop_map(Step::Strategy),
         1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::StoreFull),
     ]
 }
 
@@ -118,6 +120,7 @@ fn apply(c: &mut Cluster, step: Step) {
         Step::Cordon(n) => drop(c.admin(&format!("a{n}"), AdminCommand::Cordon)),
         Step::Resume(n) => drop(c.admin(&format!("a{n}"), AdminCommand::Resume)),
         Step::Drain(n, time) => drop(c.admin(&format!("a{n}"), AdminCommand::Drain(Some(ms(time.into()))))),
+        Step::StoreFull(full) => c.handle(Event::StoreFull(full)),
         Step::Strategy(n) => c.set_strategy(StrategyConfig::NAMES[usize::from(n)]),
         Step::Restart => {
             c.restart();
@@ -141,6 +144,7 @@ fn report(c: &mut Cluster, n: u8, outcome: Outcome) {
 
 /// Faults stop, the fleet is up, and every agent does its work.
 fn heal(c: &mut Cluster) {
+    apply(c, Step::StoreFull(false));
     for n in 0..6 {
         apply(c, Step::Join(n));
         apply(c, Step::Resume(n));
