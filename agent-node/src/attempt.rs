@@ -18,14 +18,18 @@ use crate::task::{ExecutionError, Executor, TaskContext};
 
 /// Time between telling an executor to stop and dropping it: enough to put a file in order, and little beside any
 /// timeout that an operator would choose.
-pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// An attempt that has stopped.
-#[derive(Debug)]
-pub(crate) struct Ended {
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Which.
     pub attempt: AttemptRef,
+    /// What it was to do.
     pub kind: Kind,
+    /// What came of it.
     pub outcome: Outcome,
+    /// How long it ran.
     pub run: Duration,
 }
 

@@ -16,9 +16,9 @@
 //!
 //! Work with state of its own implements [`Executor`]; [`AgentConfig`] describes an agent of the built-in [`executors`].
 //!
-//! Inside, one task (`node`) owns all state and decides; around it are the `session` with the coordinator, the `scheduler`
-//! that says what runs when, the `outbox` that keeps results until they are acknowledged (both pure), and one task per
-//! running attempt. There are no locks between them.
+//! Inside, one task (`node`) owns all state. What it decides is in the `machine`, which is pure, with the `scheduler` that
+//! says what runs when and the `outbox` that keeps results until they are acknowledged; around it are the `session` with
+//! the coordinator and one task per running attempt. There are no locks between them.
 
 mod agent;
 mod attempt;
@@ -26,6 +26,8 @@ mod config;
 mod error;
 mod latency;
 mod link;
+#[doc(hidden)] // For simulations; no part of what the SDK promises.
+pub mod machine;
 mod node;
 mod outbox;
 mod scheduler;

@@ -167,6 +167,11 @@ impl Scheduler {
         self.running.iter().filter(|(_, running)| running.fate != Fate::Forget).map(|(&attempt, _)| attempt)
     }
 
+    /// Whether this attempt runs, forgotten or not.
+    pub fn is_running(&self, attempt: AttemptRef) -> bool {
+        self.running.contains_key(&attempt)
+    }
+
     /// How many attempts run, the forgotten included: they still use the machine.
     pub fn running_count(&self) -> usize {
         self.running.len()

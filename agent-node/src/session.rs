@@ -3,17 +3,17 @@
 //! A session is opened as a whole (connection, stream, registration, welcome) or not at all, so that the rest of the agent
 //! knows two states only: there is one, or there is none.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use evenkeel_proto::v1::{self, agent_message::Message, agent_service_client::AgentServiceClient, coordinator_message};
 use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
 use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Endpoint};
+use tonic::{Status, Streaming, transport::Endpoint};
 use tracing::debug;
 
-use crate::sampler::{HostLoad, Sampler};
+use crate::machine::{ProtocolError, Verdict};
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +27,6 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const FRAMES_QUEUED_MAX: usize = 4;
 /// Flow-control windows: two of the largest messages, so that one that is being read does not hold up the next.
 const WINDOW_BYTES: u32 = 2 * MESSAGE_BYTES_MAX as u32;
-/// Shortest heartbeat interval: a coordinator that asks for more heartbeats than this is misconfigured.
-const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Longest wait for the coordinator to end its half of a stream that the agent has ended.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -45,8 +43,8 @@ pub(crate) enum SessionError {
     #[error("no welcome within {} s", WELCOME_TIMEOUT.as_secs())]
     Silent,
     /// The coordinator says what the protocol does not allow.
-    #[error("the coordinator broke the protocol: {0}")]
-    Protocol(String),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
     /// The coordinator ended the stream without an error.
     #[error("the coordinator closed the session")]
     Closed,
@@ -57,29 +55,11 @@ pub(crate) fn with_source(error: &tonic::transport::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What the end of a session means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Dial again.
-    Retry,
-    /// Dial again; the id is in use by another process.
-    IdTaken,
-    /// A newer session has taken over.
-    Fenced,
-    /// It will never work like this.
-    Refused(Code),
-}
-
 impl SessionError {
     /// What it means for the agent.
     pub fn verdict(&self) -> Verdict {
         let Self::Status(status) = self else { return Verdict::Retry };
-        match status.code() {
-            Code::AlreadyExists => Verdict::IdTaken,
-            Code::Aborted => Verdict::Fenced,
-            code @ (Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied) => Verdict::Refused(code),
-            _ => Verdict::Retry,
-        }
+        Verdict::of(status.code())
     }
 
     /// The coordinator's words.
@@ -107,9 +87,6 @@ pub(crate) fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
 pub(crate) struct Session {
     frames_out: mpsc::Sender<v1::AgentFrame>,
     frames_in: Streaming<v1::CoordinatorFrame>,
-    heartbeat: Pin<Box<dyn Future<Output = HostLoad> + Send>>,
-    heartbeat_interval: Duration,
-    sampler: Arc<dyn Sampler>,
 }
 
 /// A session that has begun.
@@ -124,8 +101,6 @@ pub(crate) struct Opened {
 pub(crate) enum SessionEvent {
     /// The coordinator spoke.
     Frame(v1::CoordinatorFrame),
-    /// It is time for a heartbeat.
-    Heartbeat(HostLoad),
     /// A frame may be sent.
     Writable,
     /// It is over.
@@ -133,11 +108,7 @@ pub(crate) enum SessionEvent {
 }
 
 /// Opens a session.
-pub(crate) async fn open(
-    endpoint: Endpoint,
-    register: v1::Register,
-    sampler: Arc<dyn Sampler>,
-) -> Result<Opened, SessionError> {
+pub(crate) async fn open(endpoint: Endpoint, register: v1::Register) -> Result<Opened, SessionError> {
     let channel = endpoint.connect().await?;
     let mut client = AgentServiceClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -154,12 +125,9 @@ pub(crate) async fn open(
     let (frames_in, frame) = timeout(WELCOME_TIMEOUT, welcomed).await.map_err(|_| SessionError::Silent)??;
     let mut messages = frame.messages.into_iter();
     let Some(coordinator_message::Message::Welcome(welcome)) = messages.next().and_then(|first| first.message) else {
-        return Err(SessionError::Protocol("its first message is not a welcome".into()));
+        return Err(ProtocolError("its first message is not a welcome".into()).into());
     };
-    let heartbeat_interval = Duration::from_millis(welcome.heartbeat_interval_ms).max(HEARTBEAT_INTERVAL_MIN);
-    // The first heartbeat goes out at once: until then the coordinator knows nothing of the load.
-    let heartbeat = Box::pin(std::future::ready(sampler.load()));
-    let session = Session { frames_out, frames_in, heartbeat, heartbeat_interval, sampler };
+    let session = Session { frames_out, frames_in };
     Ok(Opened { session, welcome, rest: messages.collect() })
 }
 
@@ -172,15 +140,6 @@ impl Session {
                 Ok(None) => SessionEvent::Ended(SessionError::Closed),
                 Err(status) => SessionEvent::Ended(status.into()),
             },
-            load = &mut self.heartbeat => {
-                let wait = jittered(self.heartbeat_interval, fastrand::f64());
-                let sampler = Arc::clone(&self.sampler);
-                self.heartbeat = Box::pin(async move {
-                    tokio::time::sleep(wait).await;
-                    sampler.load()
-                });
-                SessionEvent::Heartbeat(load)
-            }
             // A closed channel shows in `frames_in` too, with the reason; until then there is no use in writing.
             Ok(_) = self.frames_out.reserve(), if wants_to_write => SessionEvent::Writable,
         }
@@ -198,7 +157,7 @@ impl Session {
 
     /// Ends the session in order: what was written still arrives.
     pub async fn close(self) {
-        let Self { frames_out, mut frames_in, .. } = self;
+        let Self { frames_out, mut frames_in } = self;
         drop(frames_out);
         let ended = async { while let Ok(Some(_)) = frames_in.message().await {} };
         if timeout(GOODBYE_TIMEOUT, ended).await.is_err() {
@@ -207,21 +166,11 @@ impl Session {
     }
 }
 
-/// The interval, 10 % more or less, for a draw from 0 to 1: agents that began together must not beat together.
-fn jittered(interval: Duration, draw: f64) -> Duration {
-    interval.mul_f64(0.9 + 0.2 * draw)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tonic::Code;
 
-    #[test]
-    fn heartbeats_are_jittered_by_a_tenth() {
-        let interval = Duration::from_secs(10);
-        assert_eq!(jittered(interval, 0.0), Duration::from_secs(9));
-        assert_eq!(jittered(interval, 1.0), Duration::from_secs(11));
-    }
+    use super::*;
 
     #[test]
     fn statuses_decide_whether_to_dial_again() {

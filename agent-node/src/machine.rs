@@ -1,0 +1,400 @@
+//! All that an agent decides, without clock, runtime or connection.
+//!
+//! The [`Machine`] is told what happened and when: a session began or was lost, a frame came, an attempt ended, time has
+//! passed. It answers what to start, what to stop, what to say and when to dial. The [node](crate::node) drives it with
+//! tokio and gRPC; a simulation drives the same machine with simulated time and faults, so what is proved there is proved
+//! of the agent. Time is what has passed since the process began: an agent's decisions depend on no wall clock.
+//!
+//! Sessions come and go; attempts and results outlive them. Without a session what runs goes on, what has ended is kept,
+//! and nothing starts.
+
+use std::time::Duration;
+
+use evenkeel_proto::v1::{self, ResultStatus, coordinator_message::Message};
+use evenkeel_shared::{
+    AgentLoad, AgentSpec, AttemptRef, Failure, FailureClass, Outcome, Registration, Violation,
+    backoff::Backoff,
+    limits::{HELD_ATTEMPTS_MAX, OUTPUT_BYTES_MAX},
+    wire::{
+        agent::{Assignment, assignment, to_load, to_registration},
+        task::{attempt_ref, required_attempt_ref},
+    },
+};
+use thiserror::Error;
+use tonic::Code;
+use tracing::{debug, info, warn};
+
+pub use crate::attempt::{Ended, STOP_GRACE};
+use crate::{
+    error::AgentError,
+    latency::Latencies,
+    outbox::Outbox,
+    sampler::HostLoad,
+    scheduler::{Admission, Fate, Scheduler, Stopped, rejected},
+    task::Progress,
+};
+
+mod leaving;
+
+use leaving::Leaving;
+
+/// Longest wait for attempts that were told to stop. They get their grace and are dropped; only an executor that blocks its
+/// thread outlasts that.
+pub(crate) const STOP_TIMEOUT: Duration = STOP_GRACE.saturating_mul(2);
+/// Tasks ahead per slot that there is room for where the coordinator decides; it sends no more.
+const PREFETCH_PER_SLOT_MAX: u8 = 1;
+/// First and longest wait before dialling again. The fleet redials together when a coordinator restarts: full jitter over
+/// up to 5 s spreads it, and nobody is away for long.
+const BACKOFF_BASE: Duration = Duration::from_millis(50);
+const BACKOFF_CAP: Duration = Duration::from_secs(5);
+/// A session that lived for so long was sound: the next dial starts from the first wait again.
+const SOUND_SESSION: Duration = Duration::from_secs(10);
+/// Shortest heartbeat interval: a coordinator that asks for more heartbeats than this is misconfigured.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// What the end of a session means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Dial again.
+    Retry,
+    /// Dial again; the id is in use by another process.
+    IdTaken,
+    /// A newer session has taken over.
+    Fenced,
+    /// It will never work like this.
+    Refused(Code),
+}
+
+impl Verdict {
+    /// What it means that the coordinator ended a session with this code.
+    #[must_use]
+    pub const fn of(code: Code) -> Self {
+        match code {
+            Code::AlreadyExists => Self::IdTaken,
+            Code::Aborted => Self::Fenced,
+            Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied => Self::Refused(code),
+            _ => Self::Retry,
+        }
+    }
+}
+
+/// The coordinator says what the protocol does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the coordinator broke the protocol: {0}")]
+pub struct ProtocolError(pub String);
+
+impl From<Violation> for ProtocolError {
+    fn from(violation: Violation) -> Self {
+        Self(violation.to_string())
+    }
+}
+
+/// A dial that is due.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dial {
+    /// After so long.
+    pub wait: Duration,
+    /// With this registration.
+    pub register: v1::Register,
+}
+
+/// The session, as far as decisions depend on it.
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    since: Duration,
+    heartbeat_at: Duration,
+    heartbeat_interval: Duration,
+}
+
+/// An agent's state and its rules. See the module.
+#[derive(Debug)]
+pub struct Machine {
+    spec: AgentSpec,
+    /// Which process this is, to the coordinator.
+    instance: String,
+    drain_timeout: Duration,
+    draws: fastrand::Rng,
+    session: Option<Session>,
+    /// Dials since the last sound session.
+    dials: u32,
+    scheduler: Scheduler,
+    outbox: Outbox,
+    latencies: Latencies,
+    stops: Vec<AttemptRef>,
+    output_bytes_max: usize,
+    leaving: Leaving,
+}
+
+impl Machine {
+    /// An agent of this description, as the process `instance`; jitter comes from `draws`.
+    #[must_use]
+    pub fn new(spec: AgentSpec, instance: String, drain_timeout: Duration, draws: fastrand::Rng) -> Self {
+        let slots = spec.capacity.slots as usize;
+        let prefetch = slots * usize::from(spec.prefetch_per_slot.unwrap_or(PREFETCH_PER_SLOT_MAX));
+        Self {
+            scheduler: Scheduler::new(spec.capacity.clone(), prefetch),
+            outbox: Outbox::new(2 * slots + prefetch),
+            latencies: Latencies::default(),
+            spec,
+            instance,
+            drain_timeout,
+            draws,
+            session: None,
+            dials: 0,
+            stops: Vec::new(),
+            output_bytes_max: OUTPUT_BYTES_MAX,
+            leaving: Leaving::No,
+        }
+    }
+
+    /// The dial of a process that has just begun.
+    #[must_use]
+    pub fn first_dial(&self) -> Dial {
+        self.dial(Duration::ZERO)
+    }
+
+    fn dial(&self, wait: Duration) -> Dial {
+        let held = self.scheduler.held().chain(self.outbox.unacked()).collect();
+        let registration = Registration { spec: self.spec.clone(), instance: self.instance.clone(), held };
+        Dial { wait, register: to_registration(&registration) }
+    }
+
+    /// The session or the dial has failed.
+    ///
+    /// # Errors
+    /// If dialling again is of no use.
+    pub fn lost(&mut self, now: Duration, verdict: Verdict, message: String) -> Result<Dial, AgentError> {
+        let lived = self.session.take().map(|session| now.saturating_sub(session.since));
+        if lived.is_some_and(|lived| lived >= SOUND_SESSION) {
+            self.dials = 0;
+        }
+        let draw = self.draws.f64();
+        let wait = Backoff::new(BACKOFF_BASE, BACKOFF_CAP, 2.0).delay(self.dials, draw);
+        let (id, wait_ms) = (&self.spec.id, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        match verdict {
+            Verdict::Fenced => return Err(AgentError::Fenced { agent: id.clone(), message }),
+            Verdict::Refused(code) if lived.is_none() => {
+                return Err(AgentError::Refused { agent: id.clone(), code, message });
+            }
+            Verdict::IdTaken => warn!(
+                agent = %id, wait_ms, error = message,
+                "another process holds this agent's id; trying again until it goes, or give this one another id"
+            ),
+            Verdict::Refused(_) | Verdict::Retry => {
+                warn!(agent = %id, wait_ms, error = message, "no session; dialling again");
+            }
+        }
+        self.dials = self.dials.saturating_add(1);
+        Ok(self.dial(wait))
+    }
+
+    /// A session began, with this welcome and what came in one frame with it. The first heartbeat is due at once: until
+    /// then the coordinator knows nothing of the load.
+    ///
+    /// # Errors
+    /// What the protocol does not allow; the session is of no use then.
+    pub fn welcomed(
+        &mut self,
+        now: Duration,
+        welcome: v1::Welcome,
+        rest: Vec<v1::CoordinatorMessage>,
+    ) -> Result<(), ProtocolError> {
+        let agreed = usize::try_from(welcome.output_max_bytes).unwrap_or(OUTPUT_BYTES_MAX);
+        self.output_bytes_max = if agreed == 0 { OUTPUT_BYTES_MAX } else { agreed.min(OUTPUT_BYTES_MAX) };
+        let (adopted, superseded) = (welcome.adopted.len(), welcome.superseded.len());
+        for attempt in welcome.superseded {
+            self.forget(attempt_ref(attempt)?);
+        }
+        info!(
+            agent = %self.spec.id, coordinator = welcome.coordinator_id, epoch = welcome.session_epoch,
+            adopted, superseded, "registered"
+        );
+        let heartbeat_interval = Duration::from_millis(welcome.heartbeat_interval_ms).max(HEARTBEAT_INTERVAL_MIN);
+        self.session = Some(Session { since: now, heartbeat_at: now, heartbeat_interval });
+        self.outbox.restart(self.scheduler.running_kept());
+        self.repeat_leaving();
+        self.heard(rest)
+    }
+
+    /// The coordinator said something.
+    ///
+    /// # Errors
+    /// What the protocol does not allow; the session is of no use then.
+    pub fn heard(&mut self, messages: Vec<v1::CoordinatorMessage>) -> Result<(), ProtocolError> {
+        for message in messages.into_iter().filter_map(|message| message.message) {
+            match message {
+                Message::Welcome(_) => return Err(ProtocolError("it welcomed the agent twice".into())),
+                Message::Assignment(work) => self.assigned(work)?,
+                Message::Cancel(cancel) => self.cancelled(required_attempt_ref(cancel.attempt)?, &cancel.reason),
+                Message::ResultAck(ack) => match ack.status() {
+                    ResultStatus::Recorded | ResultStatus::Stale => {
+                        self.outbox.forget(required_attempt_ref(ack.attempt)?);
+                    }
+                    ResultStatus::Unspecified => {
+                        return Err(ProtocolError(format!("result status {} is unknown", ack.status)));
+                    }
+                },
+                Message::Drain(drain) => {
+                    info!(agent = %self.spec.id, reason = drain.reason, "the coordinator drains this agent");
+                    self.hand_back_waiting("the agent is being drained");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assigned(&mut self, work: v1::Assignment) -> Result<(), ProtocolError> {
+        let attempt = required_attempt_ref(work.attempt.clone())?;
+        if self.outbox.has_unacked(attempt) {
+            debug!(task = %attempt.task, "assigned again, though its result is on the way");
+            return Ok(());
+        }
+        if self.scheduler.held_count() + self.outbox.unacked_count() >= HELD_ATTEMPTS_MAX {
+            let what = format!("it assigns without end: {HELD_ATTEMPTS_MAX} attempts are here already");
+            return Err(ProtocolError(what));
+        }
+        let admission = match assignment(work) {
+            Err(violation) => Admission::Refused(rejected(format!("the assignment is not understood: {violation}"))),
+            Ok(work) if !self.spec.kinds.contains(&work.kind) => {
+                Admission::Refused(rejected(format!("the agent does not take the kind `{}`", work.kind)))
+            }
+            Ok(work) => self.scheduler.admit(work),
+        };
+        match admission {
+            Admission::Admitted => {}
+            Admission::Known => debug!(task = %attempt.task, "assigned twice"),
+            Admission::Refused(answer) => self.outbox.result(attempt, &answer, Duration::ZERO),
+        }
+        Ok(())
+    }
+
+    fn cancelled(&mut self, attempt: AttemptRef, reason: &str) {
+        debug!(task = %attempt.task, reason, "cancelled");
+        match self.scheduler.stop(attempt, Fate::Cancelled) {
+            Stopped::Waiting => self.outbox.result(attempt, &Outcome::Cancelled, Duration::ZERO),
+            Stopped::Running => self.stops.push(attempt),
+            // Its result is on the way, and the coordinator will know what to make of it.
+            Stopped::Unknown => {}
+        }
+    }
+
+    /// The next attempt to start, which counts as running from now on. `None`: nothing fits, or there is nobody to tell,
+    /// or too much that has not been heard.
+    pub fn start_next(&mut self) -> Option<Assignment> {
+        if self.session.is_none() || self.outbox.is_full() {
+            return None;
+        }
+        let work = self.scheduler.start_next()?;
+        self.outbox.started(work.attempt);
+        Some(work)
+    }
+
+    /// Attempts that are to be told to stop; some may have stopped already.
+    pub fn take_stops(&mut self) -> Vec<AttemptRef> {
+        std::mem::take(&mut self.stops)
+    }
+
+    /// An attempt that was started has stopped.
+    pub fn ended(&mut self, ended: Ended) {
+        let Ended { attempt, kind, outcome, run } = ended;
+        let outcome = match self.scheduler.ended(attempt) {
+            Fate::Report => {
+                self.latencies.record(&kind, run);
+                outcome
+            }
+            Fate::Cancelled => Outcome::Cancelled,
+            Fate::AgentLeft => {
+                let message = "the agent shut down before the attempt was done";
+                Outcome::Failed(Failure::new(FailureClass::Retryable, message))
+            }
+            Fate::Forget => return,
+        };
+        self.outbox.result(attempt, &outcome, run);
+    }
+
+    /// An attempt reports progress. A report may arrive after the end of its attempt; it is worth nothing then.
+    pub(crate) fn progressed(&mut self, progress: Progress) {
+        if self.scheduler.is_running(progress.attempt) {
+            self.outbox.progress(progress);
+        }
+    }
+
+    /// Stops this attempt wherever it is, and never speaks of it again.
+    fn forget(&mut self, attempt: AttemptRef) {
+        if self.scheduler.stop(attempt, Fate::Forget) == Stopped::Running {
+            self.stops.push(attempt);
+        }
+        self.outbox.forget(attempt);
+    }
+
+    fn hand_back_waiting(&mut self, reason: &str) {
+        for attempt in self.scheduler.take_waiting() {
+            self.outbox.result(attempt, &Outcome::HandedBack(reason.to_owned()), Duration::ZERO);
+        }
+    }
+
+    /// When the machine wants to be told the time. `None`: nothing is waited for.
+    #[must_use]
+    pub fn alarm(&self) -> Option<Duration> {
+        let heartbeat = self.session.map(|session| session.heartbeat_at);
+        [heartbeat, self.leaving.due()].into_iter().flatten().min()
+    }
+
+    /// Does what is due at this time, if anything is. A heartbeat says what `load` measures.
+    pub fn on_alarm(&mut self, now: Duration, load: impl FnOnce() -> HostLoad) {
+        if let Some(session) = &mut self.session
+            && session.heartbeat_at <= now
+        {
+            session.heartbeat_at = now + jittered(session.heartbeat_interval, self.draws.f64());
+            let heartbeat = self.heartbeat(load());
+            self.outbox.heartbeat(heartbeat);
+        }
+        if self.leaving.due().is_some_and(|due| due <= now) {
+            self.leave_on(now);
+        }
+    }
+
+    fn heartbeat(&self, load: HostLoad) -> v1::Heartbeat {
+        to_load(&AgentLoad {
+            cpu_share: load.cpu_share,
+            memory_share: load.memory_share,
+            memory_used_bytes: load.memory_used_bytes,
+            network_rx_bytes_per_s: load.network_rx_bytes_per_s,
+            network_tx_bytes_per_s: load.network_tx_bytes_per_s,
+            load_average: load.load_average,
+            running_tasks: u32::try_from(self.scheduler.running_count()).unwrap_or(u32::MAX),
+            latencies: self.latencies.report(),
+        })
+    }
+
+    /// Whether there is something to say on the session, if there is one.
+    #[must_use]
+    pub fn wants_to_write(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// What is to be said next, as one frame; `None` if there is nothing, or no session to say it on.
+    pub fn next_frame(&mut self) -> Option<v1::AgentFrame> {
+        self.session.and_then(|_| self.outbox.next_frame())
+    }
+
+    /// Largest output that the coordinator takes.
+    #[must_use]
+    pub const fn output_bytes_max(&self) -> usize {
+        self.output_bytes_max
+    }
+
+    /// What the agent registers as.
+    #[must_use]
+    pub const fn spec(&self) -> &AgentSpec {
+        &self.spec
+    }
+}
+
+/// The interval, 10 % more or less, for a draw from 0 to 1: agents that began together must not beat together.
+fn jittered(interval: Duration, draw: f64) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * draw)
+}
+
+#[cfg(test)]
+mod tests;
