@@ -12,6 +12,7 @@
 mod agent;
 mod client;
 mod error;
+pub mod faults;
 mod files;
 pub mod history;
 mod ledger;

@@ -9,8 +9,10 @@
 //! The judge knows nothing of how the coordinator works. Where the truth cannot be known it gives the benefit of the
 //! doubt: a submission that was never answered may have made one task or none.
 
+mod attempts;
 mod check;
 mod collect;
+mod executions;
 
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use evenkeel_shared::{AgentId, AttemptEnd, AttemptRef, Delivery, TaskId, TaskSta
 pub use self::{
     check::{Expect, Rule, Verdict, Violation, check},
     collect::{CollectError, collect},
+    executions::{ExecutionsError, read_executions},
 };
 
 /// Everything that was seen in a run, in no particular order.
@@ -36,10 +39,27 @@ pub struct History {
     pub recorded: Vec<RecordedTask>,
 }
 
+impl History {
+    /// Takes in what others saw of the same run.
+    pub fn merge(&mut self, other: Self) {
+        self.submissions.extend(other.submissions);
+        self.sightings.extend(other.sightings);
+        self.executions.extend(other.executions);
+        self.acknowledgements.extend(other.acknowledgements);
+        self.recorded.extend(other.recorded);
+    }
+}
+
+/// The hash of an output or a task's content, as a history has it (FNV-1a, 64 bits).
+#[must_use]
+pub fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
 /// One try to submit one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
-    /// The idempotency key, the tenant included; empty: none.
+    /// The idempotency key with its tenant, see [`key_of`]; empty: none.
     pub key: String,
     /// Hash of what was asked for: equal keys with equal content ask for the same task.
     pub content: u64,
@@ -111,12 +131,18 @@ pub struct Acknowledgement {
 pub struct RecordedTask {
     /// The task.
     pub id: TaskId,
-    /// Its idempotency key, the tenant included; empty: none.
+    /// Its idempotency key with its tenant, see [`key_of`]; empty: none.
     pub key: String,
+    /// Whether it was to survive a crash. The attempts of an ephemeral task need not be known.
+    pub delivery: Delivery,
+    /// The task that it drives again: nobody submitted it.
+    pub redrive_of: Option<TaskId>,
     /// Its state.
     pub state: TaskState,
     /// Hash of the output, where it was asked for and the task succeeded.
     pub output: Option<u64>,
+    /// Attempts made, as counted; of an ephemeral task there may be no other word.
+    pub attempts_made: u32,
     /// Attempts that it may have.
     pub attempts_max: u32,
     /// When it has to be over.

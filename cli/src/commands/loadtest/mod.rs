@@ -1,5 +1,6 @@
 //! `evenkeel loadtest`: the load harness, one file for each of its commands.
 
+mod faults;
 mod run;
 
 use clap::Subcommand;
@@ -11,6 +12,11 @@ use crate::{args::Global, exit::Outcome};
 pub enum LoadtestCommand {
     /// Run many tasks on many simulated agents; fails if one is lost or recorded twice
     Run(run::RunArgs),
+    /// Do harm to clusters of real processes, and show what they kept of their promises
+    Faults(faults::FaultsArgs),
+    /// Agents for `faults`
+    #[command(hide = true)]
+    FaultAgents(faults::FaultAgentsArgs),
 }
 
 /// Carries out a command of the load harness.
@@ -20,5 +26,7 @@ pub enum LoadtestCommand {
 pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
     match command {
         LoadtestCommand::Run(args) => run::run(args, global).await,
+        LoadtestCommand::Faults(args) => faults::run(args, global).await,
+        LoadtestCommand::FaultAgents(args) => faults::agents(args, global).await,
     }
 }
