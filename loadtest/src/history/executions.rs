@@ -24,7 +24,7 @@ use super::{Acknowledgement, Execution, History};
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ReadError {
+pub enum ExecutionsError {
     /// The file cannot be read.
     #[error("cannot read the log of executions {path}: {source}")]
     File {
@@ -67,8 +67,8 @@ enum Event {
 ///
 /// # Errors
 /// If the file cannot be read or has something else in it.
-pub fn read_executions(path: &Path, history: &mut History) -> Result<(), ReadError> {
-    let file_error = |source| ReadError::File { path: path.to_owned(), source };
+pub fn read_executions(path: &Path, history: &mut History) -> Result<(), ExecutionsError> {
+    let file_error = |source| ExecutionsError::File { path: path.to_owned(), source };
     let mut lines = BufReader::new(File::open(path).map_err(file_error)?);
     let mut running = HashMap::new();
     let mut bytes = Vec::new();
@@ -83,7 +83,7 @@ pub fn read_executions(path: &Path, history: &mut History) -> Result<(), ReadErr
             Err(_) if torn => Ok(()),
             Err(error) => Err(error.to_string()),
         };
-        written.map_err(|what| ReadError::Malformed { path: path.to_owned(), line: number, what })?;
+        written.map_err(|what| ExecutionsError::Malformed { path: path.to_owned(), line: number, what })?;
     }
     Ok(())
 }

@@ -13,15 +13,21 @@ mod attempts;
 mod check;
 mod collect;
 mod executions;
+mod keys;
+mod shared;
+mod tasks;
+mod verdict;
 
 use std::time::Duration;
 
-use evenkeel_shared::{AgentId, AttemptEnd, AttemptRef, Delivery, TaskId, TaskState, Timestamp};
+use evenkeel_shared::{AgentId, AttemptEnd, AttemptRef, Delivery, TaskId, TaskState, Tenant, Timestamp};
 
 pub use self::{
-    check::{Expect, Rule, Verdict, Violation, check},
+    check::check,
     collect::{CollectError, collect},
     executions::{ExecutionsError, read_executions},
+    shared::SharedHistory,
+    verdict::{Expect, Rule, Verdict, Violation},
 };
 
 /// Everything that was seen in a run, in no particular order.
@@ -54,6 +60,21 @@ impl History {
 #[must_use]
 pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// An idempotency key with its tenant, as a history has it; empty stays empty. The default tenant adds nothing where that
+/// is clear: no tenant has a `#` in its name.
+#[must_use]
+pub fn key_of(tenant: &Tenant, key: &str) -> String {
+    if key.is_empty() {
+        String::new()
+    } else if *tenant != Tenant::default() {
+        format!("{tenant}#{key}")
+    } else if key.contains('#') {
+        format!("#{key}")
+    } else {
+        key.to_owned()
+    }
 }
 
 /// One try to submit one task.
