@@ -12,4 +12,6 @@ pub mod model;
 pub mod queue;
 pub mod retry;
 pub mod routing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod timer;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evenkeel_shared::{AttemptEnd, AttemptRef, Error, Failure, FailureClass, Outcome, SessionEpoch, TaskId, TaskState};
 
 use super::{
-    Engine, Told,
+    Engine, Sabotage, Told,
     effects::{AgentMessage, Change, Effects, FinishedTask, Message, Reply},
     event::RequestId,
     limits,
@@ -62,8 +62,10 @@ impl Engine {
         out: &mut Effects,
     ) {
         let Some(agent) = self.heard(session) else { return };
+        let any_attempt = self.lacks(Sabotage::AttemptCondition);
         let current = self.tasks.find(attempt.task).filter(|&task| {
-            self.tasks[task].current.is_some_and(|current| current.attempt == attempt && current.agent == agent)
+            let is_it = |current: Current| current.attempt == attempt && current.agent == agent;
+            self.tasks[task].current.is_some_and(|current| any_attempt || is_it(current))
         });
         if let Some(task) = current {
             self.record(task, agent, attempt, outcome, run, out);
@@ -180,7 +182,7 @@ impl Engine {
     }
 
     /// The task waits for another attempt, now or after a while.
-    fn requeue(&mut self, task: TaskIx, after: Duration, out: &mut Effects) {
+    pub(super) fn requeue(&mut self, task: TaskIx, after: Duration, out: &mut Effects) {
         self.counters.retries += 1;
         let waits = !after.is_zero();
         let state = if waits { TaskState::RetryWait } else { TaskState::Queued };
@@ -321,7 +323,8 @@ impl Engine {
     pub(super) fn expire_if_late(&mut self, task: TaskIx, out: &mut Effects) -> bool {
         let row = &self.tasks[task];
         let waited = row.spec.queue_timeout.filter(|_| row.state == TaskState::Queued);
-        let words = if row.spec.deadline.is_some_and(|deadline| deadline <= self.now) {
+        let heeds_deadline = row.state != TaskState::Queued || !self.lacks(Sabotage::DeadlineCheck);
+        let words = if heeds_deadline && row.spec.deadline.is_some_and(|deadline| deadline <= self.now) {
             "its deadline passed"
         } else if waited.is_some_and(|timeout| self.now.since(row.since) >= timeout) {
             "no agent had room for it within its queue timeout"

@@ -12,7 +12,7 @@ use evenkeel_shared::{
 };
 
 use super::{
-    Engine, Timer,
+    Engine, Sabotage, Timer,
     agent::AgentTimer,
     effects::{Effects, Message},
 };
@@ -59,6 +59,7 @@ impl Engine {
     pub(super) fn agent_timer(&mut self, agent: AgentIx, timer: AgentTimer, out: &mut Effects) {
         match timer {
             AgentTimer::Lease => self.lease_timer(agent, out),
+            AgentTimer::Grace if self.lacks(Sabotage::ReaperGuard) => self.reap_unguarded(agent, out),
             AgentTimer::Grace => self.give_up(agent, out),
             AgentTimer::Ramp => self.ramp_on(agent, out),
             AgentTimer::Drain => self.drain_timer(agent, out),

@@ -35,6 +35,7 @@ pub mod invariants;
 pub mod limits;
 mod pause;
 mod recover;
+mod sabotage;
 mod sessions;
 mod settings;
 mod submit;
@@ -44,6 +45,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use evenkeel_shared::{AgentId, AttemptNumber, TaskId, TaskState, Timestamp};
 
+#[cfg(feature = "sabotage")]
+pub use self::sabotage::Sabotage;
+#[cfg(not(feature = "sabotage"))]
+use self::sabotage::Sabotage;
 use self::{
     agent::{AgentTimer, Wanted},
     tables::{AgentTable, KeyTable, Numbers, Recorded, TaskTable},
@@ -110,6 +115,7 @@ pub struct Engine {
     /// What to say of the start, once there is somebody to say it to.
     started: Option<String>,
     counters: Counters,
+    sabotage: sabotage::State,
 }
 
 impl Engine {
@@ -117,6 +123,7 @@ impl Engine {
     ///
     /// A time before that of an earlier event counts as that one's: time does not run backwards here.
     pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Effects) {
+        let earlier = (out.changes.len(), out.messages.len());
         self.now = self.now.max(now);
         self.lag.observe_tick(self.now);
         if let Some(words) = self.started.take() {
@@ -142,6 +149,7 @@ impl Engine {
         }
         self.watch_panic(out);
         self.offer_unheld(out);
+        self.drop_effects(earlier, out);
     }
 
     /// When the engine wants to be told the time by [`Event::Tick`] at the latest. `None`: nothing is waited for.

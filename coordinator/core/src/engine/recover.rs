@@ -60,6 +60,7 @@ impl Engine {
             paused: false,
             started: None,
             counters: Counters::default(),
+            sabotage: Default::default(),
             settings,
         };
         for admin in recovery.admin {

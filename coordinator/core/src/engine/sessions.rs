@@ -7,7 +7,7 @@ use evenkeel_shared::{
 };
 
 use super::{
-    Engine, Told,
+    Engine, Sabotage, Told,
     agent::{Agent, AgentTimer},
     effects::{AgentMessage, Effects, Message},
     limits,
@@ -84,7 +84,9 @@ impl Engine {
     /// The session is valid: takes down what the agent said of itself.
     fn open(&mut self, agent: AgentIx, session: SessionEpoch, registration: &Registration, out: &mut Effects) {
         for timer in [AgentTimer::Grace, AgentTimer::Forget, AgentTimer::Lease] {
-            self.clear_agent_timer(agent, timer);
+            if timer != AgentTimer::Grace || !self.lacks(Sabotage::ReaperGuard) {
+                self.clear_agent_timer(agent, timer);
+            }
         }
         let now = self.now;
         let wanted = self.wanted.remove(&registration.spec.id);
@@ -242,5 +244,6 @@ impl Engine {
         self.detach(agent, ClusterEventKind::AgentLost, reason, out);
         let grace = self.now.plus(self.settings.reconnect_grace);
         self.set_agent_timer(agent, AgentTimer::Grace, grace);
+        self.note_reap(agent);
     }
 }

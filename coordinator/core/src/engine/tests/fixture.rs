@@ -16,14 +16,14 @@ use evenkeel_shared::{
     Timestamp,
 };
 
-use super::{
-    super::{
-        AcceptedTask, AdminCommand, AgentMessage, Change, Effects, Engine, Event, FinishedTask, Message, NewTask,
-        Reply, RequestId, Settings, StoredKey, Submitted, invariants,
-    },
-    store::ModelStore,
+use super::super::{
+    AcceptedTask, AdminCommand, AgentMessage, Change, Effects, Engine, Event, FinishedTask, Message, NewTask, Reply,
+    RequestId, Settings, StoredKey, Submitted, invariants,
 };
-use crate::model::{AgentView, ClusterEvent, ClusterEventKind, Explanation, TaskEvent};
+use crate::{
+    model::{AgentView, ClusterEvent, ClusterEventKind, Explanation, TaskEvent},
+    testing::ModelStore,
+};
 
 pub const START: Timestamp = Timestamp::from_unix_millis(1_000_000_000);
 
@@ -250,6 +250,8 @@ impl Cluster {
         let mut out = Effects::default();
         self.engine.handle(self.now, event, &mut out);
         self.store.apply(&out.changes);
+        let complaints = self.store.take_complaints();
+        assert!(complaints.is_empty(), "at {}: {complaints:#?}", self.now);
         for message in &out.messages {
             self.deliver(message);
         }

@@ -285,7 +285,10 @@ fn a_key_outlives_its_task_and_the_coordinator() {
     c.advance(ms(61_000));
     let stored = StoredKey::Present { task: t, fingerprint: 1 };
     assert_eq!(c.submit(task("work").key("k", 1).stored_key(stored)), t, "remembered by the store");
-    assert!(c.try_submit(task("work").key("k", 2)).is_ok(), "the engine has forgotten it, and goes by the store");
+    let elsewhere = evenkeel_shared::TaskId::from_u128(7);
+    let stored = StoredKey::Present { task: elsewhere, fingerprint: 2 };
+    let answered = c.submit(task("work").key("k", 2).stored_key(stored));
+    assert_eq!(answered, elsewhere, "the engine has forgotten it, and goes by the store");
     let old = StoredKey::Absent { asked_at: START };
     assert!(c.try_submit(task("work").key("new", 1).stored_key(old)).is_err(), "an answer too old to rely on");
 

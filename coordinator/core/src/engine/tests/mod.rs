@@ -7,4 +7,3 @@ mod fleet;
 mod full_store;
 mod life;
 mod random;
-mod store;
