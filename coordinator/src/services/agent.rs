@@ -249,43 +249,45 @@ impl Outbound {
             if let AgentMessage::Assign(assignment) = &message {
                 bytes += assignment.payload.len();
             }
-            frame.messages.push(self.to_wire(message));
+            frame.messages.push(write_message(message, self.epoch, &self.identity));
             let full = frame.messages.len() >= OUTBOUND_MESSAGES_MAX || bytes >= OUTBOUND_BYTES_MAX;
             next = if full { None } else { self.queue.try_recv().ok() };
         }
         frame
     }
+}
 
-    fn to_wire(&self, message: AgentMessage) -> v1::CoordinatorMessage {
-        let message = match message {
-            AgentMessage::Welcome { heartbeat_interval, session_timeout, adopted, superseded } => {
-                ToAgent::Welcome(v1::Welcome {
-                    session_epoch: self.epoch.0,
-                    heartbeat_interval_ms: to_ms(heartbeat_interval),
-                    session_timeout_ms: to_ms(session_timeout),
-                    output_max_bytes: OUTPUT_BYTES_MAX as u32,
-                    adopted: adopted.into_iter().map(to_attempt_ref).collect(),
-                    superseded: superseded.into_iter().map(to_attempt_ref).collect(),
-                    coordinator_id: self.identity.coordinator_id.clone(),
-                    coordinator_version: self.identity.version.to_owned(),
-                })
-            }
-            AgentMessage::Assign(assignment) => {
-                let assignment = *assignment;
-                let (attempt, timeout) = (assignment.attempt, assignment.timeout);
-                ToAgent::Assignment(to_assignment(attempt, &assignment.spec, assignment.payload, timeout))
-            }
-            AgentMessage::Cancel { attempt, reason } => {
-                ToAgent::Cancel(v1::CancelAttempt { attempt: Some(to_attempt_ref(attempt)), reason: cut_note(reason) })
-            }
-            AgentMessage::Ack { attempt, recorded } => {
-                let status = if recorded { v1::ResultStatus::Recorded } else { v1::ResultStatus::Stale };
-                ToAgent::ResultAck(v1::ResultAck { attempt: Some(to_attempt_ref(attempt)), status: status.into() })
-            }
-            AgentMessage::Drain { deadline, reason } => {
-                ToAgent::Drain(v1::Drain { deadline_unix_ms: to_unix_ms(deadline), reason: cut_note(reason) })
-            }
-        };
-        v1::CoordinatorMessage { message: Some(message) }
-    }
+/// Writes a message for the agent of a session, as this coordinator.
+#[must_use]
+pub fn write_message(message: AgentMessage, session: SessionEpoch, identity: &Identity) -> v1::CoordinatorMessage {
+    let message = match message {
+        AgentMessage::Welcome { heartbeat_interval, session_timeout, adopted, superseded } => {
+            ToAgent::Welcome(v1::Welcome {
+                session_epoch: session.0,
+                heartbeat_interval_ms: to_ms(heartbeat_interval),
+                session_timeout_ms: to_ms(session_timeout),
+                output_max_bytes: OUTPUT_BYTES_MAX as u32,
+                adopted: adopted.into_iter().map(to_attempt_ref).collect(),
+                superseded: superseded.into_iter().map(to_attempt_ref).collect(),
+                coordinator_id: identity.coordinator_id.clone(),
+                coordinator_version: identity.version.to_owned(),
+            })
+        }
+        AgentMessage::Assign(assignment) => {
+            let assignment = *assignment;
+            let (attempt, timeout) = (assignment.attempt, assignment.timeout);
+            ToAgent::Assignment(to_assignment(attempt, &assignment.spec, assignment.payload, timeout))
+        }
+        AgentMessage::Cancel { attempt, reason } => {
+            ToAgent::Cancel(v1::CancelAttempt { attempt: Some(to_attempt_ref(attempt)), reason: cut_note(reason) })
+        }
+        AgentMessage::Ack { attempt, recorded } => {
+            let status = if recorded { v1::ResultStatus::Recorded } else { v1::ResultStatus::Stale };
+            ToAgent::ResultAck(v1::ResultAck { attempt: Some(to_attempt_ref(attempt)), status: status.into() })
+        }
+        AgentMessage::Drain { deadline, reason } => {
+            ToAgent::Drain(v1::Drain { deadline_unix_ms: to_unix_ms(deadline), reason: cut_note(reason) })
+        }
+    };
+    v1::CoordinatorMessage { message: Some(message) }
 }
