@@ -131,6 +131,12 @@ pub struct StoreConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
+    /// Connections to the gRPC port at a time: one for each agent of a large fleet, and clients. Each is an open file.
+    pub connections_max: usize,
+    /// How long a connection may take to say what gRPC begins with.
+    pub greeting_timeout_ms: u64,
+    /// How long a peer may leave what is sent to it unread. An answer has 6 MiB at most, so this asks for 100 kB/s.
+    pub unread_timeout_ms: u64,
     /// Messages queued for one agent before it is cut off. An agent with 4,096 slots may be sent two for each at once.
     pub session_queue_max: usize,
     /// Recent events kept in memory for those who watch.
@@ -203,6 +209,9 @@ impl Default for StoreConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
+            connections_max: 16_384,
+            greeting_timeout_ms: 10_000,
+            unread_timeout_ms: 60_000,
             session_queue_max: 16_384,
             recent_events_max: 65_536,
             watcher_queue_max: 8_192,
@@ -230,12 +239,20 @@ impl CoordinatorConfig {
         at_most("store.retention_hours", hours, DURATION_MAX.as_secs() / 3_600)?;
         let limits = &self.limits;
         for (field, value) in [
+            ("limits.connections_max", limits.connections_max),
             ("limits.session_queue_max", limits.session_queue_max),
             ("limits.recent_events_max", limits.recent_events_max),
             ("limits.watcher_queue_max", limits.watcher_queue_max),
             ("limits.watchers_max", limits.watchers_max),
         ] {
             at_least(field, value as u64, 1)?;
+        }
+        for (field, value) in [
+            ("limits.greeting_timeout_ms", limits.greeting_timeout_ms),
+            ("limits.unread_timeout_ms", limits.unread_timeout_ms),
+        ] {
+            at_least(field, value, 100)?;
+            at_most(field, value, ms(DURATION_MAX))?;
         }
         self.engine.validate()
     }
@@ -361,6 +378,8 @@ mod tests {
             ("http = \"[::]:7480\"", "http = [::]:7480"),
             ("[store]\nretention_hours = 23", "store.retention_hours"),
             ("[limits]\nwatchers_max = 0", "limits.watchers_max"),
+            ("[limits]\nconnections_max = 0", "limits.connections_max"),
+            ("[limits]\nunread_timeout_ms = 9", "limits.unread_timeout_ms"),
             ("[engine]\nquarantine_after = 0", "engine.quarantine_after"),
             ("[engine]\nattempt_timeout_ms = 99999999999999", "engine.attempt_timeout_ms"),
             ("[engine.lease]\nmissed_max = 0", "engine.lease.missed_max"),

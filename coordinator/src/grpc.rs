@@ -1,6 +1,6 @@
 //! The gRPC server, and every limit of it, set on purpose.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use evenkeel_proto::{
     FILE_DESCRIPTOR_SET,
@@ -10,18 +10,20 @@ use evenkeel_proto::{
     },
 };
 use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
+use futures_util::stream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{
-        Error, Server,
-        server::{Router, TcpIncoming},
-    },
+    transport::{Error, Server, server::Router},
 };
 use tonic_health::server::HealthReporter;
 
-use crate::services::{agent::Agents, cluster::Cluster, task::Tasks};
+use crate::{
+    connections::Connections,
+    paced::Paced,
+    services::{agent::Agents, cluster::Cluster, task::Tasks},
+};
 
 /// Streams on one connection: an agent has one; a client that multiplexes its waits has many.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
@@ -38,12 +40,13 @@ const HEADERS_BYTES_MAX: u32 = 16 << 10;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// and given up if it does not answer: a peer behind a dead network is noticed although it never closes.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The same by the kernel, for connections that HTTP/2 has not begun on.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Streams that a peer opened and reset before they were accepted: the rapid-reset attack (CVE-2023-44487).
 const PENDING_RESETS_MAX: usize = 64;
 /// Streams reset by this server that a peer may provoke on one connection before the connection is closed.
 const LOCAL_RESETS_MAX: usize = 1_024;
+
+/// The preface of HTTP/2: what a peer says first. Signs of life are asked for from then on.
+pub const GREETING_BYTES: u64 = 24;
 
 /// The names under which health is asked for; the empty one is the whole.
 const SERVICES: [&str; 4] = ["", "evenkeel.v1.AgentService", "evenkeel.v1.TaskService", "evenkeel.v1.ClusterService"];
@@ -72,12 +75,20 @@ pub async fn report(health: &HealthReporter, serving: bool) {
 /// If the listener fails.
 pub async fn serve(
     listener: TcpListener,
+    connections: Connections,
     services: Services,
     health: HealthReporter,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEPALIVE));
-    router(services, health).serve_with_incoming_shutdown(incoming, stop.cancelled()).await
+    let watched = connections.clone();
+    let incoming = stream::unfold((listener, connections), async |(listener, connections)| {
+        let (connection, _) = connections.accept(&listener).await;
+        Some((Ok::<_, Infallible>(connection), (listener, connections)))
+    });
+    tokio::select! {
+        served = router(services, health).serve_with_incoming_shutdown(incoming, stop.cancelled()) => served,
+        () = watched.keep_watch() => Ok(()),
+    }
 }
 
 fn router(services: Services, health: HealthReporter) -> Router {
@@ -95,7 +106,7 @@ fn router(services: Services, health: HealthReporter) -> Router {
         tonic_health::server::HealthService::from_health_reporter(health),
     );
     let mut routes = Routes::builder();
-    routes.add_service(agents).add_service(tasks).add_service(cluster).add_service(health);
+    routes.add_service(Paced(agents)).add_service(Paced(tasks)).add_service(Paced(cluster)).add_service(Paced(health));
     add_reflection(&mut routes);
     // The limits are on each connection; a limit over all of them would let one busy client lock the agents out. Calls have
     // no timeout of the server's, because sessions, watches and waits are meant to last.
@@ -120,7 +131,7 @@ fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     match (builder().build_v1(), builder().build_v1alpha()) {
-        (Ok(v1), Ok(alpha)) => drop(routes.add_service(v1).add_service(alpha)),
+        (Ok(v1), Ok(alpha)) => drop(routes.add_service(Paced(v1)).add_service(Paced(alpha))),
         // The descriptors are made by this build; without them only tools that explore the interface are lost.
         (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "server reflection is off"),
     }

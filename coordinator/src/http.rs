@@ -16,6 +16,13 @@ use evenkeel_shared::{
     AgentId, Code, Error, EventPosition, TaskState, Violation,
     wire::{enums, status::from_status},
 };
+use futures_util::FutureExt as _;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -23,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use crate::{
+    connections::Connections,
     services::{cluster::Cluster, task::Tasks, task_list, view},
     store::ClusterEventFilter,
 };
@@ -31,6 +39,14 @@ mod shapes;
 
 /// The engine's loop turns four times a second at least. Silent for so long it hangs, and the process is better restarted.
 const LOOP_SILENT_MAX: Duration = Duration::from_secs(10);
+/// A request has to be there within this time of its connection, or of the one before: slow ones hold a descriptor each.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Headers of one request: what browsers and proxies send, twice over.
+const HEADERS_MAX: usize = 64;
+/// Bytes of a request: an address and its headers; there is no body in any.
+const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// Connections at a time: probes, scrapers, and people with dashboards.
+pub const CONNECTIONS_MAX: usize = 1_024;
 /// Events of the fleet in one answer.
 const EVENTS_MAX: usize = 500;
 
@@ -43,12 +59,34 @@ pub struct Api {
     pub cluster: Cluster,
 }
 
-/// Serves until it is told to stop.
-///
-/// # Errors
-/// If the listener fails.
-pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router(api)).with_graceful_shutdown(stop.cancelled_owned()).await
+/// Serves until it is told to stop, and then until what was asked is answered.
+pub async fn serve(listener: TcpListener, connections: Connections, api: Api, stop: CancellationToken) {
+    let mut http1 = http1::Builder::new();
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(REQUEST_BYTES_MAX);
+    let service = TowerToHyperService::new(router(api));
+    let graceful = GracefulShutdown::new();
+    let accept = async {
+        loop {
+            let (connection, _) = connections.accept(&listener).await;
+            let served = http1.serve_connection(TokioIo::new(connection), service.clone());
+            // What is wrong with one connection is its peer's affair.
+            tokio::spawn(graceful.watch(served).map(drop));
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = connections.keep_watch() => {}
+        () = stop.cancelled() => {}
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = connections.keep_watch() => {}
+    }
 }
 
 fn router(api: Api) -> Router {

@@ -8,6 +8,7 @@
 pub mod actors;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod directory;
 pub mod failpoint;
 pub mod fingerprint;
@@ -18,6 +19,7 @@ pub mod hub;
 pub mod intake;
 pub mod lifecycle;
 pub mod metrics;
+pub mod paced;
 pub mod pending;
 pub mod reads;
 pub mod release;

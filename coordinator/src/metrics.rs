@@ -13,7 +13,7 @@ use prometheus_client::{
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
-        gauge::ConstGauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -126,6 +126,34 @@ pub enum SlowConsumer {
     Results,
 }
 
+/// Why a connection was closed by the coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClosedConnection {
+    /// There were as many as there may be.
+    TooMany,
+    /// It did not begin its protocol.
+    Silent,
+    /// Its peer did not take what was sent.
+    Unread,
+}
+
+impl ClosedConnection {
+    /// Its name in the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooMany => "too_many",
+            Self::Silent => "silent",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClosedLabel {
+    reason: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: Reason,
@@ -144,9 +172,12 @@ struct State {
     registry: Registry,
     bad_input: Family<ReasonLabel, Counter>,
     slow_consumers: Family<StreamLabel, Counter>,
+    connections_closed: Family<ClosedLabel, Counter>,
     commit_seconds: Histogram,
     commit_changes: Histogram,
     task_seconds: Histogram,
+    store_full: Gauge,
+    commit_retries: Counter,
 }
 
 impl Metrics {
@@ -160,6 +191,9 @@ impl Metrics {
         let slow_consumers = Family::default();
         let help = "Streams cut off because they were not read";
         registry.register("slow_consumers", help, Family::clone(&slow_consumers));
+        let connections_closed = Family::default();
+        let help = "Connections closed because there were too many, or for what their peers did not do";
+        registry.register("connections_closed", help, Family::clone(&connections_closed));
         let mut histogram = |name: &str, help: &str, first: f64, count: u16| {
             let histogram = Histogram::new(exponential_buckets(first, 2.0, count));
             registry.register(name, help, histogram.clone());
@@ -168,9 +202,23 @@ impl Metrics {
         let commit_seconds = histogram("commit_seconds", "Time of one transaction of the store", 0.000_1, 16);
         let commit_changes = histogram("commit_changes", "Changes in one transaction of the store", 1.0, 16);
         let task_seconds = histogram("task_seconds", "Time from acceptance to end of a task", 0.001, 20);
+        let store_full = Gauge::default();
+        registry.register("store_full", "1 while the disk of the database is full", store_full.clone());
+        let commit_retries = Counter::default();
+        let help = "Transactions of the store that found the disk full and are tried again";
+        registry.register("commit_retries", help, commit_retries.clone());
         registry.register_collector(Box::new(Published { snapshot, directory, sessions }));
-        let state = State { registry, bad_input, slow_consumers, commit_seconds, commit_changes, task_seconds };
-        Self(Arc::new(state))
+        Self(Arc::new(State {
+            registry,
+            bad_input,
+            slow_consumers,
+            connections_closed,
+            commit_seconds,
+            commit_changes,
+            task_seconds,
+            store_full,
+            commit_retries,
+        }))
     }
 
     /// Input was refused.
@@ -191,10 +239,25 @@ impl Metrics {
         self.0.slow_consumers.get_or_create(&StreamLabel { stream }).inc_by(count as u64);
     }
 
+    /// A connection was closed.
+    pub fn connection_closed(&self, reason: ClosedConnection) {
+        self.0.connections_closed.get_or_create(&ClosedLabel { reason: reason.name() }).inc();
+    }
+
     /// A transaction was made.
     pub fn committed(&self, changes: usize, took: Duration) {
         self.0.commit_changes.observe(changes as f64);
         self.0.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The disk of the database is full, or has room again.
+    pub fn store_full(&self, full: bool) {
+        self.0.store_full.set(i64::from(full));
+    }
+
+    /// A transaction found the disk full.
+    pub fn commit_retried(&self) {
+        self.0.commit_retries.inc();
     }
 
     /// A task is over.
@@ -275,6 +338,8 @@ mod tests {
         metrics.bad_input(BadInput::AgentIdTaken);
         metrics.slow_consumers(SlowConsumer::Watch, 2);
         metrics.committed(5, Duration::from_millis(1));
+        metrics.store_full(true);
+        metrics.commit_retried();
         let text = metrics.encode().unwrap();
         for expected in [
             "evenkeel_tasks_accepted_total 7",
@@ -282,6 +347,8 @@ mod tests {
             "evenkeel_bad_input_total{reason=\"agent_id_taken\"} 1",
             "evenkeel_slow_consumers_total{stream=\"watch\"} 2",
             "evenkeel_commit_changes_count 1",
+            "evenkeel_store_full 1",
+            "evenkeel_commit_retries_total 1",
         ] {
             assert!(text.contains(expected), "`{expected}` is not in\n{text}");
         }

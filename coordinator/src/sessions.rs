@@ -42,6 +42,8 @@ pub struct SessionEnd {
     ended: CancellationToken,
     /// Nothing more is written, not even what is queued.
     cut: CancellationToken,
+    /// The agent has taken the end, or is gone.
+    gone: CancellationToken,
 }
 
 /// What became of a message.
@@ -141,10 +143,16 @@ impl SessionEnd {
         self.cut.cancel();
     }
 
-    /// The agent no longer reads.
+    /// The agent has taken the end, or no longer reads.
     pub fn hang_up(&self) {
         self.ended.cancel();
         self.cut.cancel();
+        self.gone.cancel();
+    }
+
+    /// Done once nothing is held for the agent any more.
+    pub async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// Done once nothing more is to be read.

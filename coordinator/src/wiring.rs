@@ -1,6 +1,7 @@
 //! The one place that puts the program together, and takes it apart in order.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -15,6 +16,7 @@ use evenkeel_core::{
     routing::ClassLimit,
 };
 use evenkeel_shared::EventPosition;
+use futures_util::FutureExt as _;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -32,6 +34,7 @@ use crate::{
     },
     clock::Clock,
     config::{ConfigError, CoordinatorConfig, LimitsConfig},
+    connections::{ConnectionLimits, Connections},
     directory::{Directory, KeptLimits},
     failpoint::{self, BadFailpoints},
     gateway::Gateway,
@@ -178,9 +181,11 @@ impl Coordinator {
         parts.lifecycle.set_ready();
         grpc::report(&health, true).await;
         let services = grpc::Services { agents, tasks, cluster };
+        let (for_grpc, for_http) = parts.connections(&config.limits);
+        let serves_http = http::serve(http, for_http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
         let servers = vec![
-            server("gRPC", grpc::serve(grpc, services, health.clone(), stop_servers.clone()), &stopped),
-            server("HTTP", http::serve(http, api, stop_servers.clone()), &stopped),
+            server("gRPC", grpc::serve(grpc, for_grpc, services, health.clone(), stop_servers.clone()), &stopped),
+            server("HTTP", serves_http, &stopped),
         ];
         tracing::info!(grpc = %grpc_addr, http = %http_addr, data = %data_dir.display(), "the coordinator is ready");
         Ok(RunningCoordinator {
@@ -263,6 +268,19 @@ impl Parts {
         let (clock, lifecycle) = (self.clock, self.lifecycle.clone());
         let make = move || CoordinatorActor::new(engine, clock, lifecycle, writer);
         system::start(&threads.engine, intake::MAILBOX_MAX, make).await
+    }
+
+    /// The connections of the gRPC port and of the HTTP port.
+    fn connections(&self, limits: &LimitsConfig) -> (Connections, Connections) {
+        let grpc = ConnectionLimits {
+            connections_max: limits.connections_max,
+            greeting_bytes: grpc::GREETING_BYTES,
+            greeting_within: Duration::from_millis(limits.greeting_timeout_ms),
+            unread_max: Duration::from_millis(limits.unread_timeout_ms),
+        };
+        // The HTTP server itself sees to it that a request comes in time.
+        let http = ConnectionLimits { connections_max: http::CONNECTIONS_MAX, greeting_bytes: 0, ..grpc };
+        (Connections::new(grpc, self.metrics.clone()), Connections::new(http, self.metrics.clone()))
     }
 
     fn gateway(&self, intake: Intake) -> Gateway {

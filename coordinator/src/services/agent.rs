@@ -28,6 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::cluster::Identity;
 use crate::{
+    connections::Peer,
     gateway::Gateway,
     lifecycle::Lifecycle,
     metrics::{BadInput, Metrics},
@@ -81,10 +82,18 @@ impl AgentService for Agents {
         request: Request<Streaming<v1::AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         self.gateway.lifecycle.check_ready().map_err(|error| to_status(&error))?;
+        let peer = request.extensions().get::<Peer>().cloned();
         let (epoch, queue, end) = self.sessions.open();
         let outbound =
             Outbound { epoch, queue, end: Arc::clone(&end), identity: Arc::clone(&self.identity), over: false };
-        tokio::spawn(self.clone().serve(epoch, end, request.into_inner()));
+        let session = self.clone().serve(epoch, Arc::clone(&end), request.into_inner());
+        tokio::spawn(async move {
+            session.await;
+            // What was queued is held until the stream is gone, which an agent that does not read never lets happen.
+            if let Some(peer) = peer {
+                peer.takes_end(end.gone()).await;
+            }
+        });
         Ok(Response::new(Box::pin(frames(outbound))))
     }
 }

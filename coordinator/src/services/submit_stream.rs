@@ -20,6 +20,7 @@ use super::{
     view,
 };
 use crate::{
+    connections::Peer,
     gateway::{ANSWER_BYTES_MAX, Gateway},
     lifecycle::Lifecycle,
     metrics::{Metrics, SlowConsumer},
@@ -79,7 +80,7 @@ impl SubmitStream {
     }
 
     /// Serves the stream until the client has ended it and has had every result that it asked for.
-    pub async fn run(mut self, inbound: Streaming<v1::SubmitStreamRequest>) {
+    pub async fn run(mut self, inbound: Streaming<v1::SubmitStreamRequest>, peer: Option<Peer>) {
         let waiters = self.gateway.waiters.clone();
         // Registered by the dispatcher as tasks are accepted; forgotten here if the stream ends before they do.
         let mut waiting = Waiting::register(&waiters, self.sink.clone(), &[]);
@@ -89,9 +90,18 @@ impl SubmitStream {
             () = lifecycle.closed() => Err(End::Failed(Lifecycle::restarting())),
             () = outbound.closed() => Err(End::Gone),
         };
-        if let Err(End::Failed(error)) = end {
-            // A client that has gone needs no reason.
+        drop(waiting);
+        // The results of a client that does not read are many; they are not held until it does.
+        drop(self);
+        // A client that has gone needs no reason.
+        let Err(End::Failed(error)) = end else { return };
+        let told = async {
             let _ = outbound.send(Err(to_status(&error))).await;
+            outbound.closed().await;
+        };
+        match peer {
+            Some(peer) => peer.takes_end(told).await,
+            None => told.await,
         }
     }
 

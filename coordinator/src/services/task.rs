@@ -20,6 +20,7 @@ use super::{
     watchers::TaskEvents,
 };
 use crate::{
+    connections::Peer,
     directory::Known,
     gateway::{ANSWER_BYTES_MAX, Ended, Gateway, deadline, over},
     hub::Hub,
@@ -222,7 +223,8 @@ impl TaskService for Tasks {
         self.gateway.lifecycle.check_ready().map_err(|error| to_status(&error))?;
         let (outbound, responses) = mpsc::channel(submit_stream::OUTBOUND_MAX);
         let stream = SubmitStream::new(self.gateway.clone(), self.metrics.clone(), outbound);
-        tokio::spawn(stream.run(request.into_inner()));
+        let peer = request.extensions().get::<Peer>().cloned();
+        tokio::spawn(stream.run(request.into_inner(), peer));
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
