@@ -95,7 +95,9 @@ impl fmt::Display for Row {
         writeln!(f, "        expected: {}", self.expected)?;
         write!(f, "        seen:     {}", self.seen)?;
         for verdict in self.checker.iter().filter(|verdict| !verdict.is_clean()) {
-            write!(f, "\n        checker:  {verdict:?}")?;
+            for line in verdict.to_string().lines() {
+                write!(f, "\n        checker:  {line}")?;
+            }
         }
         Ok(())
     }
