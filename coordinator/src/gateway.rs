@@ -63,7 +63,7 @@ impl Gateway {
         mut tasks: Vec<NewTask>,
         results: Option<ResultSink>,
     ) -> Result<Vec<Result<Submitted, Error>>, Error> {
-        self.lifecycle.check_ready()?;
+        self.lifecycle.check_writable()?;
         let bytes = tasks.iter().map(|task| task.payload.len()).sum();
         let _room = self.intake.bytes_permit(bytes)?;
         self.look_up_keys(&mut tasks).await?;
@@ -161,11 +161,12 @@ impl Gateway {
         results: Option<ResultSink>,
         event: impl FnOnce(RequestId) -> Event,
     ) -> Result<Reply, Error> {
-        self.lifecycle.check_ready()?;
+        self.lifecycle.check_writable()?;
         let mut request = self.pending.open(results);
         self.intake.send(event(request.id))?;
         tokio::select! {
             reply = request.reply() => reply.ok_or_else(Lifecycle::restarting),
+            () = self.lifecycle.stuck() => Err(Lifecycle::outcome_unknown()),
             () = self.lifecycle.closed() => Err(Lifecycle::restarting()),
         }
     }
@@ -177,7 +178,11 @@ impl Gateway {
     pub async fn explain(&self, task: TaskId, candidates_max: usize) -> Result<Option<Explanation>, Error> {
         let (answer, answered) = oneshot::channel();
         self.intake.explain(task, candidates_max, answer)?;
-        answered.await.map_err(|_| Lifecycle::restarting())
+        tokio::select! {
+            answer = answered => answer.map_err(|_| Lifecycle::restarting()),
+            // The engine answers questions on a full disk too, unless so much is held already that it has to wait.
+            () = self.lifecycle.stuck() => Err(Lifecycle::store_full()),
+        }
     }
 
     /// Waits until all the tasks (or any of them) are over, or the time is up, or the outputs fill an answer. Answers with

@@ -1,18 +1,32 @@
-//! Where the process is in its life: starting, ready, stopping, closing.
+//! Where the process is in its life: starting, ready, stopping, closing; and whether its store has room.
 //!
 //! Stopping comes before closing: new work is refused first, what was accepted is flushed, and only then the streams end.
+//!
+//! A full disk is no phase of life. Nothing that changes anything is taken then, and everything else goes on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use evenkeel_shared::{Code, Error, Timestamp};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
 const STOPPING: u8 = 2;
+/// How long a request that was taken before the disk was full waits for room: a log that is rotated should go unnoticed,
+/// a client should not hang.
+pub const STUCK_MAX: Duration = Duration::from_secs(5);
+/// When a client that was refused for a full disk may try again: somebody has to free space first.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The state of the process. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +37,8 @@ struct State {
     phase: AtomicU8,
     closing: CancellationToken,
     loop_seen_us: AtomicU64,
+    /// Since when the store has no room.
+    full_since: watch::Sender<Option<Instant>>,
 }
 
 impl Lifecycle {
@@ -46,7 +62,7 @@ impl Lifecycle {
     /// Whether it takes work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.phase.load(Ordering::Acquire) == READY
+        self.check_writable().is_ok()
     }
 
     /// Done once streams and waits have to end.
@@ -54,10 +70,10 @@ impl Lifecycle {
         self.0.closing.cancelled().await;
     }
 
-    /// Refuses with UNAVAILABLE unless it takes work.
+    /// Refuses with UNAVAILABLE what comes too early or too late.
     ///
     /// # Errors
-    /// What to answer a client that comes too early or too late.
+    /// What to answer.
     pub fn check_ready(&self) -> Result<(), Error> {
         match self.0.phase.load(Ordering::Acquire) {
             READY => Ok(()),
@@ -66,10 +82,65 @@ impl Lifecycle {
         }
     }
 
+    /// Refuses what would change something, if that cannot be made durable now.
+    ///
+    /// # Errors
+    /// What to answer.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        self.check_ready()?;
+        if self.store_is_full() { Err(Self::store_full()) } else { Ok(()) }
+    }
+
     /// What a stream or wait ends with when the process stops.
     #[must_use]
     pub fn restarting() -> Error {
         Error::new(Code::Unavailable, "the coordinator is stopping; try again once it has restarted")
+    }
+
+    /// What is refused on a full disk. gRPC names this very case for RESOURCE_EXHAUSTED.
+    #[must_use]
+    pub fn store_full() -> Error {
+        let what = "the disk of the coordinator's database is full; nothing was accepted or changed. Free some space on it, \
+                    then try again: it goes on by itself";
+        Error::exhausted(what, FULL_RETRY_AFTER)
+    }
+
+    /// What is answered to a request that was taken just before the disk was full. It must not be called refused, because
+    /// it is done once there is room, unless the process ends first.
+    #[must_use]
+    pub fn outcome_unknown() -> Error {
+        let what = "the disk of the coordinator's database became full before this was on it: it may be done later, or not \
+                    at all. Ask again with the same idempotency key once there is room";
+        Error { retry_after: Some(FULL_RETRY_AFTER), ..Error::new(Code::Unavailable, what) }
+    }
+
+    /// The store has no room, or has room again.
+    pub fn set_store_full(&self, full: bool) {
+        self.0.full_since.send_replace(full.then(Instant::now));
+    }
+
+    /// Whether the store has no room.
+    #[must_use]
+    pub fn store_is_full(&self) -> bool {
+        self.0.full_since.borrow().is_some()
+    }
+
+    /// Done once the store has had no room for [`STUCK_MAX`] while this was awaited.
+    pub async fn stuck(&self) {
+        let mut full_since = self.0.full_since.subscribe();
+        loop {
+            let since = *full_since.borrow_and_update();
+            let changed = full_since.changed();
+            let Some(since) = since else {
+                // The sender lives as long as `self`, so this is a change.
+                let _ = changed.await;
+                continue;
+            };
+            tokio::select! {
+                _ = changed => {}
+                () = sleep_until(since + STUCK_MAX) => return,
+            }
+        }
     }
 
     /// The engine's loop was alive at this time.
@@ -86,6 +157,8 @@ impl Lifecycle {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -97,5 +170,34 @@ mod tests {
         life.stop();
         life.set_ready();
         assert!(!life.is_ready(), "a stop is final");
+    }
+
+    #[test]
+    fn on_a_full_disk_changes_are_refused_with_a_hint_and_nothing_else_is() {
+        let life = Lifecycle::default();
+        life.set_ready();
+        life.set_store_full(true);
+        assert!(life.check_ready().is_ok());
+        let refused = life.check_writable().unwrap_err();
+        assert_eq!((refused.code, refused.retry_after), (Code::ResourceExhausted, Some(FULL_RETRY_AFTER)));
+        assert!(refused.message.contains("is full"), "{refused}");
+        life.set_store_full(false);
+        assert!(life.is_ready());
+    }
+
+    #[tokio::test]
+    async fn who_waits_on_a_full_disk_is_told_so_after_a_while_and_not_if_it_has_room_again() {
+        let life = Lifecycle::default();
+        let full_for = |time| life.0.full_since.send_replace(Some(Instant::now() - time));
+        let mut stuck = Box::pin(life.stuck());
+        assert!((&mut stuck).now_or_never().is_none(), "there is room");
+        full_for(STUCK_MAX / 2);
+        assert!((&mut stuck).now_or_never().is_none(), "it may pass");
+        life.set_store_full(false);
+        assert!((&mut stuck).now_or_never().is_none(), "it has passed");
+        full_for(STUCK_MAX / 2);
+        assert!((&mut stuck).now_or_never().is_none(), "it is counted anew");
+        full_for(STUCK_MAX);
+        stuck.await;
     }
 }

@@ -1,6 +1,6 @@
 //! Questions to the store: off the async threads, and not more at a time than its readers can serve.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use evenkeel_shared::{Code, Error};
 use tokio::sync::Semaphore;
@@ -9,6 +9,8 @@ use crate::store::{StoreError, StoreReader};
 
 /// Reads at a time. More would only wait inside the store, holding threads.
 const READS_MAX: usize = 16;
+/// When a question that found all connections taken may be asked again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// The readers' side of the store. Clones share the bound.
 #[derive(Clone)]
@@ -42,7 +44,14 @@ impl Reads {
         });
         asked.await.map_err(|_| stopping())?.map_err(|error| {
             tracing::error!(%error, "a read of the store failed");
-            Error::new(Code::Internal, format!("the store could not be read: {error}"))
+            let what = format!("the store could not be read: {error}");
+            match error {
+                StoreError::Busy { .. } => {
+                    Error { retry_after: Some(RETRY_AFTER), ..Error::new(Code::Unavailable, what) }
+                }
+                StoreError::Corrupt(_) => Error::new(Code::DataLoss, what),
+                _ => Error::new(Code::Internal, what),
+            }
         })
     }
 }

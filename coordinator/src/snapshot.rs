@@ -3,7 +3,10 @@
 //! Agents are published one by one, because most of a fleet does not change between two publications. The numbers of the
 //! whole are one value, swapped at once.
 
-use std::{collections::BinaryHeap, sync::Arc};
+use std::{
+    collections::{BinaryHeap, HashSet},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -71,8 +74,10 @@ impl Snapshot {
 }
 
 impl SnapshotUpdate {
-    /// Adds a later update to one that could not be published yet.
+    /// Adds a later update to one that could not be published yet. It never holds more than the fleet.
     pub fn merge(&mut self, later: Self) {
+        let newer: HashSet<&AgentId> = later.agents.iter().map(|(id, _)| id).collect();
+        self.agents.retain(|(id, _)| !newer.contains(id));
         self.agents.extend(later.agents);
         self.status = later.status;
     }

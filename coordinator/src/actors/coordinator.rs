@@ -5,7 +5,7 @@
 //! writer; without one the actor rests, its mailbox fills, and the intake refuses or holds back: that is the backpressure
 //! from the disk to the clients.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message,
@@ -30,7 +30,7 @@ use crate::{
 /// lengthen the queue.
 pub const IN_FLIGHT_MAX: usize = 16;
 /// Changes in one batch beyond which nothing more is gathered: a transaction of a few milliseconds.
-const GATHER_CHANGES_MAX: usize = 8_192;
+pub const GATHER_CHANGES_MAX: usize = 8_192;
 /// Messages of the mailbox gathered into one batch: the mailbox may never be empty.
 const GATHER_MESSAGES_MAX: usize = 256;
 /// Between two publications of what readers see: people do not see faster, and a large fleet's heartbeats all change it.
@@ -51,6 +51,8 @@ pub struct CoordinatorActor {
     publish_now: bool,
     /// Something has happened since readers were last shown how things stand.
     unpublished: bool,
+    /// What the engine was told of the store.
+    store_full: bool,
     stopped: bool,
 }
 
@@ -135,12 +137,17 @@ impl CoordinatorActor {
             published_at: Timestamp::ZERO,
             publish_now: true,
             unpublished: false,
+            store_full: false,
             stopped: false,
         }
     }
 
     fn feed(&mut self, events: impl IntoIterator<Item = Event>) {
         let now = self.clock.now();
+        let full = self.lifecycle.store_is_full();
+        if full != mem::replace(&mut self.store_full, full) {
+            self.engine.handle(now, Event::StoreFull(full), &mut self.gathered);
+        }
         for event in events {
             // Who changes the fleet by hand reads it back at once.
             self.publish_now |= matches!(event, Event::Admin { .. } | Event::SetStrategy { .. });
@@ -196,8 +203,8 @@ impl CoordinatorActor {
         self.unpublished |= !self.gathered.is_empty();
         let snapshot = self.snapshot_if_due();
         if !self.gathered.is_empty() || snapshot.is_some() {
-            let effects = std::mem::take(&mut self.gathered);
-            if self.writer.try_send(Commit { effects, snapshot, permit }).is_err() {
+            let effects = mem::take(&mut self.gathered);
+            if self.writer.try_send(Commit { effects, snapshot, permit: Some(permit) }).is_err() {
                 // Its mailbox has room for every permit, so it is gone, and with it the only way to record anything.
                 tracing::error!("the store writer is gone; the coordinator stops");
                 self.stopped = true;

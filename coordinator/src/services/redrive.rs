@@ -46,7 +46,7 @@ impl Redrives {
     /// # Errors
     /// If the request is wrong, or the store cannot be read.
     pub async fn redrive(&self, gateway: &Gateway, request: v1::RedriveRequest) -> Result<v1::RedriveResponse, Error> {
-        gateway.lifecycle.check_ready()?;
+        gateway.lifecycle.check_writable()?;
         let tasks = wanted(gateway, request).await?;
         let mut redriven = Vec::with_capacity(tasks.len());
         let mut turns = Vec::new();

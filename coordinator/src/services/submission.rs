@@ -35,7 +35,7 @@ pub async fn submit(
     specs: Vec<v1::TaskSpec>,
     results: Option<ResultSink>,
 ) -> Result<Answers, Error> {
-    gateway.lifecycle.check_ready()?;
+    gateway.lifecycle.check_writable()?;
     check_count(specs.len()).inspect_err(|_| metrics.bad_input(BadInput::Request))?;
     let now = gateway.clock.now();
     let mut refused = Vec::with_capacity(specs.len());

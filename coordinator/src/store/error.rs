@@ -2,13 +2,13 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The operating system refused something.
-    #[error("cannot {action} `{path}`: {source}; check that the data directory exists and belongs to this user")]
+    #[error("cannot {action} `{path}`: {source}; {}", advice(.source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -20,8 +20,8 @@ pub enum StoreError {
     /// The disk failed under the database.
     #[error("the disk failed under the database: {0}; check the disk, then start again")]
     Disk(rusqlite::Error),
-    /// The disk is full.
-    #[error("the disk of the database is full; free some space or move the data directory, then start again")]
+    /// The disk is full. The transaction was rolled back, and nothing of it had been synced.
+    #[error("the disk of the database is full; free some space, or move the data directory to a larger disk")]
     Full,
     /// The database cannot be written.
     #[error("the database cannot be written; check the rights of the data directory and how its disk is mounted")]
@@ -89,11 +89,12 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the process must stop. After a commit that failed nobody can know what the disk holds, and a retry that
-    /// succeeds would prove nothing (an fsync that failed may report success the second time). Only a reader that found no
-    /// connection free may simply try again.
+    /// succeeds would prove nothing (an fsync that failed may report success the second time). Two things may simply be
+    /// tried again: a transaction that found the disk full, which was rolled back before any sync, and a question of a
+    /// reader that found no connection free.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Busy { .. })
+        !matches!(self, Self::Busy { .. } | Self::Full)
     }
 
     pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
@@ -107,9 +108,33 @@ impl StoreError {
     }
 }
 
+/// The index of the log could not be made longer: in all likelihood for want of room, since it was only written to.
+fn grew_no_index(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// What to do when the operating system refuses something.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full: free some space, then start again"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "the disk is mounted read-only: mount it for writing, or choose another data directory"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "this user may not write there: give it the data directory, or choose another one"
+        }
+        _ => "check that the data directory exists and belongs to this user",
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
+            // Room for the index of the log is asked for once the commit is in the log and synced. SQLite takes it back;
+            // trying again writes the same once more.
+            _ if grew_no_index(&error) => Self::Full,
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly) => Self::ReadOnly,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),

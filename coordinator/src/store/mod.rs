@@ -37,7 +37,7 @@ pub trait Store: Send + 'static {
     fn claim(&mut self, now: Timestamp) -> Result<Recovery, StoreError>;
 
     /// Makes the changes durable, all or none, in their order. What is answered after an error is decided by
-    /// [`StoreError::is_fatal`].
+    /// [`StoreError::is_fatal`]; after [`StoreError::Full`] the same changes may be tried again.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if somebody has claimed the store since; otherwise what went wrong.
