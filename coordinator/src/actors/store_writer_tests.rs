@@ -129,7 +129,6 @@ impl Desk {
             reads: Reads::new(store.reader()),
             look_ups: Arc::new(Semaphore::new(1)),
             look_up_turns: Arc::new(Semaphore::new(1)),
-            look_up_turns: Arc::new(Semaphore::new(1)),
             metrics: metrics.clone(),
             runtime: Handle::current(),
         };
