@@ -32,7 +32,8 @@ fn counted(task: &RecordedTask, attempts: &[&RecordedAttempt], findings: &mut Fi
     if most > max {
         findings.add(Rule::TooManyAttempts, id, |_| {
             let agents: Vec<_> = attempts.iter().map(|attempt| attempt.agent.as_str()).collect();
-            format!("task {id} has {most} attempts and may have {max} (agents: {})", agents.join(", "))
+            let on = if agents.is_empty() { String::new() } else { format!(", on {}", agents.join(", ")) };
+            format!("task {id} may have {max} attempts and has {most}{on}")
         });
     }
     // While a task is live, its record may be from between two looks.

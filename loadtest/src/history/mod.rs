@@ -12,6 +12,8 @@
 mod attempts;
 mod check;
 mod collect;
+#[cfg(test)]
+mod example;
 mod executions;
 mod keys;
 mod shared;

@@ -68,7 +68,8 @@ mod tests {
     /// A call that fails with these codes, one a try, and then answers.
     async fn call_that_fails(codes: &[Code]) -> (Result<u32, CollectError>, u32) {
         let tries = Cell::new(0);
-        let answer = hasty().call("List", || {
+        let patience = hasty();
+        let answer = patience.call("List", || {
             let try_now = tries.replace(tries.get() + 1);
             let status = codes.get(try_now as usize).map(|code| Status::new(*code, "not now"));
             async move { status.map_or(Ok(try_now), Err) }
