@@ -16,6 +16,10 @@ mod collect;
 mod example;
 mod executions;
 mod keys;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod property_tests;
 mod shared;
 mod tasks;
 mod verdict;

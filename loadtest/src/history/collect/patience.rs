@@ -28,6 +28,12 @@ impl Default for Patience {
 }
 
 impl Patience {
+    /// As patient as another, and in a hurry.
+    #[cfg(test)]
+    pub(super) fn hasty() -> Self {
+        Self { backoff: Backoff::new(Duration::ZERO, Duration::ZERO, 1.0) }
+    }
+
     /// Calls until there is an answer, or a failure that stays.
     pub(super) async fn call<T, F>(&self, call: &'static str, mut once: impl FnMut() -> F) -> Result<T, CollectError>
     where
@@ -61,14 +67,10 @@ mod tests {
 
     use super::*;
 
-    fn hasty() -> Patience {
-        Patience { backoff: Backoff::new(Duration::ZERO, Duration::ZERO, 1.0) }
-    }
-
     /// A call that fails with these codes, one a try, and then answers.
     async fn call_that_fails(codes: &[Code]) -> (Result<u32, CollectError>, u32) {
         let tries = Cell::new(0);
-        let patience = hasty();
+        let patience = Patience::hasty();
         let answer = patience.call("List", || {
             let try_now = tries.replace(tries.get() + 1);
             let status = codes.get(try_now as usize).map(|code| Status::new(*code, "not now"));
