@@ -15,6 +15,7 @@ mod judge;
 mod lab;
 mod load;
 mod process;
+pub mod proxy;
 mod report;
 mod rows;
 
