@@ -77,8 +77,12 @@ impl Engine {
 
     /// A result of an attempt that is not live: sent twice, or superseded.
     fn answer_late_result(&mut self, session: SessionEpoch, agent: AgentIx, attempt: AttemptRef, out: &mut Effects) {
-        let superseded =
-            self.free_place(agent, attempt.assignment).is_some() || self.tasks.find(attempt.task).is_some();
+        // A place that a live attempt has is freed by that attempt's own result alone, and not by a token that borrows its
+        // assignment for another task.
+        let holding = self.agents[agent].holdings.get(&attempt.assignment);
+        let ended = holding.is_some_and(|holding| holding.task.is_none());
+        let freed = ended && self.free_place(agent, attempt.assignment).is_some();
+        let superseded = freed || self.tasks.find(attempt.task).is_some();
         if self.recorded.contains(attempt.assignment) {
             self.counters.repeated_results += 1;
             self.send(agent, AgentMessage::Ack { attempt, recorded: true }, out);

@@ -311,3 +311,23 @@ fn ephemeral_tasks_leave_no_trace_in_the_store() {
     c.restart();
     assert_eq!(c.store.live_tasks(), 0);
 }
+
+#[test]
+fn a_token_that_borrows_an_assignment_ends_nothing() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    c.join(agent("b"));
+    let (first, second) = (c.submit(task("work")), c.submit(task("work")));
+    let ((own, live), (_, other)) = (c.assignment(first), c.assignment(second));
+    let borrowed = evenkeel_shared::AttemptRef { assignment: live.assignment, ..other };
+    c.report(&own, borrowed, Outcome::Succeeded(Bytes::new()));
+    assert_eq!(c.acknowledged(), Some(false));
+    assert!(c.changes.is_empty(), "{:?}", c.changes);
+    let waiting = c.submit(task("work"));
+    c.expect(waiting, TaskState::Queued);
+    c.kill(&own);
+    // What the agent had goes on when it dies.
+    for task in [second, first, waiting] {
+        c.succeed(task);
+    }
+}
