@@ -18,6 +18,7 @@ mod process;
 pub mod proxy;
 mod report;
 mod rows;
+pub mod shim;
 
 use std::{
     path::PathBuf,
