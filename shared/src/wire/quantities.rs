@@ -54,6 +54,8 @@ pub fn to_us(duration: Duration) -> u64 {
 pub fn timestamp(field: &str, unix_ms: i64) -> Result<Option<Timestamp>, Violation> {
     let ms = u64::try_from(unix_ms)
         .map_err(|_| Violation::new(field, format!("{unix_ms} ms is before 1970; use 0 for none")))?;
+    // Later than the last time there is, is the last: in whole milliseconds, so that it reads back as what is written.
+    let ms = ms.min(Timestamp::MAX.unix_millis());
     Ok((ms > 0).then(|| Timestamp::from_unix_millis(ms)))
 }
 
@@ -124,5 +126,20 @@ pub fn to_resources(resources: &Resources) -> v1::Resources {
         cpu_millis: resources.cpu_millis,
         memory_bytes: resources.memory_bytes,
         custom: resources.custom.iter().map(|(name, &amount)| (name.clone(), amount)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_in_time_reads_back_as_it_was_written() {
+        for unix_ms in [1, 1_700_000_000_000, 18_446_744_073_709_550, 18_446_744_073_709_552, i64::MAX] {
+            let read = timestamp("at", unix_ms).unwrap();
+            assert_eq!(timestamp("at", to_unix_ms_or_zero(read)), Ok(read), "{unix_ms}");
+        }
+        assert_eq!(timestamp("at", 0), Ok(None));
+        assert!(timestamp("at", -1).is_err());
     }
 }
