@@ -4,94 +4,13 @@ use evenkeel_shared::{AttemptEnd, Delivery, TaskState};
 
 use super::super::{
     Rule, Submission, SubmissionOutcome,
-    example::{acknowledged, agent, at, id, queued, submission, token},
+    example::{acknowledged, agent, all_kinds, at, id, odd_ones, plain, queued, retried, token},
     verdict::VIOLATIONS_OF_A_RULE_MAX,
 };
 use super::*;
 
 const HEALED: Expect =
     Expect { all_over: true, ephemeral_may_be_lost: false, others_submit: false, clock_tolerance: Duration::ZERO };
-
-/// A task that went well: submitted under the key `1`, run once by agent 1, recorded, and seen to be over.
-fn plain() -> History {
-    let mut history = History::default();
-    history
-        .submitted("1", acknowledged(1))
-        .ran(1, 1, 1)
-        .answered(1, 1, 1, true, true)
-        .seen(1, TaskState::Succeeded)
-        .record(queued(1, "1").attempt(1, 10, Some((20, AttemptEnd::Succeeded))).over(TaskState::Succeeded, 20));
-    history
-}
-
-/// A task whose first agent failed, whose second was lost and finished all the same, and whose third succeeded.
-fn retried() -> History {
-    let mut history = History::default();
-    let task = queued(2, "2")
-        .attempt(1, 10, Some((20, AttemptEnd::Failed)))
-        // In milliseconds, an attempt may begin when the one before ends.
-        .attempt(2, 20, Some((30, AttemptEnd::AgentLost)))
-        .attempt(3, 30, Some((40, AttemptEnd::Succeeded)))
-        .over(TaskState::Succeeded, 40);
-    history
-        .submitted("2", acknowledged(2))
-        .ran(1, 2, 1)
-        .answered(1, 2, 1, false, true)
-        .ran(2, 2, 2)
-        .answered(2, 2, 2, true, false)
-        .ran(3, 2, 3)
-        // The first answer was lost on the way; the result was sent again.
-        .answered(3, 2, 3, true, true)
-        .answered(3, 2, 3, true, true)
-        .seen(2, TaskState::Running)
-        .seen(2, TaskState::Succeeded)
-        .record(task);
-    history
-}
-
-/// Ends of other kinds, and all that a submission can come to.
-fn odd_ones() -> History {
-    use SubmissionOutcome::{Refused, Unknown};
-    let mut history = History::default();
-    let cancelled = queued(3, "3").attempt(1, 10, Some((15, AttemptEnd::Cancelled))).over(TaskState::Cancelled, 15);
-    let mut expired = queued(4, "4").over(TaskState::Expired, 50);
-    expired.deadline = Some(at(50));
-    let mut redriven = queued(5, "").attempt(1, 60, Some((70, AttemptEnd::Succeeded))).over(TaskState::Succeeded, 70);
-    redriven.redrive_of = Some(id(4));
-    let unanswered = queued(6, "").over(TaskState::Cancelled, 20);
-    let mut ephemeral = queued(7, "7").over(TaskState::Succeeded, 30);
-    (ephemeral.delivery, ephemeral.attempts_made) = (Delivery::Ephemeral, 1);
-    history
-        .submitted("3", acknowledged(3))
-        .ran(1, 3, 1)
-        .answered(1, 3, 1, true, false)
-        .seen(3, TaskState::Cancelled)
-        .record(cancelled)
-        // Not answered, asked again, and told that it was there.
-        .submitted("4", Unknown)
-        .submitted("4", SubmissionOutcome::Acknowledged { task: id(4), duplicate: true })
-        .record(expired)
-        .record(redriven)
-        // Of two that were not answered one was accepted.
-        .submitted("", Unknown)
-        .submitted("", Unknown)
-        .record(unanswered)
-        .submitted("", Refused)
-        .submitted("refused", Refused)
-        .submitted("unknown", Unknown)
-        .record(ephemeral)
-        .ran(1, 7, 1)
-        .answered(1, 7, 1, true, true);
-    history.submissions.push(Submission { delivery: Delivery::Ephemeral, ..submission("7", acknowledged(7)) });
-    history
-}
-
-fn all_kinds() -> History {
-    let mut all = plain();
-    all.merge(retried());
-    all.merge(odd_ones());
-    all
-}
 
 #[test]
 fn a_clean_history_is_clean_and_counted() {
@@ -459,4 +378,34 @@ fn a_rule_that_is_broken_often_is_counted_and_does_not_hide_another() {
     assert_eq!(verdict.broken[&Rule::OutputDiffers], 1);
     assert_eq!(verdict.violations.len() as u64, VIOLATIONS_OF_A_RULE_MAX + 1);
     assert!(verdict.violations.is_sorted());
+}
+
+/// Not among the other tests because of its time without optimisation; `cargo test --release -- --ignored` runs it.
+#[test]
+#[ignore = "takes seconds, and means something only with optimisation"]
+fn a_million_tasks_take_seconds() {
+    let mut history = History::default();
+    let mut broken = queued(0, "");
+    for task in (1..=1_000_000).rev() {
+        let key = format!("key-{task}");
+        let ended = queued(task, &key)
+            .attempt(1, 10, Some((20, AttemptEnd::AgentLost)))
+            .attempt(2, 20, Some((30, AttemptEnd::Succeeded)))
+            .over(TaskState::Succeeded, 30);
+        broken = ended.clone();
+        history
+            .submitted(&key, acknowledged(task))
+            .ran(1, task, 1)
+            .ran(2, task, 2)
+            .answered(2, task, 2, true, true)
+            .seen(task, TaskState::Succeeded)
+            .record(ended);
+    }
+    history.record(broken);
+    let begun = std::time::Instant::now();
+    let verdict = check(&history, HEALED);
+    let took = begun.elapsed();
+    assert_eq!(verdict.rules_broken(), [Rule::RecordedTwice]);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    println!("a million tasks took {took:.1?}");
 }

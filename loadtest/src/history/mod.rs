@@ -10,6 +10,8 @@
 //! doubt: a submission that was never answered may have made one task or none.
 
 mod attempts;
+#[cfg(test)]
+mod breaks;
 mod check;
 mod collect;
 #[cfg(test)]
