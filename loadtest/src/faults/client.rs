@@ -75,6 +75,23 @@ impl Clients {
         answer.into_inner().task.ok_or_else(|| FaultError::Other(format!("Get answered no task for {id}")))
     }
 
+    /// Every beginning and end of an agent's session that the coordinator still knows of, in order.
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub async fn fleet_events(&self) -> Result<Vec<v1::ClusterEvent>, FaultError> {
+        use v1::ClusterEventType::{AgentJoined, AgentLeft, AgentLost, AgentReturned};
+        let types = [AgentJoined, AgentReturned, AgentLost, AgentLeft].map(Into::into).to_vec();
+        let request = v1::EventsRequest { types, ..v1::EventsRequest::default() };
+        let failed = FaultError::call;
+        let mut stream = self.cluster.clone().events(request).await.map_err(failed("Events"))?.into_inner();
+        let mut events = Vec::new();
+        while let Some(event) = stream.message().await.map_err(failed("Events"))? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+
     /// Waits until so many agents have a session and are healthy.
     ///
     /// # Errors
