@@ -83,7 +83,7 @@ impl Engine {
         let ended = holding.is_some_and(|holding| holding.task.is_none());
         let freed = ended && self.free_place(agent, attempt.assignment).is_some();
         let superseded = freed || self.tasks.find(attempt.task).is_some();
-        if self.recorded.contains(attempt.assignment) {
+        if self.recorded.contains(attempt) {
             self.counters.repeated_results += 1;
             self.send(agent, AgentMessage::Ack { attempt, recorded: true }, out);
         } else if superseded {
@@ -104,7 +104,7 @@ impl Engine {
         run: Duration,
         out: &mut Effects,
     ) {
-        self.recorded.insert(attempt.assignment);
+        self.recorded.insert(attempt);
         self.judge(agent, task, &outcome, run, out);
         self.free_place(agent, attempt.assignment);
         match outcome {

@@ -11,9 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use evenkeel_shared::{
-    AgentId, AssignmentId, AttemptRef, EventPosition, SessionEpoch, TaskId, TaskSpec, TaskState, Tenant, Timestamp,
+    AgentId, AssignmentId, AttemptNumber, AttemptRef, EventPosition, SessionEpoch, TaskId, TaskSpec, TaskState, Tenant,
+    Timestamp,
 };
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexMap;
 use slab::Slab;
 
 use super::{agent::Agent, limits};
@@ -289,23 +290,25 @@ impl KeyTable {
     }
 }
 
-/// The latest assignments whose result was recorded.
+/// The latest attempts whose result was recorded. Whole tokens: an assignment's number alone can be guessed.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
-    members: IndexSet<AssignmentId, BuildHasherDefault<IdHasher>>,
+    members: IndexMap<AssignmentId, (TaskId, AttemptNumber), BuildHasherDefault<IdHasher>>,
     /// Where the oldest is, once there are as many as may be.
     oldest: usize,
 }
 
 impl Recorded {
-    pub fn contains(&self, assignment: AssignmentId) -> bool {
-        self.members.contains(&assignment)
+    pub fn contains(&self, attempt: AttemptRef) -> bool {
+        self.members.get(&attempt.assignment).is_some_and(|of| *of == (attempt.task, attempt.attempt))
     }
 
-    pub fn insert(&mut self, assignment: AssignmentId) {
+    pub fn insert(&mut self, attempt: AttemptRef) {
+        let (assignment, of) = (attempt.assignment, (attempt.task, attempt.attempt));
         if self.members.len() < limits::RECORDED_MAX {
-            self.members.insert(assignment);
+            self.members.insert(assignment, of);
         } else if self.members.replace_index(self.oldest, assignment).is_ok() {
+            self.members[self.oldest] = of;
             self.oldest = (self.oldest + 1) % limits::RECORDED_MAX;
         }
     }

@@ -1,7 +1,7 @@
 //! The life of a task on a fleet that stays up.
 
 use bytes::Bytes;
-use evenkeel_shared::{AttemptNumber, FailureClass, Outcome, TaskState};
+use evenkeel_shared::{AttemptNumber, AttemptRef, FailureClass, Outcome, TaskState};
 
 use super::fixture::{Cluster, START, agent, ms, task};
 use crate::{
@@ -131,6 +131,18 @@ fn a_result_sent_twice_is_recorded_once_and_answered_both_times() {
     c.report(&a, attempt, Outcome::Succeeded(Bytes::new()));
     assert_eq!(c.acknowledged(), Some(true), "of an attempt before the present one");
     c.expect(failed, TaskState::RetryWait);
+}
+
+#[test]
+fn a_token_that_borrows_a_recorded_assignment_is_not_recorded() {
+    let mut c = Cluster::new();
+    c.join(agent("a").slots(2));
+    let (done, other) = (c.submit(task("work")), c.submit(task("work")));
+    let (a, recorded) = c.assignment(done);
+    c.succeed(done);
+    c.report(&a, AttemptRef { task: other, ..recorded }, Outcome::Succeeded(Bytes::new()));
+    assert_eq!(c.acknowledged(), Some(false));
+    c.expect(other, TaskState::Assigned);
 }
 
 #[test]
