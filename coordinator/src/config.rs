@@ -133,7 +133,8 @@ pub struct StoreConfig {
 pub struct LimitsConfig {
     /// Connections to the gRPC port at a time: one for each agent of a large fleet, and clients. Each is an open file.
     pub connections_max: usize,
-    /// How long a connection may take to say what gRPC begins with.
+    /// How long a peer may take to say what it has to say first: a connection its greeting, an HTTP request its headers, a
+    /// session its registration.
     pub greeting_timeout_ms: u64,
     /// How long a peer may leave what is sent to it unread. An answer has 6 MiB at most, so this asks for 100 kB/s.
     pub unread_timeout_ms: u64,

@@ -95,6 +95,12 @@ impl Connections {
         Self(Arc::new(State { limits, metrics, open: DashMap::new(), last_id: AtomicU64::new(0) }))
     }
 
+    /// Their bounds.
+    #[must_use]
+    pub fn limits(&self) -> &ConnectionLimits {
+        &self.0.limits
+    }
+
     /// The next connection that there is room for.
     pub async fn accept(&self, listener: &TcpListener) -> (Guarded, SocketAddr) {
         let mut refused = false;

@@ -39,8 +39,6 @@ mod shapes;
 
 /// The engine's loop turns four times a second at least. Silent for so long it hangs, and the process is better restarted.
 const LOOP_SILENT_MAX: Duration = Duration::from_secs(10);
-/// A request has to be there within this time of its connection, or of the one before: slow ones hold a descriptor each.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// Headers of one request: what browsers and proxies send, twice over.
 const HEADERS_MAX: usize = 64;
 /// Bytes of a request: an address and its headers; there is no body in any.
@@ -64,7 +62,8 @@ pub async fn serve(listener: TcpListener, connections: Connections, api: Api, st
     let mut http1 = http1::Builder::new();
     http1
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        // From the connection, or from the request before it: slow ones hold a descriptor each.
+        .header_read_timeout(connections.limits().greeting_within)
         .max_headers(HEADERS_MAX)
         .max_buf_size(REQUEST_BYTES_MAX);
     let service = TowerToHyperService::new(router(api));
@@ -140,7 +139,8 @@ impl IntoResponse for Refused {
 async fn healthz(State(api): Shared) -> Response {
     let gateway = &api.cluster.gateway;
     let silent = gateway.clock.now().since(gateway.lifecycle.loop_seen_at());
-    if silent > LOOP_SILENT_MAX {
+    // On a full disk the loop may have to wait for room, and a restart would help nobody.
+    if silent > LOOP_SILENT_MAX && !gateway.lifecycle.store_is_full() {
         let what = format!("the engine's loop has not turned for {silent:?}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, what).into_response();
     }
@@ -148,7 +148,7 @@ async fn healthz(State(api): Shared) -> Response {
 }
 
 async fn readyz(State(api): Shared) -> Response {
-    match api.cluster.gateway.lifecycle.check_ready() {
+    match api.cluster.gateway.lifecycle.check_writable() {
         Ok(()) => "ok\n".into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }

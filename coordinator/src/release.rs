@@ -23,8 +23,10 @@ use crate::{
     waiters::Waiters,
 };
 
-/// Old results that are looked up in the store at a time: a large fleet that comes back with all its results at once.
+/// Old results that wait to be looked up in the store: a large fleet that comes back with all its results at once.
 pub const LOOK_UPS_MAX: usize = 65_536;
+/// Of these, as many at a time ask the store: a part of its readers, so that no flood of results holds up clients.
+pub const LOOK_UPS_ASKING_MAX: usize = 4;
 /// When an agent whose old results found no room may try again.
 const LOOK_UP_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,8 @@ pub struct Dispatcher {
     pub reads: Reads,
     /// Room for look-ups: [`LOOK_UPS_MAX`].
     pub look_ups: Arc<Semaphore>,
+    /// Turns to ask the store: [`LOOK_UPS_ASKING_MAX`].
+    pub look_up_turns: Arc<Semaphore>,
     /// Counters.
     pub metrics: Metrics,
     /// Where questions to the store run.
@@ -134,13 +138,20 @@ impl Dispatcher {
             self.sessions.close(session, Error::exhausted(what, LOOK_UP_RETRY_AFTER));
             return;
         };
+        let Some(own_permit) = self.sessions.look_up(session) else {
+            let what = "the agent has sent more old results than an agent can hold; come back later";
+            self.sessions.close(session, Error::exhausted(what, LOOK_UP_RETRY_AFTER));
+            return;
+        };
         let this = self.clone();
         self.runtime.spawn(async move {
+            // The semaphore is never closed.
+            let turn = this.look_up_turns.acquire().await;
             match this.reads.ask(move |store| store.result_recorded(attempt)).await {
                 Ok(recorded) => this.tell_agent(session, AgentMessage::Ack { attempt, recorded }),
                 Err(error) => this.sessions.close(session, error),
             }
-            drop(permit);
+            drop((turn, own_permit, permit));
         });
     }
 }

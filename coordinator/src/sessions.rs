@@ -10,12 +10,15 @@ use std::sync::{
 
 use dashmap::DashMap;
 use evenkeel_core::engine::AgentMessage;
-use evenkeel_shared::{Code, Error, SessionEpoch};
-use tokio::sync::mpsc;
+use evenkeel_shared::{Code, Error, SessionEpoch, limits::HELD_ATTEMPTS_MAX};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Bits of a session's number below the incarnation: a million sessions a second for twelve days.
 const COUNTER_BITS: u32 = 40;
+
+/// Old results of one agent that are looked up in the store at a time: as many as an agent can still hold.
+const LOOK_UPS_MAX: usize = HELD_ATTEMPTS_MAX;
 
 /// The open sessions. Clones share them.
 #[derive(Clone, Debug)]
@@ -31,6 +34,7 @@ struct State {
 #[derive(Debug)]
 struct Session {
     queue: mpsc::Sender<AgentMessage>,
+    look_ups: Arc<Semaphore>,
     end: Arc<SessionEnd>,
 }
 
@@ -71,7 +75,8 @@ impl Sessions {
         let epoch = SessionEpoch(self.0.last_epoch.fetch_add(1, Ordering::Relaxed) + 1);
         let (queue, receiver) = mpsc::channel(self.0.queue_max);
         let end = Arc::new(SessionEnd::default());
-        self.0.open.insert(epoch, Session { queue, end: Arc::clone(&end) });
+        let look_ups = Arc::new(Semaphore::new(LOOK_UPS_MAX));
+        self.0.open.insert(epoch, Session { queue, look_ups, end: Arc::clone(&end) });
         (epoch, receiver, end)
     }
 
@@ -92,6 +97,13 @@ impl Sessions {
                 Sent::CutOff
             }
         }
+    }
+
+    /// Room to look up one more old result for this agent; `None`: it has sent more than an agent can hold, or is gone.
+    #[must_use]
+    pub fn look_up(&self, epoch: SessionEpoch) -> Option<OwnedSemaphorePermit> {
+        let look_ups = Arc::clone(&self.0.open.get(&epoch)?.look_ups);
+        look_ups.try_acquire_owned().ok()
     }
 
     /// Ends a session with this error, after what is queued.
@@ -202,6 +214,18 @@ mod tests {
         assert_eq!(end.error().unwrap().code, Code::ResourceExhausted);
         assert_eq!(sessions.send(quick, ack()), Sent::Queued);
         assert!(queue.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_agent_has_as_many_results_looked_up_as_it_can_hold() {
+        let sessions = Sessions::new(1, 1);
+        let (flooding, ..) = sessions.open();
+        let (honest, ..) = sessions.open();
+        let mut permits: Vec<_> = (0..LOOK_UPS_MAX).map(|_| sessions.look_up(flooding).unwrap()).collect();
+        assert!(sessions.look_up(flooding).is_none());
+        assert!(sessions.look_up(honest).is_some());
+        permits.pop();
+        assert!(sessions.look_up(flooding).is_some());
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ use crate::{
     metrics::Metrics,
     pending::Pending,
     reads::Reads,
-    release::{Dispatcher, LOOK_UPS_MAX, WatchedEvent},
+    release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, WatchedEvent},
     services::{
         agent::Agents,
         cluster::{Cluster, Identity},
@@ -174,7 +174,13 @@ impl Coordinator {
             metrics: parts.metrics.clone(),
         };
         let sessions = parts.sessions.clone();
-        let agents = Agents { gateway, sessions: sessions.clone(), identity, metrics: parts.metrics.clone() };
+        let agents = Agents {
+            gateway,
+            sessions: sessions.clone(),
+            identity,
+            metrics: parts.metrics.clone(),
+            register_within: Duration::from_millis(config.limits.greeting_timeout_ms),
+        };
         let (grpc_addr, http_addr) = (local_addr("grpc", &grpc)?, local_addr("http", &http)?);
         let (stop_servers, stopped) = (CancellationToken::new(), CancellationToken::new());
         let api = http::Api { tasks: tasks.clone(), cluster: cluster.clone() };
@@ -250,12 +256,13 @@ impl Parts {
             cluster_hub: self.cluster_hub.clone(),
             reads: self.reads.clone(),
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            look_up_turns: Arc::new(Semaphore::new(LOOK_UPS_ASKING_MAX)),
             metrics: self.metrics.clone(),
             runtime: Handle::current(),
         };
-        let metrics = self.metrics.clone();
+        let lifecycle = self.lifecycle.clone();
         let on_fatal: store_writer::OnFatal = Arc::new(|_| std::process::exit(EXIT_STORE_FAILED));
-        let make = move || StoreWriter::new(store, dispatcher, publisher, metrics, on_fatal);
+        let make = move || StoreWriter::new(store, dispatcher, publisher, lifecycle, on_fatal);
         system::start(&threads.store, store_writer::MAILBOX_MAX, make).await
     }
 

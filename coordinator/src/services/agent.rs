@@ -23,10 +23,13 @@ use evenkeel_shared::{
     },
 };
 use futures_util::{Stream, stream::BoxStream};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::cluster::Identity;
+use super::{cluster::Identity, unreadable};
 use crate::{
     connections::Peer,
     gateway::Gateway,
@@ -35,8 +38,6 @@ use crate::{
     sessions::{SessionEnd, Sessions},
 };
 
-/// How long an agent may take to register: a stream that says nothing holds memory.
-const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 /// Messages from an agent in one frame: as many as its largest number of slots can end at once.
 const FRAME_MESSAGES_MAX: usize = 2 * evenkeel_shared::limits::SLOTS_MAX as usize;
 /// Messages to an agent in one frame.
@@ -55,6 +56,8 @@ pub struct Agents {
     pub identity: Arc<Identity>,
     /// Counters.
     pub metrics: Metrics,
+    /// How long an agent may take to register: a stream that says nothing holds memory.
+    pub register_within: Duration,
 }
 
 /// What goes to one agent.
@@ -131,19 +134,32 @@ impl Agents {
         inbound: &mut Streaming<v1::AgentFrame>,
         registered: &mut bool,
     ) -> Result<String, Error> {
-        let first = tokio::time::timeout(REGISTER_WITHIN, inbound.message());
-        let late = |_| Error::new(Code::DeadlineExceeded, format!("no registration within {REGISTER_WITHIN:?}"));
-        let mut next = first.await.map_err(late)?;
+        let within = self.register_within;
+        let late = || Error::new(Code::DeadlineExceeded, format!("no registration within {within:?}"));
+        let register_by = Instant::now() + within;
         loop {
+            let next = if *registered {
+                inbound.message().await
+            } else {
+                timeout_at(register_by, inbound.message()).await.map_err(|_| late())?
+            };
             let frame = match next {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok("the agent ended the session".to_owned()),
-                Err(_) => return Ok("the connection broke".to_owned()),
+                Err(status) => {
+                    let Some(error) = unreadable(&status) else { return Ok("the connection broke".to_owned()) };
+                    self.metrics.bad_input(BadInput::Frame);
+                    return Err(error);
+                }
             };
             let events = self.events(epoch, frame, *registered)?;
-            *registered |= !events.is_empty();
-            self.gateway.intake.deliver(events).await?;
-            next = inbound.message().await;
+            // A frame may be empty, and is no registration then.
+            if !events.is_empty() {
+                *registered = true;
+                self.gateway.intake.deliver(events).await?;
+            } else if !*registered && Instant::now() >= register_by {
+                return Err(late());
+            }
         }
     }
 

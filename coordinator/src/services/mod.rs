@@ -10,6 +10,8 @@ pub mod task_list;
 pub mod view;
 pub mod watchers;
 
+use std::error::Error as _;
+
 use evenkeel_shared::{Code, Error, Violation, wire::status::to_status};
 use tonic::Status;
 
@@ -21,6 +23,17 @@ fn refuse(metrics: &Metrics, error: &Error) -> Status {
         metrics.bad_input(BadInput::Request);
     }
     to_status(error)
+}
+
+/// What is wrong with a message that could not be read from a stream; `None`: nothing is, the connection broke.
+fn unreadable(status: &Status) -> Option<Error> {
+    let what = match status.code() {
+        tonic::Code::OutOfRange => format!("a message is too large: {}", status.message()),
+        // What a connection broke of is the source of its error.
+        tonic::Code::Internal if status.source().is_none() => format!("a message is damaged: {}", status.message()),
+        _ => return None,
+    };
+    Some(Error::new(Code::InvalidArgument, what))
 }
 
 /// The size of a page: 0 stands for the default.

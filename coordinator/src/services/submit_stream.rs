@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     submission::{self, Answers},
-    view,
+    unreadable, view,
 };
 use crate::{
     connections::Peer,
@@ -120,7 +120,7 @@ impl SubmitStream {
                 batch = inbound.message(), if reads => match batch {
                     Ok(Some(batch)) => submitting.push_back(Box::pin(self.submit(batch))),
                     Ok(None) => open = false,
-                    Err(_) => return Err(End::Gone),
+                    Err(status) => return Err(unreadable(&status).map_or(End::Gone, End::Failed)),
                 },
                 Some(answered) = submitting.next(), if !submitting.is_empty() => {
                     self.answer(answered, waiting).await?;

@@ -4,10 +4,14 @@
 
 mod agents;
 mod bad_input;
+mod connections;
+mod frames;
+mod hostile_agent;
 mod http;
 mod restart;
 mod streams;
 mod support;
 mod tasks;
 mod tasks_over;
+mod unread;
 mod watch;

@@ -200,6 +200,11 @@ impl FakeAgent {
         soon(self.outbound.send(frame)).await.expect("the session is open");
     }
 
+    /// Sends a frame; false once the session is over.
+    pub async fn sends(&self, frame: v1::AgentFrame) -> bool {
+        soon(self.outbound.send(frame)).await.is_ok()
+    }
+
     /// The next thing it is told, or the error that the session ends with.
     pub async fn hear(&mut self) -> Result<ToAgent, Status> {
         loop {
