@@ -268,7 +268,10 @@ fn spawn_host(
     name: &str,
     options: &HostOptions,
 ) -> Result<Process, FaultError> {
-    let mut command = evenkeel(program, ["loadtest", "fault-agents", "--coordinator", url, "--name", name]);
+    // Sessions and what became of the attempts that agents brought with them are said at level info.
+    let log = ["--log", "warn,evenkeel_agent=info"];
+    let mut command = evenkeel(program, log);
+    command.args(["loadtest", "fault-agents", "--coordinator", url, "--name", name]);
     command.arg("--agents").arg(options.agents.to_string()).arg("--slots").arg(options.slots.to_string());
     command.args(["--kind", options.kind]).arg("--executions").arg(directory.join(format!("{name}.jsonl")));
     if let Some(prefetch) = options.prefetch {
