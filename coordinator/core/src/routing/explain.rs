@@ -49,14 +49,14 @@ impl Router {
         }
         let (class, statics, facts) = self.parties(class, agent)?;
         self.match_statics(class, statics)?;
-        if !facts.schedulable {
+        if !facts.schedulable() {
             return Err(Refusal::NotSchedulable);
         }
         let need = &self.index.fits.get(class.fit).need;
         match room {
             Room::Now => self.room_now(class, statics, facts)?,
-            Room::Ahead if need.slots > facts.prefetch_free_slots => {
-                return Err(Refusal::NoPrefetchRoom { asked: need.slots, free: facts.prefetch_free_slots });
+            Room::Ahead if need.slots > u32::from(facts.prefetch_free_slots) => {
+                return Err(Refusal::NoPrefetchRoom { asked: need.slots, free: facts.prefetch_free_slots.into() });
             }
             Room::Ahead => {}
         }
@@ -66,7 +66,9 @@ impl Router {
     /// How well the agent suits the task by the strategy's measure; higher is better. 0 for an agent that is not there.
     #[must_use]
     pub fn score(&self, agent: AgentIx, task: &TaskFacts) -> f64 {
-        self.roster.facts().get(agent.at()).map_or(0.0, |facts| self.strategy.score(facts, task))
+        self.roster
+            .get(agent)
+            .map_or(0.0, |facts| self.strategy.score(facts, &self.roster.id_hashes()[agent.at()], task))
     }
 
     /// What [`Router::pick`] would have said had it picked this agent, which must match the class.
@@ -108,8 +110,8 @@ impl Router {
 
     fn room_now(&self, class: &Class, statics: &Statics, facts: &Facts) -> Result<(), Refusal> {
         let need = &self.index.fits.get(class.fit).need;
-        if need.slots > facts.free_slots {
-            return Err(Refusal::NoFreeSlot { asked: need.slots, free: facts.free_slots });
+        if need.slots > u32::from(facts.free_slots) {
+            return Err(Refusal::NoFreeSlot { asked: need.slots, free: facts.free_slots.into() });
         }
         let plain = [
             (ResourceName::Cpu, need.cpu_millis, facts.free_cpu_millis),

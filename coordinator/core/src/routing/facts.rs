@@ -56,29 +56,63 @@ pub struct Pick {
     pub preferences_given_up: u8,
 }
 
-/// What the router remembers of an agent for its decisions. One cache line, because an update or a pick touches a random
-/// agent, and in a large fleet each line costs a trip to memory.
+/// What the router remembers of an agent for its decisions. Half a cache line, because an update or a pick touches a random
+/// agent: at this size those of a large fleet stay in the last cache, beyond which each would be a trip to memory.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
+#[repr(align(32))]
 pub(crate) struct Facts {
-    /// Hash of its id.
-    pub id_hash: u64,
     pub free_cpu_millis: u64,
     pub free_memory_bytes: u64,
-    pub free_slots: u32,
-    pub prefetch_free_slots: u32,
-    pub slots_usable: u32,
-    pub slots_in_use: u32,
-    pub cpu_free: f32,
-    pub memory_free: f32,
+    /// Slots here are counted up to 65,535, far above [`SLOTS_MAX`](evenkeel_shared::limits::SLOTS_MAX).
+    pub free_slots: u16,
+    pub prefetch_free_slots: u16,
+    pub slots_usable: u16,
+    pub slots_in_use: u16,
+    pub(super) cpu_free: Share,
+    pub(super) memory_free: Share,
     pub weight: u16,
     pub tier: u8,
+    pub flags: Flags,
+}
+
+const _: () = assert!(size_of::<Facts>() == 32, "two agents to a cache line");
+
+/// Yes or no, each a bit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
     /// There is such an agent.
-    pub present: bool,
-    pub schedulable: bool,
-    pub degraded: bool,
+    pub(super) const PRESENT: Self = Self(1);
+    pub(super) const SCHEDULABLE: Self = Self(2);
+    pub(super) const DEGRADED: Self = Self(4);
     /// It has named resources free, which are kept elsewhere.
-    pub has_custom: bool,
+    pub(super) const HAS_CUSTOM: Self = Self(8);
+
+    pub(super) const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    /// These and another one, if it holds.
+    pub(super) const fn and(self, flag: Self, holds: bool) -> Self {
+        Self(self.0 | if holds { flag.0 } else { 0 })
+    }
+}
+
+/// A share, 0 to 1, in 65,535 parts: finer than any measurement of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share(u16);
+
+impl Share {
+    /// What is not a number counts as nothing.
+    fn new(x: f32) -> Self {
+        // The mantissa of 1 + x is the share in binary; cheaper than a conversion, and each update makes two.
+        Self(((1.0 + x.max(0.0)).min(2.0 - f32::EPSILON).to_bits() >> (f32::MANTISSA_DIGITS - 1 - u16::BITS)) as u16)
+    }
+
+    fn get(self) -> f64 {
+        f64::from(self.0) / f64::from(u16::MAX)
+    }
 }
 
 impl Facts {
@@ -87,17 +121,46 @@ impl Facts {
         Self {
             free_cpu_millis: state.free.cpu_millis,
             free_memory_bytes: state.free.memory_bytes,
-            free_slots: state.free.slots,
-            prefetch_free_slots: state.prefetch_free_slots,
-            slots_usable: state.slots_usable,
-            slots_in_use: state.slots_in_use,
-            cpu_free: share(state.cpu_free),
-            memory_free: share(state.memory_free),
-            schedulable: state.schedulable,
-            degraded: state.degraded,
-            has_custom: !state.free.custom.is_empty(),
+            free_slots: slots(state.free.slots),
+            prefetch_free_slots: slots(state.prefetch_free_slots),
+            slots_usable: slots(state.slots_usable),
+            slots_in_use: slots(state.slots_in_use),
+            cpu_free: Share::new(state.cpu_free),
+            memory_free: Share::new(state.memory_free),
+            flags: Flags::PRESENT
+                .and(Flags::SCHEDULABLE, state.schedulable)
+                .and(Flags::DEGRADED, state.degraded)
+                .and(Flags::HAS_CUSTOM, !state.free.custom.is_empty()),
             ..*self
         }
+    }
+
+    /// There is such an agent.
+    pub(crate) const fn present(&self) -> bool {
+        self.flags.has(Flags::PRESENT)
+    }
+
+    pub(crate) const fn schedulable(&self) -> bool {
+        self.flags.has(Flags::SCHEDULABLE)
+    }
+
+    pub(crate) const fn degraded(&self) -> bool {
+        self.flags.has(Flags::DEGRADED)
+    }
+
+    /// It has named resources free, which are kept elsewhere.
+    pub(crate) const fn has_custom(&self) -> bool {
+        self.flags.has(Flags::HAS_CUSTOM)
+    }
+
+    /// Share of the processor that is free.
+    pub(crate) fn cpu_free(&self) -> f64 {
+        self.cpu_free.get()
+    }
+
+    /// Share of the memory that is free.
+    pub(crate) fn memory_free(&self) -> f64 {
+        self.memory_free.get()
     }
 
     /// Share of its usable slots that is in use; above 1 where tasks are taken ahead. Full if none is usable.
@@ -106,7 +169,21 @@ impl Facts {
     }
 }
 
-/// A share, 0 to 1; what is not a number counts as nothing.
-fn share(x: f32) -> f32 {
-    if x.is_nan() { 0.0 } else { x.clamp(0.0, 1.0) }
+fn slots(count: u32) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_kept_to_a_fine_grain_and_what_is_none_is_brought_into_range() {
+        let kept = |x: f32| Share::new(x).get();
+        assert_eq!([0.0, -3.0, f32::NAN, f32::NEG_INFINITY].map(kept), [0.0; 4]);
+        assert_eq!([1.0, 7.0, f32::INFINITY].map(kept), [1.0; 3]);
+        for x in [0.000_1, 0.25, 0.3, 0.5, 0.999] {
+            assert!((kept(x) - f64::from(x)).abs() < 1.0 / 30_000.0, "{x} became {}", kept(x));
+        }
+    }
 }

@@ -29,6 +29,7 @@ const STEPS_MAX: u32 = 8;
 /// The agents of one grade, degraded or not, that match a class and have room for it.
 pub(crate) struct Field<'a> {
     pub(super) facts: &'a [Facts],
+    pub(super) id_hashes: &'a [u64],
     pub(super) places: &'a [Place],
     pub(super) shelves: [&'a Levels; 2],
     /// Agents that match.
@@ -53,10 +54,23 @@ impl<'a> Field<'a> {
         &self.facts[agent.at()]
     }
 
+    /// The hash of an agent's id.
+    pub(crate) fn id_hash(&self, agent: AgentIx) -> u64 {
+        self.id_hashes[agent.at()]
+    }
+
     /// Whether the agent may be chosen.
     pub(crate) fn has(&self, agent: AgentIx) -> bool {
-        let grade = || self.places[agent.at()].shelf().map(|shelf| shelf.degraded);
-        self.with_room.contains(agent) && self.selector.contains(agent) && grade() == Some(self.degraded)
+        self.level_of(agent).is_some()
+    }
+
+    /// The agent's level, if it may be chosen.
+    pub(crate) fn level_of(&self, agent: AgentIx) -> Option<u16> {
+        if !self.with_room.contains(agent) || !self.selector.contains(agent) {
+            return None;
+        }
+        let place = self.places[agent.at()];
+        place.shelf().filter(|shelf| shelf.degraded == self.degraded).map(|_| place.level())
     }
 
     /// All agents that may be chosen, if they are but a few.
@@ -75,7 +89,7 @@ impl<'a> Field<'a> {
         if self.room == Room::Ahead || self.selector.len() > max {
             return None;
         }
-        let all = || self.selector.iter().map(|agent| (self.facts(agent).id_hash, agent));
+        let all = || self.selector.iter().map(|agent| (self.id_hash(agent), agent));
         Some(RefMut::map(self.members.borrow_mut(), |members| {
             members.get_or_insert_with(|| Members::new(all(), 2 * max))
         }))

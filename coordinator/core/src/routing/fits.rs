@@ -39,15 +39,15 @@ impl Fit {
 
     /// Whether everything but the named resources fits.
     const fn fits_plain(&self, facts: &Facts) -> bool {
-        facts.schedulable
-            && self.need.slots <= facts.free_slots
+        facts.schedulable()
+            && self.need.slots <= facts.free_slots as u32
             && self.need.cpu_millis <= facts.free_cpu_millis
             && self.need.memory_bytes <= facts.free_memory_bytes
     }
 
     /// Whether its slots may be taken ahead.
     const fn fits_ahead(&self, facts: &Facts) -> bool {
-        facts.schedulable && self.need.slots <= facts.prefetch_free_slots
+        facts.schedulable() && self.need.slots <= facts.prefetch_free_slots as u32
     }
 
     fn fits_custom(&self, free: &Custom) -> bool {

@@ -41,10 +41,10 @@ impl Place {
 
     /// Where an agent belongs that has this level; a level beyond the last is the last.
     pub(super) fn of(facts: &Facts, level: u16) -> Self {
-        if !facts.schedulable || (facts.free_slots == 0 && facts.prefetch_free_slots == 0) {
+        if !facts.schedulable() || (facts.free_slots == 0 && facts.prefetch_free_slots == 0) {
             return Self::NOWHERE;
         }
-        let shelf = Shelf { degraded: facts.degraded, full: facts.free_slots == 0 };
+        let shelf = Shelf { degraded: facts.degraded(), full: facts.free_slots == 0 };
         Self(shelf.at() * LEVELS_MAX + level.min(LEVELS_MAX - 1))
     }
 
@@ -152,9 +152,11 @@ impl Shelves {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::facts::Flags;
 
-    fn facts(free_slots: u32, prefetch_free_slots: u32, degraded: bool) -> Facts {
-        Facts { schedulable: true, free_slots, prefetch_free_slots, degraded, ..Facts::default() }
+    fn facts(free_slots: u16, prefetch_free_slots: u16, degraded: bool) -> Facts {
+        let flags = Flags::SCHEDULABLE.and(Flags::DEGRADED, degraded);
+        Facts { flags, free_slots, prefetch_free_slots, ..Facts::default() }
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
         }
         let standing = |degraded| shelves.of_grade(degraded).map(|levels| levels.len());
         assert_eq!((standing(false), standing(true)), ([1, 1], [1, 1]));
-        assert_eq!(Place::of(&Facts { schedulable: false, ..all[0] }, 5), Place::NOWHERE);
+        assert_eq!(Place::of(&Facts { flags: Flags::PRESENT, ..all[0] }, 5), Place::NOWHERE);
         assert_eq!(Place::of(&all[3], u16::MAX).level(), LEVELS_MAX - 1);
     }
 }

@@ -86,8 +86,8 @@ impl Router {
         self.index.views.reset();
         let agents: Vec<AgentIx> = self.roster.iter().map(|(agent, ..)| agent).collect();
         for agent in agents {
-            let Some(facts) = self.roster.get_mut(agent) else { continue };
-            self.strategy.joined(agent, facts);
+            let Some(facts) = self.roster.get(agent) else { continue };
+            self.strategy.joined(agent, self.roster.id_hashes()[agent.at()]);
             self.strategy.changed(&Facts::default(), facts);
             let place = Place::of(facts, self.strategy.level(facts));
             self.shelves.shift(agent, Place::default(), place);
@@ -110,9 +110,7 @@ impl Router {
         self.remove(agent);
         self.index.selectors.insert(agent, &spec);
         self.roster.insert(agent, spec);
-        if let Some(facts) = self.roster.get(agent) {
-            self.strategy.joined(agent, facts);
-        }
+        self.strategy.joined(agent, self.roster.id_hashes()[agent.at()]);
     }
 
     /// Forgets an agent.
@@ -120,16 +118,12 @@ impl Router {
         let Some(&facts) = self.roster.get(agent) else { return };
         let (gone, place) = (Facts::default(), self.roster.place(agent));
         self.index.fits.follow(agent, &facts, &gone, &self.roster);
-        self.index.views.follow(
-            (agent, facts.id_hash),
-            place,
-            Place::default(),
-            &self.index.selectors,
-            &self.index.fits,
-        );
+        let id_hash = &self.roster.id_hashes()[agent.at()];
+        let Index { selectors, fits, views } = &mut self.index;
+        views.follow((agent, id_hash), place, Place::default(), selectors, fits);
         self.shelves.shift(agent, place, Place::default());
         self.strategy.changed(&facts, &gone);
-        self.strategy.left(agent, &facts);
+        self.strategy.left(agent, *id_hash);
         let Some(spec) = self.roster.remove(agent) else { return };
         self.index.selectors.remove(agent, &spec);
     }
@@ -139,12 +133,13 @@ impl Router {
         let Some(&old) = self.roster.get(agent) else { return };
         let new = old.with(state);
         let (from, to) = (self.roster.place(agent), Place::of(&new, self.strategy.level(&new)));
-        if old.has_custom || new.has_custom {
+        if old.has_custom() || new.has_custom() {
             self.roster.set_custom(agent, &state.free.custom);
         }
         self.index.fits.follow(agent, &old, &new, &self.roster);
         self.shelves.shift(agent, from, to);
-        self.index.views.follow((agent, old.id_hash), from, to, &self.index.selectors, &self.index.fits);
+        let Index { selectors, fits, views } = &mut self.index;
+        views.follow((agent, &self.roster.id_hashes()[agent.at()]), from, to, selectors, fits);
         self.strategy.changed(&old, &new);
         self.roster.set_place(agent, to);
         if let Some(facts) = self.roster.get_mut(agent) {
@@ -176,7 +171,7 @@ impl Router {
         entry.cursor = AgentIx(agent.0 + 1);
         Some(Pick {
             agent,
-            score: self.strategy.score(self.roster.facts().get(agent.at())?, task),
+            score: self.strategy.score(self.roster.get(agent)?, &self.roster.id_hashes()[agent.at()], task),
             agents_with_room: self.index.fits.get(entry.fit).agents(room).len(),
             preferences_given_up,
         })
@@ -207,6 +202,7 @@ impl Router {
                 }
                 let field = Field {
                     facts: self.roster.facts(),
+                    id_hashes: self.roster.id_hashes(),
                     places: self.roster.places(),
                     shelves,
                     selector,

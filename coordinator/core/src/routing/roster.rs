@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use evenkeel_shared::AgentSpec;
 
-use super::{facts::Facts, hash::hash_text, levels::Place};
+use super::{
+    facts::{Facts, Flags},
+    hash::hash_text,
+    levels::Place,
+};
 use crate::ix::AgentIx;
 
 /// Amounts of named resources.
@@ -23,6 +27,8 @@ pub(super) struct Statics {
 pub(super) struct Roster {
     facts: Vec<Facts>,
     places: Vec<Place>,
+    /// Hashes of their ids. Apart from the facts, because few decisions read them.
+    id_hashes: Vec<u64>,
     statics: Vec<Option<Statics>>,
 }
 
@@ -30,6 +36,11 @@ impl Roster {
     /// The facts of all, by index.
     pub(super) fn facts(&self) -> &[Facts] {
         &self.facts
+    }
+
+    /// The hashes of the ids of all, by index; without meaning for those that are not there.
+    pub(super) fn id_hashes(&self) -> &[u64] {
+        &self.id_hashes
     }
 
     /// Where all stand in the levels, by index.
@@ -56,12 +67,12 @@ impl Roster {
 
     /// An agent's facts, if it is there.
     pub(super) fn get(&self, agent: AgentIx) -> Option<&Facts> {
-        self.facts.get(agent.at()).filter(|facts| facts.present)
+        self.facts.get(agent.at()).filter(|facts| facts.present())
     }
 
     /// An agent's facts, to change them, if it is there.
     pub(super) fn get_mut(&mut self, agent: AgentIx) -> Option<&mut Facts> {
-        self.facts.get_mut(agent.at()).filter(|facts| facts.present)
+        self.facts.get_mut(agent.at()).filter(|facts| facts.present())
     }
 
     /// Remembers the named resources that an agent has free.
@@ -76,11 +87,12 @@ impl Roster {
         if self.facts.len() <= agent.at() {
             self.facts.resize_with(agent.at() + 1, Facts::default);
             self.places.resize_with(agent.at() + 1, Place::default);
+            self.id_hashes.resize(agent.at() + 1, 0);
             self.statics.resize_with(agent.at() + 1, || None);
         }
-        let id_hash = hash_text(spec.id.as_str());
+        self.id_hashes[agent.at()] = hash_text(spec.id.as_str());
         let (weight, tier) = (spec.weight, spec.tier);
-        self.facts[agent.at()] = Facts { present: true, id_hash, weight, tier, ..Facts::default() };
+        self.facts[agent.at()] = Facts { flags: Flags::PRESENT, weight, tier, ..Facts::default() };
         self.statics[agent.at()] = Some(Statics { spec, free_custom: Custom::new() });
     }
 

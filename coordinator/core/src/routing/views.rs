@@ -91,13 +91,13 @@ pub(super) struct View {
 
 impl View {
     /// An agent may have come into what both have in common, or gone from it.
-    fn set(&mut self, agent: AgentIx, id_hash: u64, has: bool) {
+    fn set(&mut self, agent: AgentIx, id_hash: &u64, has: bool) {
         if !self.agents.set(agent, has) {
             return;
         }
         if let Some(members) = &mut self.members {
             if has {
-                members.insert(id_hash, agent);
+                members.insert(*id_hash, agent);
             } else {
                 members.remove(agent);
             }
@@ -132,7 +132,7 @@ impl Views {
     /// Follows an agent, whose id has this hash, from one place to another, after the fits have followed it.
     pub(super) fn follow(
         &mut self,
-        (agent, id_hash): (AgentIx, u64),
+        (agent, id_hash): (AgentIx, &u64),
         from: Place,
         to: Place,
         selectors: &Selectors,

@@ -16,7 +16,7 @@ impl Strategy for BinPack {
     }
 
     /// The share of its slots in use.
-    fn score(&self, facts: &Facts, _task: &TaskFacts) -> f64 {
+    fn score(&self, facts: &Facts, _id_hash: &u64, _task: &TaskFacts) -> f64 {
         facts.load()
     }
 

@@ -15,26 +15,13 @@
 
 use super::{
     Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded,
-    ring::{Ring, STEP, cut},
+    ring::{Ring, distance},
 };
 use crate::{
     ix::AgentIx,
     routing::{hash::mix, members::Members},
 };
 
-/// Points of an agent: when it goes, its keys spread over about as many others. More would take more memory, in a large fleet
-/// more than the caches have; the bound evens out what few leave uneven.
-const POINTS: usize = 4;
-/// A point is the product of the id's hash and one of these odd numbers, modulo 2^64: even wherever the hashes are, and
-/// quicker to make than by mixing.
-const FACTORS: [u64; POINTS] = {
-    let (mut factors, mut nth) = ([0; POINTS], 0);
-    while nth < POINTS {
-        factors[nth] = mix(nth as u64) | 1;
-        nth += 1;
-    }
-    factors
-};
 /// Points looked at for one task, or a few more. A class with few free agents in a large fleet may need more.
 const WALK_MAX: usize = 4_096;
 /// The rarer a class's free agents, the longer is the walk along the ring, and the cheaper it is to compare the points of
@@ -58,16 +45,6 @@ pub(super) struct ConsistentHash {
     in_use: u64,
 }
 
-/// The points of the agent whose id has this hash.
-fn points(id_hash: u64) -> impl Iterator<Item = u64> {
-    FACTORS.into_iter().map(move |factor| id_hash.wrapping_mul(factor))
-}
-
-/// How far behind this place on the ring the next point is of the agent whose id has this hash.
-fn distance(place: u64, id_hash: u64) -> u64 {
-    cut(points(id_hash).map(|point| point.wrapping_sub(cut(place))).min().unwrap_or(u64::MAX))
-}
-
 impl ConsistentHash {
     pub(super) fn new(load_bound_percent: u16) -> Self {
         Self { load_bound_percent: load_bound_percent.into(), ring: Ring::default(), slots: 0, in_use: 0 }
@@ -85,7 +62,7 @@ impl ConsistentHash {
     fn nearest(&self, key_hash: u64, field: &Field<'_>, max: u32) -> Option<AgentIx> {
         field.all(max)?.min_by_key(|&agent| {
             let facts = field.facts(agent);
-            (!self.within_bound(facts, field.need_slots), distance(key_hash, facts.id_hash))
+            (!self.within_bound(facts, field.need_slots), distance(key_hash, field.id_hash(agent)))
         })
     }
 
@@ -99,17 +76,27 @@ impl ConsistentHash {
             if field.has(agent) && self.within_bound(field.facts(agent), field.need_slots) {
                 return Some(agent);
             }
-            place = place.wrapping_add(ahead).wrapping_add(STEP);
+            place = place.wrapping_add(ahead).wrapping_add(1);
         }
         None
+    }
+
+    /// On this level and all behind it agents are above the bound; on those before, only their facts tell.
+    fn level_above_bound(&self, need_slots: u32) -> u16 {
+        let in_use = self.load_bound_percent * (self.in_use + u64::from(need_slots).max(1));
+        let level = (in_use * least_loaded::LEVELS_PER_LOAD as u64).div_ceil(100 * self.slots.max(1));
+        u16::try_from(level).unwrap_or(u16::MAX)
     }
 
     /// The first agent of the field on the ring that is within the bound, or else the first.
     fn walk(&self, key_hash: u64, field: &Field<'_>) -> Option<AgentIx> {
         let (mut first, mut eligible, mut points) = (None, 0, 0);
+        // The level tells without a look at the facts, of which each is a trip to memory.
+        let above = self.level_above_bound(field.need_slots);
         for run in self.ring.runs(key_hash) {
-            for agent in run.iter().map(|point| point.agent()).filter(|&agent| field.has(agent)) {
-                if self.within_bound(field.facts(agent), field.need_slots) {
+            let agents = run.iter().map(|point| point.agent());
+            for (agent, level) in agents.filter_map(|agent| Some((agent, field.level_of(agent)?))) {
+                if level < above && self.within_bound(field.facts(agent), field.need_slots) {
                     return Some(agent);
                 }
                 first.get_or_insert(agent);
@@ -130,8 +117,8 @@ impl Strategy for ConsistentHash {
     }
 
     /// With a key, how near the agent's next point is: 1 at the key, 0 all the way round. Without, the free share.
-    fn score(&self, facts: &Facts, task: &TaskFacts) -> f64 {
-        task.affinity.map_or(1.0 - facts.load(), |key| 1.0 - distance(mix(key), facts.id_hash) as f64 / u64::MAX as f64)
+    fn score(&self, facts: &Facts, id_hash: &u64, task: &TaskFacts) -> f64 {
+        task.affinity.map_or(1.0 - facts.load(), |key| 1.0 - distance(mix(key), *id_hash) as f64 / u64::MAX as f64)
     }
 
     fn pick(&mut self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
@@ -149,26 +136,45 @@ impl Strategy for ConsistentHash {
         walked.or_else(|| self.nearest(key_hash, field, AFTER_WALK_MAX)).or_else(least_loaded)
     }
 
-    fn joined(&mut self, agent: AgentIx, facts: &Facts) {
-        for point in points(facts.id_hash) {
-            self.ring.insert(point, agent);
-        }
+    fn joined(&mut self, agent: AgentIx, id_hash: u64) {
+        self.ring.insert(id_hash, agent);
     }
 
-    fn left(&mut self, agent: AgentIx, facts: &Facts) {
-        for point in points(facts.id_hash) {
-            self.ring.remove(point, agent);
-        }
+    fn left(&mut self, agent: AgentIx, id_hash: u64) {
+        self.ring.remove(id_hash, agent);
     }
 
     fn changed(&mut self, before: &Facts, after: &Facts) {
-        if before.schedulable {
+        if before.schedulable() {
             self.slots -= u64::from(before.slots_usable);
             self.in_use -= u64::from(before.slots_in_use);
         }
-        if after.schedulable {
+        if after.schedulable() {
             self.slots += u64::from(after.slots_usable);
             self.in_use += u64::from(after.slots_in_use);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_within_the_bound_is_passed_over_for_its_level() {
+        let mut passed_over = 0;
+        for (slots, in_use, percent, need) in [(800, 560, 125, 1), (800, 561, 100, 3), (7, 6, 110, 2), (0, 0, 125, 1)] {
+            let strategy = ConsistentHash { slots, in_use, ..ConsistentHash::new(percent) };
+            let above = strategy.level_above_bound(need);
+            for (slots_usable, slots_in_use) in
+                (0..140).flat_map(|usable| (0..=2 * usable).map(move |used| (usable, used)))
+            {
+                let facts = Facts { slots_usable, slots_in_use, ..Facts::default() };
+                let level_says_no = strategy.level(&facts) >= above;
+                passed_over += u32::from(level_says_no);
+                assert!(!level_says_no || !strategy.within_bound(&facts, need), "{facts:?} of {strategy:?}");
+            }
+        }
+        assert!(passed_over > 1_000);
     }
 }

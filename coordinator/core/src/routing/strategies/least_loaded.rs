@@ -5,7 +5,7 @@
 
 use super::{Facts, Strategy, TaskFacts};
 
-const LEVELS_PER_LOAD: f64 = 128.0;
+pub(super) const LEVELS_PER_LOAD: f64 = 128.0;
 /// Up to a load of 2: as many tasks ahead as there are slots.
 pub(super) const LEVELS: u16 = 256;
 
@@ -19,7 +19,7 @@ impl Strategy for LeastLoaded {
     }
 
     /// The share of its slots that is free; below 0 where tasks are taken ahead.
-    fn score(&self, facts: &Facts, _task: &TaskFacts) -> f64 {
+    fn score(&self, facts: &Facts, _id_hash: &u64, _task: &TaskFacts) -> f64 {
         1.0 - facts.load()
     }
 }

@@ -33,8 +33,9 @@ pub(super) trait Strategy: Debug + Send {
         0
     }
 
-    /// How well the agent suits; higher is better.
-    fn score(&self, facts: &Facts, task: &TaskFacts) -> f64;
+    /// How well the agent suits, whose id has this hash; higher is better. The hash is a reference because reading it is
+    /// a trip to memory that few strategies need.
+    fn score(&self, facts: &Facts, id_hash: &u64, task: &TaskFacts) -> f64;
 
     /// One agent of the field. `None` only if there is none, or none that [`Strategy::refuses`] lets pass.
     fn pick(&mut self, field: &Field<'_>, _task: &TaskFacts) -> Option<AgentIx> {
@@ -46,11 +47,11 @@ pub(super) trait Strategy: Debug + Send {
         None
     }
 
-    /// An agent appears, not schedulable yet.
-    fn joined(&mut self, _agent: AgentIx, _facts: &Facts) {}
+    /// An agent appears, whose id has this hash; not schedulable yet.
+    fn joined(&mut self, _agent: AgentIx, _id_hash: u64) {}
 
     /// An agent goes; it is not schedulable any more.
-    fn left(&mut self, _agent: AgentIx, _facts: &Facts) {}
+    fn left(&mut self, _agent: AgentIx, _id_hash: u64) {}
 
     /// An agent goes from one state to another.
     fn changed(&mut self, _before: &Facts, _after: &Facts) {}

@@ -23,7 +23,7 @@ impl PowerOfTwo {
 
 impl Strategy for PowerOfTwo {
     /// The share of its slots that is free; below 0 where tasks are taken ahead.
-    fn score(&self, facts: &Facts, _task: &TaskFacts) -> f64 {
+    fn score(&self, facts: &Facts, _id_hash: &u64, _task: &TaskFacts) -> f64 {
         1.0 - facts.load()
     }
 

@@ -54,7 +54,7 @@ impl Strategy for Tiers {
     }
 
     /// The tiers behind its own, plus the share of its slots that is free.
-    fn score(&self, facts: &Facts, _task: &TaskFacts) -> f64 {
+    fn score(&self, facts: &Facts, _id_hash: &u64, _task: &TaskFacts) -> f64 {
         f64::from(TIER_MAX - tier_of(facts)) + (1.0 - facts.load()).max(0.0)
     }
 
@@ -72,12 +72,12 @@ impl Strategy for Tiers {
     }
 
     fn changed(&mut self, before: &Facts, after: &Facts) {
-        if before.schedulable {
+        if before.schedulable() {
             let tier = &mut self.tiers[usize::from(tier_of(before))];
             tier.slots -= u64::from(before.slots_usable);
             tier.in_use -= u64::from(before.slots_in_use);
         }
-        if after.schedulable {
+        if after.schedulable() {
             let tier = &mut self.tiers[usize::from(tier_of(after))];
             tier.slots += u64::from(after.slots_usable);
             tier.in_use += u64::from(after.slots_in_use);

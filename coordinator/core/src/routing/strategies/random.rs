@@ -19,7 +19,7 @@ impl Random {
 
 impl Strategy for Random {
     /// All are alike.
-    fn score(&self, _facts: &Facts, _task: &TaskFacts) -> f64 {
+    fn score(&self, _facts: &Facts, _id_hash: &u64, _task: &TaskFacts) -> f64 {
         0.0
     }
 

@@ -1,44 +1,63 @@
-//! Points on a ring of hashes, in their order.
+//! Points of agents on a ring of hashes, in their order.
 //!
 //! A walk begins at a random place and reads from a few to a thousand points. Hashes are even, so that they tell the place
 //! almost exactly: the upper bits name a bucket, which holds the points that share them, sorted, and the rest says how far
-//! in the place is. A bucket is read straight on, which memory is good at. A B-tree and smaller buckets were rejected for
-//! their many small nodes, each a trip to memory in a large fleet; one sorted vector because each agent that joins would
-//! move half of it.
+//! in the place is. A bucket is read straight on, which memory is good at. One sorted vector was rejected because each
+//! agent that joins would move half of it, a B-tree for its many small nodes, each a trip to memory in a large fleet.
+//!
+//! Points depend on the agent's id alone, never on the order of arrival.
 
-use crate::{ix::AgentIx, routing::AGENTS_MAX};
+use crate::{
+    ix::AgentIx,
+    routing::{AGENTS_MAX, hash::mix},
+};
 
-/// Lower bits of a hash that a point has no room for.
-const CUT_BITS: u32 = AGENTS_MAX.ilog2();
-
-/// From one place on the ring to the next.
-pub(super) const STEP: u64 = 1 << CUT_BITS;
-
-/// The upper bits of a hash, and below them an agent: half the memory of both side by side, of which a walk in a large
-/// fleet waits for every line. Two agents of a fleet of 100,000 share a point with a chance of 1 in 200; then the one of
-/// the lower index comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Point(u64);
-
-impl Point {
-    fn new(hash: u64, agent: AgentIx) -> Self {
-        Self(cut(hash) | u64::from(agent.0))
+/// Points of an agent: when it goes, its keys spread over about as many others. More would take more memory, in a large
+/// fleet more than the caches have.
+const POINTS: usize = 4;
+/// A point is the product of the id's hash and one of these odd numbers, modulo 2^64: even wherever the hashes are, and
+/// quicker to make than by mixing.
+const FACTORS: [u64; POINTS] = {
+    let (mut factors, mut nth) = ([0; POINTS], 0);
+    while nth < POINTS {
+        factors[nth] = mix(nth as u64) | 1;
+        nth += 1;
     }
+    factors
+};
 
-    /// Whose point it is.
-    pub(super) const fn agent(self) -> AgentIx {
-        AgentIx((self.0 % AGENTS_MAX as u64) as u32)
-    }
-}
-
-/// What the ring tells apart of a hash.
-pub(super) const fn cut(hash: u64) -> u64 {
-    hash >> CUT_BITS << CUT_BITS
-}
-
+/// Points on either side of a place's expected one that are counted: two standard deviations in a full bucket.
+const NEAR: usize = 16;
 /// Points to a bucket, on average, at which there come to be twice as many buckets, and half as many.
 const PER_BUCKET: std::ops::Range<usize> = 64..256;
 const BITS_MIN: u32 = 1;
+const AGENT_BITS: u32 = AGENTS_MAX.ilog2();
+
+/// The points of the agent whose id has this hash.
+fn points(id_hash: u64) -> impl Iterator<Item = u64> {
+    FACTORS.into_iter().map(move |factor| id_hash.wrapping_mul(factor))
+}
+
+/// How far behind this place on the ring the next point is of the agent whose id has this hash.
+pub(super) fn distance(place: u64, id_hash: u64) -> u64 {
+    points(id_hash).map(|point| point.wrapping_sub(place)).min().unwrap_or(u64::MAX)
+}
+
+/// An agent, and above it the bits of the hash that follow those of the bucket: all that a walk needs to begin and to go on,
+/// in a quarter of the memory of both side by side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point(u32);
+
+impl Point {
+    /// Whose point it is.
+    pub(super) const fn agent(self) -> AgentIx {
+        AgentIx(self.0 % AGENTS_MAX as u32)
+    }
+
+    const fn fraction(self) -> u32 {
+        self.0 >> AGENT_BITS
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -46,12 +65,15 @@ pub(super) struct Ring {
     /// As many upper bits of a hash name its bucket.
     bits: u32,
     buckets: Vec<Vec<Point>>,
+    /// The points' hashes, in the same order. Apart from them because a walk needs no more than, seldom, one of them.
+    hashes: Vec<Vec<u64>>,
     len: usize,
 }
 
 impl Default for Ring {
     fn default() -> Self {
-        Self { bits: BITS_MIN, buckets: vec![Vec::new(); 1 << BITS_MIN], len: 0 }
+        let (buckets, hashes) = (vec![Vec::new(); 1 << BITS_MIN], vec![Vec::new(); 1 << BITS_MIN]);
+        Self { bits: BITS_MIN, buckets, hashes, len: 0 }
     }
 }
 
@@ -61,62 +83,98 @@ impl Ring {
         self.len
     }
 
-    pub(super) fn insert(&mut self, hash: u64, agent: AgentIx) {
-        let bucket = self.bucket(hash);
-        let (points, point) = (&mut self.buckets[bucket], Point::new(hash, agent));
-        if let Err(at) = points.binary_search(&point) {
-            points.insert(at, point);
-            self.len += 1;
+    /// Takes in the agent whose id has this hash.
+    pub(super) fn insert(&mut self, id_hash: u64, agent: AgentIx) {
+        for point in points(id_hash) {
+            self.insert_point(point, agent);
         }
+    }
+
+    /// Forgets the agent, whose id has this hash.
+    pub(super) fn remove(&mut self, id_hash: u64, agent: AgentIx) {
+        for point in points(id_hash) {
+            self.remove_point(point, agent);
+        }
+    }
+
+    fn insert_point(&mut self, hash: u64, agent: AgentIx) {
+        let bucket = self.bucket(hash);
+        let Err(at) = self.find(hash, agent) else { return };
+        let point = Point(self.fraction(hash) << AGENT_BITS | agent.0);
+        self.buckets[bucket].insert(at, point);
+        self.hashes[bucket].insert(at, hash);
+        self.len += 1;
         if self.len > self.buckets.len() * PER_BUCKET.end {
             self.spread(self.bits + 1);
         }
     }
 
-    pub(super) fn remove(&mut self, hash: u64, agent: AgentIx) {
+    fn remove_point(&mut self, hash: u64, agent: AgentIx) {
         let bucket = self.bucket(hash);
-        let points = &mut self.buckets[bucket];
-        if let Ok(at) = points.binary_search(&Point::new(hash, agent)) {
-            points.remove(at);
-            self.len -= 1;
-        }
+        let Ok(at) = self.find(hash, agent) else { return };
+        self.buckets[bucket].remove(at);
+        self.hashes[bucket].remove(at);
+        self.len -= 1;
         if self.len < self.buckets.len() * PER_BUCKET.start && self.bits > BITS_MIN {
             self.spread(self.bits - 1);
         }
+    }
+
+    /// Where in its bucket a point is, or else would be. Agents with the same hash are in the order of their indices.
+    fn find(&self, hash: u64, agent: AgentIx) -> Result<usize, usize> {
+        let bucket = self.bucket(hash);
+        let (points, hashes) = (&self.buckets[bucket], &self.hashes[bucket]);
+        let mut at = self.place(bucket, hash);
+        while hashes.get(at) == Some(&hash) && points[at].agent() < agent {
+            at += 1;
+        }
+        if hashes.get(at) == Some(&hash) && points[at].agent() == agent { Ok(at) } else { Err(at) }
     }
 
     /// All points, from the first one at or after the hash once round, in runs that are read one after the other.
     pub(super) fn runs(&self, hash: u64) -> impl Iterator<Item = &[Point]> {
         let bucket = self.bucket(hash);
         let (before, after) = (&self.buckets[..bucket], &self.buckets[bucket + 1..]);
-        let own = &self.buckets[bucket];
-        let (behind, ahead) = own.split_at(self.place(own, hash));
+        let (behind, ahead) = self.buckets[bucket].split_at(self.place(bucket, hash));
         let rest = after.iter().chain(before).map(Vec::as_slice);
         std::iter::once(ahead).chain(rest).chain(std::iter::once(behind))
     }
 
-    /// The first point of the hash's bucket at or after the hash, counted on or back from where it is to be expected.
-    fn place(&self, points: &[Point], hash: u64) -> usize {
-        let place = Point(cut(hash));
+    /// The first point of the hash's bucket at or after the hash. It is counted near where it is to be expected, which a
+    /// processor does several at a time and without guesses, and searched for only if it is not there.
+    fn place(&self, bucket: usize, hash: u64) -> usize {
+        let (points, fraction) = (&self.buckets[bucket], self.fraction(hash));
         let share = u128::from(hash << self.bits) * points.len() as u128;
         let expected = (share >> u64::BITS) as usize;
-        let (before, after) = points.split_at(expected);
-        let on = after.iter().take_while(|&&point| point < place).count();
-        let back = before.iter().rev().take_while(|&&point| point >= place).count();
-        expected + on - back
+        let start = expected.saturating_sub(NEAR);
+        let near = &points[start..points.len().min(expected + NEAR)];
+        let first = fraction << AGENT_BITS;
+        let before = near.iter().map(|point| u32::from(point.0 < first)).sum::<u32>() as usize;
+        let surely = (before > 0 || start == 0) && (before < near.len() || start + before == points.len());
+        let mut at = if surely { start + before } else { points.partition_point(|point| point.0 < first) };
+        while points.get(at).is_some_and(|point| point.fraction() == fraction && self.hashes[bucket][at] < hash) {
+            at += 1;
+        }
+        at
     }
 
     const fn bucket(&self, hash: u64) -> usize {
         (hash >> (u64::BITS - self.bits)) as usize
     }
 
+    const fn fraction(&self, hash: u64) -> u32 {
+        (hash << self.bits >> (u32::BITS + AGENT_BITS)) as u32
+    }
+
     /// Goes over to another number of buckets.
     fn spread(&mut self, bits: u32) {
         self.bits = bits;
-        let points = std::mem::replace(&mut self.buckets, vec![Vec::new(); 1 << bits]);
-        for point in points.into_iter().flatten() {
-            let bucket = self.bucket(point.0);
-            self.buckets[bucket].push(point);
+        let buckets = std::mem::replace(&mut self.buckets, vec![Vec::new(); 1 << bits]);
+        let hashes = std::mem::replace(&mut self.hashes, vec![Vec::new(); 1 << bits]);
+        for (point, hash) in buckets.into_iter().flatten().zip(hashes.into_iter().flatten()) {
+            let (bucket, fraction) = (self.bucket(hash), self.fraction(hash));
+            self.buckets[bucket].push(Point(fraction << AGENT_BITS | point.agent().0));
+            self.hashes[bucket].push(hash);
         }
     }
 }
@@ -128,12 +186,14 @@ mod tests {
     use super::*;
 
     /// Walks from a few places, beside those of a set of the same points.
-    fn check(ring: &Ring, points: &BTreeSet<Point>) {
+    fn check(ring: &Ring, points: &BTreeSet<(u64, AgentIx)>) {
         assert_eq!(ring.len(), points.len());
-        for start in [0, 1 << 40, 1 << 59, 1 << 60, u64::MAX / 3, u64::MAX] {
-            let place = Point::new(start, AgentIx(0));
-            let expected = points.range(place..).chain(points.range(..place));
-            assert!(ring.runs(start).flatten().eq(expected), "from {start:#x} of {} points", points.len());
+        let near = points.iter().nth(7).map_or(0, |&(hash, _)| hash);
+        for start in [0, 1 << 40, 1 << 59, 1 << 60, near, near + 1, u64::MAX / 3, u64::MAX] {
+            let place = (start, AgentIx(0));
+            let expected = points.range(place..).chain(points.range(..place)).map(|&(_, agent)| agent);
+            let walked = ring.runs(start).flatten().map(|point| point.agent());
+            assert!(walked.eq(expected), "from {start:#x} of {} points", points.len());
         }
     }
 
@@ -143,15 +203,19 @@ mod tests {
         let (mut ring, mut points) = (Ring::default(), BTreeSet::new());
         check(&ring, &points);
         for agent in (0..3_000).map(AgentIx) {
-            // Some hashes are those of several agents.
-            let hash = if agent.0 % 10 == 0 { 1 << 60 } else { draws.u64(..) };
-            points.insert(Point::new(hash, agent));
-            ring.insert(hash, agent);
+            // Some hashes are those of several agents, and some differ in their last bits alone.
+            let hash = match agent.0 % 10 {
+                0 => 1 << 60,
+                1 => (1 << 60) + draws.u64(0..9),
+                _ => draws.u64(..),
+            };
+            points.insert((hash, agent));
+            ring.insert_point(hash, agent);
         }
         check(&ring, &points);
-        for point in points.clone().into_iter().filter(|point| point.agent().0 % 30 > 0) {
-            points.remove(&point);
-            ring.remove(cut(point.0), point.agent());
+        for (hash, agent) in points.clone().into_iter().filter(|(_, agent)| agent.0 % 30 > 1) {
+            points.remove(&(hash, agent));
+            ring.remove_point(hash, agent);
         }
         check(&ring, &points);
     }

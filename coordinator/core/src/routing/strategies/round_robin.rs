@@ -10,7 +10,7 @@ pub(super) struct RoundRobin;
 
 impl Strategy for RoundRobin {
     /// All are alike.
-    fn score(&self, _facts: &Facts, _task: &TaskFacts) -> f64 {
+    fn score(&self, _facts: &Facts, _id_hash: &u64, _task: &TaskFacts) -> f64 {
         0.0
     }
 }

@@ -29,9 +29,7 @@ impl Weighted {
 
     fn sum(&self, facts: &Facts) -> f64 {
         let free_slots = (1.0 - facts.load()).max(0.0);
-        let free = self.task_capacity * free_slots
-            + self.cpu * f64::from(facts.cpu_free)
-            + self.memory * f64::from(facts.memory_free);
+        let free = self.task_capacity * free_slots + self.cpu * facts.cpu_free() + self.memory * facts.memory_free();
         free * f64::from(facts.weight) / ORDINARY_WEIGHT
     }
 }
@@ -47,7 +45,7 @@ impl Strategy for Weighted {
     }
 
     /// The weighted sum; 1 for an idle agent of ordinary weight.
-    fn score(&self, facts: &Facts, _task: &TaskFacts) -> f64 {
+    fn score(&self, facts: &Facts, _id_hash: &u64, _task: &TaskFacts) -> f64 {
         self.sum(facts)
     }
 }
