@@ -127,7 +127,8 @@ async fn whoever_has_nothing_to_read_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_never_reads_is_cut_off_and_disconnected() {
     let mut config = config();
-    config.limits.session_queue_max = 4;
+    // Room for several submissions: the first ones have to get as far as the connection, which then holds them.
+    config.limits.session_queue_max = 16;
     config.engine.reconnect_grace_ms = 60_000;
     let world = World::with(config).await;
     let (outbound, frames) = mpsc::channel(4);
@@ -138,7 +139,7 @@ async fn an_agent_that_never_reads_is_cut_off_and_disconnected() {
     let _never_read = soon(client.session(ReceiverStream::new(frames))).await.unwrap();
     world.metric_becomes("evenkeel_agents{health=\"healthy\"}", 1.0).await;
     let tasks = vec![v1::TaskSpec { payload: vec![0; MIB].into(), ..task("echo", "") }; 6];
-    for _ in 0..4 {
+    for _ in 0..6 {
         soon(world.tasks().submit(v1::SubmitRequest { tasks: tasks.clone() })).await.expect("submissions go on");
     }
     world.metric_becomes("evenkeel_slow_consumers_total{stream=\"session\"}", 1.0).await;
