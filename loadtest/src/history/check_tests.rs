@@ -5,7 +5,7 @@ use evenkeel_shared::{AttemptEnd, Delivery, TaskState};
 use super::super::{
     Rule, Submission, SubmissionOutcome,
     example::{acknowledged, agent, all_kinds, at, id, odd_ones, plain, queued, retried, token},
-    verdict::VIOLATIONS_OF_A_RULE_MAX,
+    verdict::{VIOLATIONS_OF_A_RULE_MAX, places},
 };
 use super::*;
 
@@ -280,6 +280,29 @@ fn every_rule_is_broken_by_a_history_that_breaks_no_other() {
     for rule in Rule::ALL {
         assert!(BREAKS.iter().any(|(broken, _)| broken == rule), "no history breaks {rule}");
     }
+}
+
+/// The breaks that the judge does not see as it should.
+fn overlooked() -> Vec<usize> {
+    let seen = |(rule, history): &Break| {
+        let all_over = *rule == Rule::NotOver;
+        check(&history(), Expect { all_over, ..HEALED }).rules_broken() == [*rule]
+    };
+    (0..BREAKS.len()).filter(|number| !seen(&BREAKS[*number])).collect()
+}
+
+#[test]
+fn whichever_check_is_taken_out_of_the_judge_a_break_is_overlooked() {
+    let judge = [include_str!("tasks.rs"), include_str!("attempts.rs"), include_str!("keys.rs")];
+    let checks: usize = judge.iter().map(|source| source.matches("findings.add(").count()).sum();
+    assert_eq!(overlooked(), [0; 0]);
+    let reached = places::reached();
+    assert_eq!(reached.len(), checks, "{reached:#?}");
+    for place in reached {
+        places::take_out(Some(place));
+        assert_ne!(overlooked(), [0; 0], "without {place:?} everything is found all the same");
+    }
+    places::take_out(None);
 }
 
 #[test]
