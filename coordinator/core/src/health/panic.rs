@@ -78,8 +78,8 @@ impl PanicSettings {
 #[derive(Clone, Copy, Debug)]
 struct Slice {
     began: Timestamp,
+    /// Agents that vanished in it and are not back.
     lost: u32,
-    returned: u32,
     /// The largest fleet seen in it.
     fleet: u32,
 }
@@ -132,7 +132,8 @@ impl PanicGuard {
         }
     }
 
-    /// An agent is back, or a new one joined.
+    /// An agent is back. It makes up for the loss in the window that is the oldest, if there is one: who vanished earlier, or
+    /// in a panic that is over, says nothing of those who vanish now.
     pub fn returned(&mut self, now: Timestamp) {
         match &mut self.panic {
             Some(panic) => {
@@ -142,8 +143,10 @@ impl PanicGuard {
                 }
             }
             None => {
-                let slice = self.slice(now);
-                slice.returned = slice.returned.saturating_add(1);
+                self.drop_old_slices(now);
+                if let Some(slice) = self.slices.iter_mut().find(|slice| slice.lost > 0) {
+                    slice.lost -= 1;
+                }
             }
         }
     }
@@ -176,25 +179,30 @@ impl PanicGuard {
         Duration::from_secs_f64(1.0 / rate.max(1.0))
     }
 
-    /// The slice that `now` falls into; those that left the window are dropped.
-    fn slice(&mut self, now: Timestamp) -> &mut Slice {
+    fn drop_old_slices(&mut self, now: Timestamp) {
         let window = Duration::from_millis(self.settings.window_ms);
         while self.slices.front().is_some_and(|slice| now.since(slice.began) >= window) {
             self.slices.pop_front();
         }
+    }
+
+    /// The slice that `now` falls into; those that left the window are dropped.
+    fn slice(&mut self, now: Timestamp) -> &mut Slice {
+        self.drop_old_slices(now);
+        let window = Duration::from_millis(self.settings.window_ms);
         let current = self.slices.back().is_some_and(|slice| now.since(slice.began) < window / SLICES);
         let at = if current { self.slices.len() - 1 } else { self.slices.len() };
         if !current {
-            self.slices.push_back(Slice { began: now, lost: 0, returned: 0, fleet: 0 });
+            self.slices.push_back(Slice { began: now, lost: 0, fleet: 0 });
         }
         &mut self.slices[at]
     }
 
     /// Agents that vanished within the window and did not return, and how large the fleet was.
     fn missing(&self) -> (u32, u32) {
-        let sum = |of: fn(&Slice) -> u32| self.slices.iter().map(of).fold(0, u32::saturating_add);
+        let lost = self.slices.iter().map(|slice| slice.lost).fold(0, u32::saturating_add);
         let fleet = self.slices.iter().map(|slice| slice.fleet).max().unwrap_or(0);
-        (sum(|slice| slice.lost).saturating_sub(sum(|slice| slice.returned)), fleet)
+        (lost, fleet)
     }
 }
 

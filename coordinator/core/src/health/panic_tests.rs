@@ -65,6 +65,24 @@ fn panic_ends_when_enough_agents_are_back() {
 }
 
 #[test]
+fn a_second_loss_right_after_the_first_is_panic_again() {
+    let (mut guard, now) = after_losing(24, 40, 1);
+    (0..24).for_each(|_| guard.returned(now));
+    assert!(!guard.active(now));
+    (0..24).for_each(|gone| guard.lost(now, 40 - gone));
+    assert!(guard.active(now), "who came back from the first loss does not make up for the second");
+}
+
+#[test]
+fn agents_back_from_an_old_loss_do_not_make_up_for_a_new_one() {
+    let (mut guard, now) = after_losing(20, 40, 1);
+    let later = now.plus(Duration::from_secs(11));
+    (0..20).for_each(|_| guard.returned(later));
+    (0..24).for_each(|gone| guard.lost(later, 40 - gone));
+    assert!(guard.active(later));
+}
+
+#[test]
 fn panic_ends_when_nobody_has_vanished_for_long() {
     let (mut guard, last) = after_losing(8, 10, 1);
     assert!(guard.active(last.plus(Duration::from_millis(29_999))));
