@@ -385,7 +385,9 @@ async fn more_unknown_results_than_an_agent_can_hold_end_its_session() {
             panic!("nothing has stopped it");
         };
         soon(floods).await;
-        assert_eq!(hostile.end().await.code, Code::ResourceExhausted);
+        let error = hostile.end().await;
+        assert_eq!(error.code, Code::ResourceExhausted);
+        assert!(error.message.contains("than an agent can hold"), "{error}");
     })
     .await;
 }
