@@ -263,7 +263,7 @@ fn late(history: &History, agent: &str, end: AttemptEnd) -> u64 {
 }
 
 /// Attempts that agents were told to forget when they came back, as their log says.
-fn superseded(log: &str) -> u64 {
+pub(super) fn superseded(log: &str) -> u64 {
     let counts = log
         .lines()
         .filter_map(|line| line.rsplit_once("superseded=")?.1.split_whitespace().next()?.parse::<u64>().ok());

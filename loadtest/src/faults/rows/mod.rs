@@ -1,6 +1,7 @@
 //! The faults, in the order of the table.
 
 mod crash;
+mod crashpoints;
 mod network;
 
 use super::Fault;
@@ -8,6 +9,9 @@ use super::Fault;
 /// All faults.
 pub const FAULTS: &[Fault] = &[
     crash::COORDINATOR_KILLED,
+    crashpoints::AFTER_COMMIT,
+    crashpoints::AFTER_CLAIM,
+    crashpoints::AFTER_RECORD,
     crash::AGENT_KILLED,
     crash::AGENT_STOPPED,
     network::HALF_OPEN,
@@ -17,4 +21,6 @@ pub const FAULTS: &[Fault] = &[
     network::RESETS,
     network::RESETS_CLIENTS,
     network::CHUNKING,
+    crashpoints::ACTOR_PANICS,
+    crashpoints::EARLY_ANSWERS,
 ];
