@@ -24,7 +24,10 @@ use thiserror::Error;
 use tonic::Code;
 use tracing::{debug, info, warn};
 
-pub use crate::attempt::{Ended, STOP_GRACE};
+pub use crate::{
+    attempt::{Ended, STOP_GRACE},
+    task::time_limit,
+};
 use crate::{
     error::AgentError,
     latency::Latencies,
@@ -376,6 +379,12 @@ impl Machine {
     /// What is to be said next, as one frame; `None` if there is nothing, or no session to say it on.
     pub fn next_frame(&mut self) -> Option<v1::AgentFrame> {
         self.session.and_then(|_| self.outbox.next_frame())
+    }
+
+    /// Whether the agent holds nothing: no attempt, no result that is not acknowledged, nothing to say.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.scheduler.held_count() == 0 && self.scheduler.running_count() == 0 && self.outbox.unacked_count() == 0
     }
 
     /// Largest output that the coordinator takes.

@@ -70,14 +70,14 @@ impl TaskContext {
         reports: mpsc::Sender<Progress>,
         now: Timestamp,
     ) -> Self {
-        let left = assignment.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+        let timeout = time_limit(&assignment, now);
         Self {
             attempt: assignment.attempt,
             kind: assignment.kind,
             payload: assignment.payload,
             tenant: assignment.tenant,
             priority: assignment.priority,
-            timeout: assignment.timeout.min(left),
+            timeout,
             deadline: assignment.deadline,
             affinity_key: assignment.affinity_key,
             idempotency_key: assignment.idempotency_key,
@@ -110,6 +110,13 @@ impl TaskContext {
             .map(str::trim)
             .map_err(|error| ExecutionError::non_retryable(format!("the payload is not UTF-8 text: {error}")))
     }
+}
+
+/// How long an attempt may run that starts when the agent's wall clock says `now`.
+#[must_use]
+pub fn time_limit(assignment: &Assignment, now: Timestamp) -> Duration {
+    let left = assignment.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+    assignment.timeout.min(left)
 }
 
 /// The wall clock, as a timestamp.
