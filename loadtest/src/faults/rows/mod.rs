@@ -2,6 +2,7 @@
 
 mod crash;
 mod crashpoints;
+mod fleet;
 mod network;
 
 use super::Fault;
@@ -21,6 +22,9 @@ pub const FAULTS: &[Fault] = &[
     network::RESETS,
     network::RESETS_CLIENTS,
     network::CHUNKING,
+    fleet::POISON,
+    fleet::RECONNECT,
+    fleet::MASS_LOSS,
     crashpoints::ACTOR_PANICS,
     crashpoints::EARLY_ANSWERS,
 ];
