@@ -1,6 +1,6 @@
 //! What agents and the coordinator say to each other.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_proto::v1;
@@ -34,9 +34,7 @@ const SHARE_OVERSHOOT_MAX: f64 = 0.05;
 /// # Errors
 /// The first field at fault.
 pub fn registration(wire: v1::Register) -> Result<Registration, Violation> {
-    few("held", wire.held.len(), HELD_ATTEMPTS_MAX)?;
-    let held = wire.held.into_iter().enumerate();
-    let held = held.map(|(i, attempt)| task::attempt_ref(attempt).map_err(|v| v.within(&entry("held", i))));
+    let held = held(wire.held)?;
     let spec = AgentSpec {
         id: AgentId::new(&wire.agent_id)?,
         kinds: kinds(&wire.kinds)?,
@@ -50,11 +48,17 @@ pub fn registration(wire: v1::Register) -> Result<Registration, Violation> {
         version: short("version", wire.version, NAME_BYTES_MAX)?,
         prefetch_per_slot: wire.prefetch_per_slot.map(|n| within("prefetch_per_slot", n, 0, 1)).transpose()?,
     };
-    Ok(Registration {
-        spec,
-        instance: short("instance_id", wire.instance_id, NAME_BYTES_MAX)?,
-        held: held.collect::<Result<_, _>>()?,
-    })
+    Ok(Registration { spec, instance: short("instance_id", wire.instance_id, NAME_BYTES_MAX)?, held })
+}
+
+/// What is said twice is held once.
+fn held(wire: Vec<v1::AttemptRef>) -> Result<Vec<AttemptRef>, Violation> {
+    few("held", wire.len(), HELD_ATTEMPTS_MAX)?;
+    let read = |(i, attempt)| task::attempt_ref(attempt).map_err(|v| v.within(&entry("held", i)));
+    let mut held = wire.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut seen = BTreeSet::new();
+    held.retain(|attempt| seen.insert(*attempt));
+    Ok(held)
 }
 
 fn kinds(wire: &[String]) -> Result<Vec<Kind>, Violation> {

@@ -1,6 +1,6 @@
 //! Sessions of agents: registration, fencing and adoption, heartbeats, health.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use evenkeel_shared::{
     AgentLoad, AssignmentId, AttemptRef, Code, Error, Health, Registration, SessionEpoch, TaskState,
@@ -146,10 +146,11 @@ impl Engine {
             let task = holding.and_then(|holding| holding.task);
             task.is_some_and(|task| self.tasks[task].current.is_some_and(|current| current.attempt == *attempt))
         });
+        let kept: BTreeSet<AssignmentId> = adopted.iter().map(|attempt| attempt.assignment).collect();
         let missing: Vec<_> = self.agents[agent]
             .holdings
             .iter()
-            .filter(|(assignment, _)| !adopted.iter().any(|kept| kept.assignment == **assignment))
+            .filter(|(assignment, _)| !kept.contains(assignment))
             .map(|(&assignment, holding)| (assignment, holding.task, holding.room))
             .collect();
         for &(assignment, ..) in &missing {

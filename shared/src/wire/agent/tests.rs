@@ -62,7 +62,9 @@ fn a_registration_is_checked_field_by_field() {
 #[test]
 fn a_registration_has_defaults_and_one_form() {
     let kinds = ["b", "a", "b"].map(str::to_owned).to_vec();
-    let read = registration(v1::Register { kinds, ..register() }).unwrap().spec;
+    let held = vec![task::to_attempt_ref(TOKEN); 3];
+    let Registration { spec: read, held, .. } = registration(v1::Register { kinds, held, ..register() }).unwrap();
+    assert_eq!(held, [TOKEN], "what is said twice is held once");
     assert_eq!(read.kinds, [Kind::new("a").unwrap(), Kind::new("b").unwrap()]);
     assert_eq!((read.weight, read.tier, read.prefetch_per_slot), (WEIGHT_DEFAULT, 0, None));
 }
