@@ -20,6 +20,10 @@ use serde::{Deserialize, Serialize};
 /// Finished tasks are kept at least so long: clients rely on it for their idempotency keys (24 h).
 pub const RETENTION_MIN: Duration = Duration::from_secs(24 * 3_600);
 
+/// Most that a queue or a number of connections can be set to: more than a machine has room for, and less than what the
+/// queues and semaphores behind the settings can count to.
+const COUNT_MAX: u64 = 1 << 28;
+
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -247,6 +251,7 @@ impl CoordinatorConfig {
             ("limits.watchers_max", limits.watchers_max),
         ] {
             at_least(field, value as u64, 1)?;
+            at_most(field, value as u64, COUNT_MAX)?;
         }
         for (field, value) in [
             ("limits.greeting_timeout_ms", limits.greeting_timeout_ms),
@@ -380,6 +385,8 @@ mod tests {
             ("[store]\nretention_hours = 23", "store.retention_hours"),
             ("[limits]\nwatchers_max = 0", "limits.watchers_max"),
             ("[limits]\nconnections_max = 0", "limits.connections_max"),
+            ("[limits]\nconnections_max = 9223372036854775807", "limits.connections_max"),
+            ("[limits]\nsession_queue_max = 9223372036854775807", "limits.session_queue_max"),
             ("[limits]\nunread_timeout_ms = 9", "limits.unread_timeout_ms"),
             ("[engine]\nquarantine_after = 0", "engine.quarantine_after"),
             ("[engine]\nattempt_timeout_ms = 99999999999999", "engine.attempt_timeout_ms"),
