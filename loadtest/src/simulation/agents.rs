@@ -389,7 +389,9 @@ impl World {
             return;
         }
         let Some(process) = &mut self.agents[agent].process else { return };
-        let due = process.machine.alarm().map(|at| process.began.plus(at).max(self.now));
+        // The simulation counts in whole microseconds, the machine does not: up to the next one, or it would be too early.
+        let round_up = Duration::from_nanos(999);
+        let due = process.machine.alarm().map(|at| process.began.plus(at + round_up).max(self.now));
         if due.is_some() && due != process.alarm {
             process.alarm = due;
             let life = self.agents[agent].life;

@@ -221,8 +221,9 @@ impl World {
         }
     }
 
+    /// Whoever tried to submit is told that the connection broke; a look is made again anyway.
     fn break_orders(&mut self, orders: &[(usize, u32)]) {
-        for &(order, asked) in orders {
+        for &(order, asked) in orders.iter().filter(|(_, asked)| *asked > 0) {
             self.tell_client(order, Answer::Broken { asked });
         }
     }
