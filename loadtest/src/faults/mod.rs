@@ -16,6 +16,7 @@ mod lab;
 mod load;
 mod process;
 pub mod proxy;
+mod raw_agent;
 mod report;
 mod rows;
 pub mod shim;

@@ -22,7 +22,7 @@ use super::crash::superseded;
 use crate::history::{RecordedTask, Rule, Submission, SubmissionOutcome};
 
 /// Deaths at each place.
-const DEATHS: u32 = 10;
+const DEATHS: u32 = 6;
 /// Groups that answer clients, assign or record go by so fast that this many visits are well under a second of the load.
 const VISITS: std::ops::Range<u32> = 1..120;
 /// Longest wait for a place to be visited so often.
@@ -35,7 +35,7 @@ const END_MAX: Duration = Duration::from_secs(2);
 /// Dead between a commit and its answer.
 pub const AFTER_COMMIT: Fault = Fault {
     name: "crash-after-commit",
-    fault: "the coordinator dies between a commit and the reply to the client, 10 times",
+    fault: "the coordinator dies between a commit and the reply to the client, 6 times",
     passes_when: "clients that repeat their submission get the task that was stored: one task a key; no promise broken",
     on_request: false,
     run: |lab| after_commit(lab).boxed(),
@@ -54,7 +54,7 @@ async fn after_commit(lab: &mut Lab) -> Result<Seen, FaultError> {
 /// Dead between a claim and its assignment.
 pub const AFTER_CLAIM: Fault = Fault {
     name: "crash-after-claim",
-    fault: "the coordinator dies after an assignment is stored and before it is sent, 10 times",
+    fault: "the coordinator dies after an assignment is stored and before it is sent, 6 times",
     passes_when: "the task is assigned again, and runs; no promise broken",
     on_request: false,
     run: |lab| after_claim(lab).boxed(),
@@ -81,7 +81,7 @@ async fn after_claim(lab: &mut Lab) -> Result<Seen, FaultError> {
 /// Dead between a record and its acknowledgement.
 pub const AFTER_RECORD: Fault = Fault {
     name: "crash-after-record",
-    fault: "the coordinator dies after a result is recorded and before it is acknowledged, 10 times",
+    fault: "the coordinator dies after a result is recorded and before it is acknowledged, 6 times",
     passes_when: "its agent brings it back and is told that it is over; it is not run again; one terminal record; no promise broken",
     on_request: false,
     run: |lab| after_record(lab).boxed(),

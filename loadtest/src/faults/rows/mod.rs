@@ -2,8 +2,11 @@
 
 mod crash;
 mod crashpoints;
+mod frames;
+mod http2;
 mod fleet;
 mod network;
+mod unread;
 
 use super::Fault;
 
@@ -25,6 +28,11 @@ pub const FAULTS: &[Fault] = &[
     fleet::POISON,
     fleet::RECONNECT,
     fleet::MASS_LOSS,
+    frames::FRAMES,
+    frames::SAME_ID,
+    unread::AGENT_NEVER_READS,
+    unread::CLIENT_NEVER_READS,
     crashpoints::ACTOR_PANICS,
+    http2::ABUSE,
     crashpoints::EARLY_ANSWERS,
 ];
