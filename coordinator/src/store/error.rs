@@ -139,7 +139,14 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
             Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Disk(error),
-            _ => Self::Sqlite(error),
+            _ => match error {
+                // A value of a type, a length or a range that nobody writes.
+                rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..) => Self::Corrupt(error.to_string()),
+                _ => Self::Sqlite(error),
+            },
         }
     }
 }

@@ -94,7 +94,7 @@ fn read_group(
 ) -> Result<Vec<StoredTask>, StoreError> {
     let indexed = group.index.map(|index| format!("INDEXED BY {index}")).unwrap_or_default();
     let mut sql = format!(
-        "SELECT {} FROM tasks {indexed} CROSS JOIN inputs USING (place) WHERE 1{}",
+        "SELECT {} FROM tasks {indexed} LEFT JOIN inputs USING (place) WHERE 1{}",
         row::TASK_COLUMNS,
         group.condition
     );

@@ -25,13 +25,17 @@ use super::{Store, StoreError, StoreReader};
 
 mod codes;
 mod list;
+mod log;
 mod open;
 mod prune;
 mod read;
 mod recover;
 mod row;
+mod sums;
 mod write;
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;
 
@@ -108,8 +112,14 @@ impl Store for SqliteStore {
         if next > INCARNATION_MAX {
             return Err(StoreError::unreadable("the last incarnation that can be", next - 1));
         }
+        let released = recover::live_when_released(&transaction)?;
         transaction.execute("UPDATE meta SET incarnation = ?1, clean = 0", params![codes::int(next)])?;
         let recovery = recover::recover(&transaction, next)?;
+        let found = recovery.tasks.len();
+        if released.is_some_and(|released| released != found as u64) {
+            let what = format!("{} tasks were not over when it was released, {found} are found", released.unwrap_or(0));
+            return Err(StoreError::Corrupt(what));
+        }
         transaction.commit()?;
         self.incarnation = Some(next);
         Ok(recovery)
@@ -125,7 +135,8 @@ impl Store for SqliteStore {
 
     fn release(&mut self) -> Result<(), StoreError> {
         let transaction = self.begin()?;
-        transaction.execute("UPDATE meta SET clean = 1", [])?;
+        let live = "SELECT count(*) FROM tasks INDEXED BY tasks_live WHERE state < 4";
+        transaction.execute(&format!("UPDATE meta SET clean = 1, live = ({live})"), [])?;
         transaction.commit()?;
         self.incarnation = None;
         // The log is emptied into the database, so that the directory can be copied as it is. A reader that is still at it

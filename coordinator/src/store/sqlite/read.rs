@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_fro
 use super::{
     super::{ClusterEventFilter, Page, StoreError, StoreReader, StoredAttempt, StoredTask, TaskFilter, TaskPage},
     codes::{self, Coded},
-    list, open, row,
+    list, open, row, sums,
 };
 
 /// Connections that read at the same time: as many as the disk can make use of; more would only cost memory.
@@ -98,25 +98,29 @@ impl SqliteReader {
 impl StoreReader for SqliteReader {
     fn task(&self, id: TaskId) -> Result<Option<StoredTask>, StoreError> {
         let sql = format!(
-            "SELECT {}, output FROM tasks JOIN inputs USING (place) LEFT JOIN outputs USING (place) WHERE id = ?1",
+            "SELECT {}, output, output_sum FROM tasks LEFT JOIN inputs USING (place) LEFT JOIN outputs USING (place)
+             WHERE id = ?1",
             row::TASK_COLUMNS
         );
         self.with(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query_and_then(params![codes::id(id)], |row| {
-                let output: Option<Vec<u8>> = row.get("output")?;
-                Ok(StoredTask { output: output.unwrap_or_default().into(), ..row::task(row)? })
+                let output: Vec<u8> = row.get::<_, Option<_>>("output")?.unwrap_or_default();
+                sums::check_bytes("the output", &output, row.get("output_sum")?, id)?;
+                Ok(StoredTask { output: output.into(), ..row::task(row)? })
             })?;
             rows.next().transpose()
         })
     }
 
     fn payload(&self, id: TaskId) -> Result<Option<Bytes>, StoreError> {
-        let sql = "SELECT payload FROM tasks JOIN inputs USING (place) WHERE id = ?1";
+        let sql = "SELECT payload, payload_sum FROM tasks JOIN inputs USING (place) WHERE id = ?1";
         self.with(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
-            let payload = statement.query_row(params![codes::id(id)], |row| row.get::<_, Vec<u8>>(0)).optional()?;
-            Ok(payload.map(Bytes::from))
+            let found = statement.query_row(params![codes::id(id)], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
+            let Some((payload, sum)) = found.optional()? else { return Ok(None) };
+            sums::check_bytes("the payload", &payload, sum, id)?;
+            Ok(Some(Bytes::from(payload)))
         })
     }
 

@@ -10,7 +10,8 @@ use rusqlite::{Connection, Row};
 use super::{
     super::StoreError,
     codes::{self, Coded},
-    row::{blob, decode_spec, required},
+    row::{self, blob, decode_spec, required},
+    sums,
 };
 
 /// Different specs remembered while reading: tasks that ask for the same then share one in memory.
@@ -37,11 +38,18 @@ pub fn recover(connection: &Connection, incarnation: u64) -> Result<Recovery, St
     Ok(Recovery { incarnation, tasks: tasks(connection)?, admin: admin(connection)?, strategy: strategy(connection)? })
 }
 
+/// How many tasks were not over when the store was released; `None`: it was not, or by a version that did not say so.
+pub fn live_when_released(connection: &Connection) -> Result<Option<u64>, StoreError> {
+    let live: Option<i64> =
+        connection.query_row("SELECT CASE clean WHEN 1 THEN live END FROM meta", [], |row| row.get(0))?;
+    live.map(codes::uint).transpose()
+}
+
 fn tasks(connection: &Connection) -> Result<Vec<RecoveredTask>, StoreError> {
     let mut statement = connection.prepare(
         "SELECT place, id, state, state_at, accepted_at, attempts, crashes, agent, assignment, fingerprint, redrive_of,
-                spec, payload
-         FROM tasks INDEXED BY tasks_live CROSS JOIN inputs USING (place) WHERE state < 4",
+                tenant, kind, key, spec, payload, task_sum, payload_sum
+         FROM tasks INDEXED BY tasks_live LEFT JOIN inputs USING (place) WHERE state < 4",
     )?;
     let mut specs = Specs::default();
     let rows = statement.query_and_then([], |row| task(row, &mut specs))?;
@@ -73,18 +81,41 @@ fn task(row: &Row<'_>, specs: &mut Specs) -> Result<RecoveredTask, StoreError> {
         }
         other => return Err(StoreError::unreadable("the state of a live task", other)),
     };
+    row::check_input(row, id)?;
+    sums::check_task(row, id)?;
+    let payload = blob(row, "payload")?;
+    sums::check_bytes("the payload", payload, row.get("payload_sum")?, id)?;
+    let spec = specs.get(blob(row, "spec")?)?;
+    let crashes = codes::count(row.get("crashes")?)?;
+    check_attempts(attempts_made, crashes, &spec, &state)?;
     Ok(RecoveredTask {
         id,
-        spec: specs.get(blob(row, "spec")?)?,
-        payload: Bytes::copy_from_slice(blob(row, "payload")?),
+        spec,
+        payload: Bytes::copy_from_slice(payload),
         fingerprint: codes::bits(row, "fingerprint")?,
         order: codes::uint(row.get("place")?)?,
         accepted_at: codes::timestamp(row.get("accepted_at")?)?,
         attempts_made,
-        crashes: codes::count(row.get("crashes")?)?,
+        crashes,
         state,
         redrive_of: codes::optional_task_id(row, "redrive_of")?,
     })
+}
+
+/// The engine counts on from here, so what it could not have counted to is damage: an attempt that is live was made, one
+/// that is waited for is still allowed.
+fn check_attempts(made: u32, crashes: u32, spec: &TaskSpec, state: &RecoveredState) -> Result<(), StoreError> {
+    let allowed = match state {
+        RecoveredState::Assigned { .. } => 1..=spec.retry.attempts_max,
+        RecoveredState::Queued { .. } | RecoveredState::RetryWait { .. } => 0..=spec.retry.attempts_max - 1,
+    };
+    if !allowed.contains(&made) {
+        return Err(StoreError::unreadable("the number of attempts at a live task", made));
+    }
+    if crashes > made {
+        return Err(StoreError::unreadable("the number of crashes of a live task", crashes));
+    }
+    Ok(())
 }
 
 fn admin(connection: &Connection) -> Result<Vec<RecoveredAdmin>, StoreError> {
@@ -105,7 +136,10 @@ fn admin(connection: &Connection) -> Result<Vec<RecoveredAdmin>, StoreError> {
 fn strategy(connection: &Connection) -> Result<Option<StrategyConfig>, StoreError> {
     let json: Option<String> = connection.query_row("SELECT strategy FROM meta", [], |row| row.get(0))?;
     let read = |json: String| {
-        serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("the strategy `{json}`: {error}")))
+        let damaged = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("the strategy `{json}`: {error}"));
+        let strategy: StrategyConfig = serde_json::from_str(&json).map_err(|error| damaged(&error))?;
+        strategy.validate().map_err(|violation| damaged(&violation))?;
+        Ok(strategy)
     };
     json.map(read).transpose()
 }

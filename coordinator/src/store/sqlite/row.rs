@@ -13,11 +13,13 @@ use rusqlite::Row;
 use super::{
     super::{StoreError, StoredAttempt, StoredEnd, StoredTask},
     codes::{self, Coded},
+    sums,
 };
 
 /// What [`task`] needs of `tasks` and `inputs`. The payload's length is read without the payload.
 pub const TASK_COLUMNS: &str = "place, id, state, state_at, accepted_at, attempts, crashes, agent, fingerprint, \
-     redrive_of, failure_class, failure, exit_code, spec, length(payload) AS payload_bytes";
+     redrive_of, failure_class, failure, exit_code, spec, length(payload) AS payload_bytes, tenant, kind, key, \
+     task_sum";
 
 /// A task, as it is written.
 pub fn encode_spec(spec: &TaskSpec) -> Vec<u8> {
@@ -34,10 +36,13 @@ pub fn decode_spec(bytes: &[u8]) -> Result<TaskSpec, StoreError> {
 
 /// Reads [`TASK_COLUMNS`]. The output is left empty.
 pub fn task(row: &Row<'_>) -> Result<StoredTask, StoreError> {
+    let id = codes::task_id(row, "id")?;
     let state = TaskState::of_code(row.get("state")?)?;
     let state_at = codes::timestamp(row.get("state_at")?)?;
+    check_input(row, id)?;
+    sums::check_task(row, id)?;
     Ok(StoredTask {
-        id: codes::task_id(row, "id")?,
+        id,
         spec: Arc::new(decode_spec(blob(row, "spec")?)?),
         state,
         order: codes::uint(row.get("place")?)?,
@@ -91,6 +96,14 @@ fn decision(row: &Row<'_>) -> Result<Decision, StoreError> {
             .map_err(|_| StoreError::unreadable("a number of preferences", given_up))?,
         queued: Duration::from_micros(codes::uint(row.get("queued_us")?)?),
     })
+}
+
+/// Every task has a row of what it asked for.
+pub fn check_input(row: &Row<'_>, id: TaskId) -> Result<(), StoreError> {
+    match row.get_ref("spec")? {
+        rusqlite::types::ValueRef::Null => Err(StoreError::Corrupt(format!("task {id} is there and its input is not"))),
+        _ => Ok(()),
+    }
 }
 
 /// A column of bytes, where it lies.

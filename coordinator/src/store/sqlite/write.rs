@@ -15,6 +15,7 @@ use super::{
     super::StoreError,
     codes::{self, Coded},
     row::encode_spec,
+    sums::{self, Accepted},
 };
 
 /// Makes one change.
@@ -28,7 +29,7 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<(), Store
         }
         Change::Requeue { task, at, not_before, crashes } => writer.requeue(*task, *at, *not_before, *crashes),
         Change::Finish { task, at, state, output, failure, crashes } => {
-            writer.finish(*task, *at, *state, failure.as_ref(), *crashes)?;
+            writer.finish(*task, *at, (*state, output), failure.as_ref(), *crashes)?;
             writer.output(*task, output)
         }
         Change::TaskEvent(event) => writer.task_event(event),
@@ -66,6 +67,7 @@ impl Writer<'_> {
     fn accept(&self, task: &AcceptedTask) -> Result<(), StoreError> {
         let (spec, place, at) = (&task.spec, codes::int(task.order), codes::micros(task.at));
         let key = (!spec.idempotency_key.is_empty()).then_some(spec.idempotency_key.as_str());
+        let redrive_of = task.redrive_of.map(codes::id);
         self.execute(
             "INSERT INTO tasks (place, id, state, state_at, accepted_at, attempts, crashes, tenant, kind, fingerprint, key,
                                 redrive_of)
@@ -79,11 +81,24 @@ impl Writer<'_> {
                 spec.kind.as_str(),
                 task.fingerprint.to_be_bytes(),
                 key,
-                task.redrive_of.map(codes::id),
+                redrive_of,
             ],
         )?;
-        let sql = "INSERT INTO inputs (place, spec, payload) VALUES (?1, ?2, ?3)";
-        self.execute(sql, params![place, encode_spec(spec), task.payload.as_ref()])?;
+        let encoded = encode_spec(spec);
+        let accepted = Accepted {
+            place,
+            id: &codes::id(task.id),
+            accepted_at: at,
+            tenant: spec.tenant.as_str(),
+            kind: spec.kind.as_str(),
+            fingerprint: &task.fingerprint.to_be_bytes(),
+            key,
+            redrive_of: redrive_of.as_ref().map(<[u8; 16]>::as_slice),
+            spec: &encoded,
+        };
+        let sums = (accepted.sum(), sums::of_bytes(&task.payload));
+        let sql = "INSERT INTO inputs (place, spec, payload, task_sum, payload_sum) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.execute(sql, params![place, encoded, task.payload.as_ref(), sums.0, sums.1])?;
         Ok(())
     }
 
@@ -167,17 +182,18 @@ impl Writer<'_> {
         &self,
         task: TaskId,
         at: Timestamp,
-        state: TaskState,
+        (state, output): (TaskState, &[u8]),
         failure: Option<&Failure>,
         crashes: u32,
     ) -> Result<(), StoreError> {
         let (class, message, exit_code) = failure_columns(failure);
+        let output_sum = (!output.is_empty()).then(|| sums::of_bytes(output));
         self.update(
             || format!("the end of task {task}"),
             "UPDATE tasks SET state = ?2, state_at = ?3, crashes = ?4, assignment = NULL, failure_class = ?5, failure = ?6,
-                              exit_code = ?7
+                              exit_code = ?7, output_sum = ?8
              WHERE id = ?1 AND state < 4",
-            params![codes::id(task), state.code(), codes::micros(at), crashes, class, message, exit_code],
+            params![codes::id(task), state.code(), codes::micros(at), crashes, class, message, exit_code, output_sum],
         )
     }
 
