@@ -15,6 +15,7 @@ use super::{
     Engine, Sabotage, Timer,
     agent::AgentTimer,
     effects::{Effects, Message},
+    limits,
 };
 use crate::{
     ix::{AgentIx, TaskIx},
@@ -76,12 +77,26 @@ impl Engine {
             return;
         }
         self.counters.leases_expired += 1;
+        self.look_for_silence();
         let silence = self.now.since(self.agents[agent].last_heard_at);
         let words = format!("nothing was heard of it for {silence:.1?}");
         self.detach(agent, ClusterEventKind::AgentLost, &words, out);
         let error = Error::new(Code::DeadlineExceeded, format!("{words}; its work moves on, register again"));
         out.messages.push(Message::CloseSession { session, error });
         self.give_up(agent, out);
+    }
+
+    /// A lease has run out: is it one agent, or most of the fleet? This walks the fleet, so not for each of many.
+    fn look_for_silence(&mut self) {
+        let (now, lease) = (self.now, &self.settings.lease);
+        if self.panic.active(now) || now < self.silence_looked_at.plus(limits::SILENCE_LOOK_INTERVAL) {
+            return;
+        }
+        self.silence_looked_at = now;
+        let suspicious = lease.silence_of_all_but_one();
+        let connected = self.agents.iter().filter(|(_, row)| row.session.is_some());
+        let silent = connected.filter(|(_, row)| now.since(row.last_heard_at) >= suspicious).count();
+        self.panic.silent(now, silent, self.agents.connected());
     }
 
     /// The agent is taken for dead: its work moves on.

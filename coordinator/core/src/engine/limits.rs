@@ -18,6 +18,9 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub const ATTEMPT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 /// The engine wants to see the time at least this often while agents are connected, to notice that it lagged.
 pub const TICK_INTERVAL: Duration = Duration::from_millis(250);
+/// The fleet is looked over for others that are silent, when a lease runs out, at most this often: leases of a large fleet
+/// may run out all at once. Far shorter than the interval within which they do.
+pub const SILENCE_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// One agent in so many may be held for a task that needs more room than comes free at once; at least one.
 pub const HELD_AGENTS_SHARE: usize = 10;
 /// Kinds of which statistics are kept for each agent: as many as it may take.

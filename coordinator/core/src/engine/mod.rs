@@ -99,6 +99,8 @@ pub struct Engine {
     outliers: Outliers,
     panic: PanicGuard,
     was_panicking: bool,
+    /// When the fleet was last looked over for silent agents.
+    silence_looked_at: Timestamp,
     /// Tasks whose agent is gone and that wait for panic mode to let them through.
     awaiting_failover: VecDeque<TaskId>,
     /// Agents that get nothing else until this task fits.

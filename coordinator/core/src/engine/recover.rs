@@ -51,6 +51,7 @@ impl Engine {
             outliers: Outliers::new(settings.outliers),
             panic: PanicGuard::new(settings.panic),
             was_panicking: false,
+            silence_looked_at: Timestamp::ZERO,
             awaiting_failover: VecDeque::new(),
             held: BTreeMap::new(),
             unheld: Vec::new(),

@@ -60,6 +60,14 @@ impl LeaseSettings {
         Duration::from_millis(self.heartbeat_interval_ms)
     }
 
+    /// The silence of an agent that has missed all but the last of the heartbeats that it may miss. At least one interval: a
+    /// lease of one heartbeat gives no earlier sign.
+    #[must_use]
+    pub fn silence_of_all_but_one(&self) -> Duration {
+        let longest_interval = self.session_timeout() / self.missed_max.max(1);
+        longest_interval * self.missed_max.saturating_sub(1).max(1)
+    }
+
     /// How long an agent may be silent: as many of its longest intervals as it may miss heartbeats.
     #[must_use]
     pub fn session_timeout(&self) -> Duration {

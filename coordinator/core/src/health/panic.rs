@@ -9,6 +9,9 @@
 //! - [`ignore_load_health`]: so many agents are unhealthy by their load that the few healthy ones would drown. Then load
 //!   says nothing about a single agent any more, and is ignored (Envoy's panic threshold).
 //!
+//! A fleet that vanishes behind a broken network closes no streams, and its leases run out over an interval. So when the
+//! first one does, those who are silent nearly as long count as missing, or half of the work would have moved by then.
+//!
 //! To stop placing lost tasks altogether was rejected: if the agents are gone for good, their tasks have to move on
 //! without anybody's help.
 
@@ -127,6 +130,25 @@ impl PanicGuard {
         slice.fleet = slice.fleet.max(fleet_size);
         let (missing, fleet) = self.missing();
         if self.settings.too_many(missing, fleet) {
+            self.panic = Some(Panic { fleet, missing, last_lost: now });
+            self.slices.clear();
+        }
+    }
+
+    /// A lease is about to run out, and so many agents, its own included, have been silent for all but the last heartbeat that
+    /// they may miss. Leases of a fleet that falls silent at once run out one after the other, an interval long: if each
+    /// was waited for, half of the fleet's work would have moved on before panic began.
+    pub fn silent(&mut self, now: Timestamp, silent: usize, fleet_size: usize) {
+        if self.active(now) {
+            return;
+        }
+        self.panic = None;
+        let [silent, fleet_size] = [silent, fleet_size].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        self.drop_old_slices(now);
+        let (missing, fleet) = self.missing();
+        let fleet = fleet.max(fleet_size);
+        if self.settings.too_many(missing.saturating_add(silent), fleet) {
+            // Those that are silent are counted one by one, as their leases run out.
             self.panic = Some(Panic { fleet, missing, last_lost: now });
             self.slices.clear();
         }

@@ -83,6 +83,19 @@ fn agents_back_from_an_old_loss_do_not_make_up_for_a_new_one() {
 }
 
 #[test]
+fn a_fleet_that_is_silent_is_panic_before_its_leases_have_run_out() {
+    let mut guard = PanicGuard::new(PanicSettings::default());
+    guard.silent(at(0), 20, 40);
+    assert!(!guard.active(at(0)), "half of the fleet");
+    guard.lost(at(0), 40);
+    guard.silent(at(0), 20, 39);
+    assert!(guard.active(at(0)), "with the one that is gone more than half");
+    (0..20).for_each(|gone| guard.lost(at(0), 39 - gone));
+    guard.returned(at(1));
+    assert!(!guard.active(at(1)), "twenty of forty are missing");
+}
+
+#[test]
 fn panic_ends_when_nobody_has_vanished_for_long() {
     let (mut guard, last) = after_losing(8, 10, 1);
     assert!(guard.active(last.plus(Duration::from_millis(29_999))));

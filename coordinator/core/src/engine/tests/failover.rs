@@ -316,6 +316,34 @@ fn when_most_of_the_fleet_goes_at_once_its_work_moves_slowly_and_none_is_lost() 
 }
 
 #[test]
+fn when_most_of_the_fleet_falls_silent_not_even_the_first_of_its_work_moves_at_once() {
+    let mut c = Cluster::new();
+    let (gone, rest): (Vec<_>, Vec<_>) = (0..40).map(|n| format!("a{n}")).partition(|name| name.len() == 3);
+    // Spread over an interval, as heartbeats are.
+    for name in gone.iter().chain(&rest) {
+        c.join(agent(name).slots(10));
+        c.advance(ms(25));
+    }
+    (0..400).for_each(|_| drop(c.submit(task("work"))));
+    let heard_for = |c: &mut Cluster, names: &[String], steps: u32| {
+        for _ in 0..steps {
+            for name in names {
+                c.heartbeat(name, evenkeel_shared::AgentLoad::default());
+                c.advance(ms(25));
+            }
+        }
+    };
+    let all: Vec<_> = gone.iter().chain(&rest).cloned().collect();
+    heard_for(&mut c, &all, 2);
+    // Thirty of forty say nothing more; the others go on for as long as leases last and half an interval.
+    heard_for(&mut c, &rest, 16);
+    assert!(c.events_of(ClusterEventKind::PanicMode) > 0);
+    assert!(c.events_of(ClusterEventKind::AgentLost) >= 20, "leases have run out");
+    let moved = c.events_of(ClusterEventKind::Failover);
+    assert!(moved <= 100, "{moved} moved within one and a half seconds, at 50 a second");
+}
+
+#[test]
 fn an_agent_that_was_given_up_starts_slowly_again() {
     let mut c = Cluster::new();
     c.join(agent("a").slots(20));
