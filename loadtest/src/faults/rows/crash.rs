@@ -167,8 +167,9 @@ const FOUND_MAX: Duration = Duration::from_millis(3 * HEARTBEAT_MS + 1_000);
 const STEP_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for late results: an agent that goes on sends them at once.
 const STALE_MAX: Duration = Duration::from_secs(5);
-/// Time limit of attempts: within it a running agent is done, and a stopped one is not given up yet.
-const ATTEMPT_MAX_MS: u64 = 1_500;
+/// Time limit of attempts. A running agent is done within it; the coordinator ends what a stopped one holds two seconds
+/// later, before the agent is given up.
+const ATTEMPT_MAX_MS: u64 = 1_000;
 
 async fn agent_stopped(lab: &mut Lab) -> Result<Seen, FaultError> {
     let coordinator = Coordinator::start(lab, CoordinatorOptions::default()).await?;
@@ -243,7 +244,7 @@ async fn stale_results(clients: &Clients, wanted: u64) -> Result<u64, FaultError
 }
 
 fn timed(_: u64) -> TaskSpec {
-    TaskSpec { attempt_timeout_ms: ATTEMPT_MAX_MS, ..task(500) }
+    TaskSpec { attempt_timeout_ms: ATTEMPT_MAX_MS, ..task(400) }
 }
 
 /// Attempts of this agent that ended so for the coordinator, and that the agent has run to their end all the same.
