@@ -248,7 +248,7 @@ fn a_live_task_whose_input_is_gone_is_not_passed_over() {
         .unwrap()
         .execute("DELETE FROM inputs WHERE place = 3", [])
         .unwrap();
-    let error = held(dir.path()).unwrap_err();
+    let error = SqliteStore::open(dir.path(), Durability::None).unwrap().claim(NOW).unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("input")), "{error}");
 }
 
