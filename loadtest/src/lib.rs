@@ -21,6 +21,7 @@ mod plan;
 mod progress;
 mod report;
 mod runner;
+pub mod simulation;
 mod target;
 mod task_time;
 

@@ -332,7 +332,10 @@ impl World {
                 self.history.acknowledgements.push(Acknowledgement { agent: who, attempt, success, recorded });
                 let word = if recorded { "recorded" } else { "stale" };
                 self.note(About::Task(attempt.task), || {
-                    format!("agent {agent} hears that its result of attempt {} of {} is {word}", attempt.attempt, attempt.task)
+                    format!(
+                        "agent {agent} hears that its result of attempt {} of {} is {word}",
+                        attempt.attempt, attempt.task
+                    )
                 });
             }
             Message::Assignment(work) => {
@@ -344,7 +347,10 @@ impl World {
             Message::Cancel(cancel) => {
                 let Ok(attempt) = required_attempt_ref(cancel.attempt.clone()) else { return };
                 self.note(About::Task(attempt.task), || {
-                    format!("agent {agent} is to stop attempt {} of {}: {}", attempt.attempt, attempt.task, cancel.reason)
+                    format!(
+                        "agent {agent} is to stop attempt {} of {}: {}",
+                        attempt.attempt, attempt.task, cancel.reason
+                    )
                 });
             }
             Message::Welcome(welcome) => {

@@ -222,16 +222,13 @@ impl World {
             Answer::Broken { asked } => self.order_unknown(order, asked, "the connection broke"),
             Answer::State { task, state, output } => self.saw(order, task, state, output.as_ref()),
             Answer::NoSuchTask => self.saw_nothing(order),
-            Answer::NoState => {}
         }
     }
 
     fn order_answered(&mut self, order: usize, asked: u32, answer: Result<Submitted, Error>) {
         let row = &mut self.clients.orders[order];
         let outcome = match &answer {
-            Ok(Submitted { task, duplicate }) => {
-                SubmissionOutcome::Acknowledged { task: *task, duplicate: *duplicate }
-            }
+            Ok(Submitted { task, duplicate }) => SubmissionOutcome::Acknowledged { task: *task, duplicate: *duplicate },
             Err(_) => SubmissionOutcome::Refused,
         };
         // An answer that comes after the client's patience is one all the same.

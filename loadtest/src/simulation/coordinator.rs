@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
+use evenkeel_coordinator::services::cluster::Identity;
 use evenkeel_core::{
     engine::{Effects, Engine, Event, Message, RequestId, invariants, limits::TICK_INTERVAL},
     model::{AgentView, Recovery},
 };
-use evenkeel_coordinator::services::cluster::Identity;
 use evenkeel_shared::{AgentId, SessionEpoch, Timestamp};
 
 use super::{
@@ -69,6 +69,17 @@ pub(super) struct Coordinator {
 impl Coordinator {
     pub fn is_up(&self) -> bool {
         self.core.is_some()
+    }
+
+    /// How far the engine's clock went back at most from one process to a later one.
+    pub fn clock_went_back(&self) -> Duration {
+        let mut furthest = i64::MIN;
+        let mut back = 0;
+        for &(_, ahead) in &self.clocks {
+            furthest = furthest.max(ahead);
+            back = back.max(furthest.saturating_sub(ahead));
+        }
+        Duration::from_micros(back.unsigned_abs())
     }
 
     /// The true time of a time that the engine recorded; there may be several if its clock went back.
@@ -424,9 +435,9 @@ impl World {
                     let (kind, attempt, message) = (event.kind.name(), event.attempt, &event.message);
                     format!("coordinator: {} {kind}, attempt {attempt} {agent} {message}", event.task)
                 }),
-                Message::ClusterEvent(event) => self.note(About::Cluster, || {
-                    format!("coordinator: {} {}", event.kind.name(), event.message)
-                }),
+                Message::ClusterEvent(event) => {
+                    self.note(About::Cluster, || format!("coordinator: {} {}", event.kind.name(), event.message))
+                }
                 Message::Accepted(_) => {}
             }
         }

@@ -245,7 +245,13 @@ impl World {
     fn partition(&mut self, first: usize, count: usize, time: Duration) {
         let (up, down) = [(true, true), (true, true), (true, false), (false, true)][self.draws.faults.usize(0..4)];
         let until = self.now.plus(time);
-        let way = if up && down { "both ways" } else if up { "to the coordinator" } else { "from the coordinator" };
+        let way = if up && down {
+            "both ways"
+        } else if up {
+            "to the coordinator"
+        } else {
+            "from the coordinator"
+        };
         self.note(About::Fault, || format!("{count} agents from {first} on are cut off {way} for {time:?}"));
         for n in 0..count {
             self.block((first + n) % self.plan.agents, up, down, until);

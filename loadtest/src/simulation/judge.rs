@@ -3,7 +3,7 @@
 use evenkeel_core::testing::StoredTask;
 use evenkeel_shared::{AttemptEnd, Delivery, TaskState};
 
-use super::{plan::Plan, world::World};
+use super::world::World;
 use crate::history::{Expect, History, RecordedAttempt, RecordedTask, Verdict, check, hash, key_of};
 
 /// Judges a run that is over.
@@ -14,17 +14,13 @@ pub(super) fn judge(world: &mut World) -> Verdict {
     needless_losses(world);
     let mut history = std::mem::take(&mut world.history);
     record(world, &mut history);
-    check(&history, expect(&world.plan, world.healed_after.is_some()))
-}
-
-fn expect(plan: &Plan, healed: bool) -> Expect {
-    Expect {
-        all_over: healed,
+    let expect = Expect {
+        all_over: world.healed_after.is_some(),
         ephemeral_may_be_lost: true,
         others_submit: false,
-        // The coordinator's clock is set while faults go on, and counts at each of its starts.
-        clock_tolerance: plan.clock_step_max * 2,
-    }
+        clock_tolerance: world.coordinator.clock_went_back(),
+    };
+    check(&history, expect)
 }
 
 fn record(world: &World, history: &mut History) {

@@ -36,7 +36,12 @@ impl Profile {
     /// Thousands of agents and days.
     #[must_use]
     pub const fn large() -> Self {
-        Self { agents: 4_000, tasks: 60_000, chaos: Duration::from_secs(2 * 86_400), heartbeat: Duration::from_secs(60) }
+        Self {
+            agents: 4_000,
+            tasks: 60_000,
+            chaos: Duration::from_secs(2 * 86_400),
+            heartbeat: Duration::from_secs(60),
+        }
     }
 }
 
@@ -57,7 +62,6 @@ pub(super) struct Plan {
     pub seed: u64,
     pub agents: usize,
     pub tasks: usize,
-    pub clients: usize,
     /// Faults happen and clients submit until then, from the start.
     pub chaos: Duration,
     /// After that everything has to be well within this time.
@@ -117,7 +121,6 @@ impl Plan {
             seed,
             agents,
             tasks,
-            clients: d.usize(2..=8),
             chaos: profile.chaos,
             heal_within: HEAL_WITHIN,
             engine: engine_settings(seed, profile, d),

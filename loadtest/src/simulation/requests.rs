@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use evenkeel_coordinator::services::submission::read;
-use evenkeel_core::engine::{AdminCommand, Event, FinishedTask, NewTask, Reply, RequestId, StoredKey, limits::RETRY_AFTER};
+use evenkeel_core::engine::{
+    AdminCommand, Event, FinishedTask, NewTask, Reply, RequestId, StoredKey, limits::RETRY_AFTER,
+};
 use evenkeel_proto::v1;
 use evenkeel_shared::{AgentId, Delivery, Error, StrategyConfig, TaskId, TaskState};
 use prost::Message as _;
@@ -64,8 +66,7 @@ impl World {
 
     fn has_room(&self) -> bool {
         let requests_max = self.plan.requests_max;
-        !self.store_is_full()
-            && self.coordinator.core.as_ref().is_some_and(|core| core.mailbox.len() < requests_max)
+        !self.store_is_full() && self.coordinator.core.as_ref().is_some_and(|core| core.mailbox.len() < requests_max)
     }
 
     fn submission_arrives(&mut self, orders: Vec<(usize, u32)>, specs: Vec<Bytes>) {

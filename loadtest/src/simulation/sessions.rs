@@ -195,7 +195,9 @@ impl World {
         let mut frames = Vec::new();
         let Some(row) = self.conns.get_mut(&conn) else { return };
         let server = &mut row.server;
-        let Some(epoch) = server.epoch.filter(|_| !server.closed && server.life == self.coordinator.life) else { return };
+        let Some(epoch) = server.epoch.filter(|_| !server.closed && server.life == self.coordinator.life) else {
+            return;
+        };
         let mut bytes = row.down.bytes;
         while bytes < self.plan.window_bytes && !server.queue.is_empty() {
             let count = server.queue.len().min(FRAME_MESSAGES_MAX);

@@ -29,10 +29,7 @@ pub(super) enum Keep {
     /// Everything.
     All,
     /// Faults, and what concerns these.
-    Focus {
-        tasks: BTreeSet<TaskId>,
-        orders: BTreeSet<usize>,
-    },
+    Focus { tasks: BTreeSet<TaskId>, orders: BTreeSet<usize> },
 }
 
 /// A line, and when.

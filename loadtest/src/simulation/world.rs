@@ -35,7 +35,10 @@ pub(super) const START: Timestamp = Timestamp::from_unix_millis(1_750_000_000_00
 #[derive(Debug)]
 pub(super) enum What {
     /// Something has arrived at the end of a connection.
-    Arrive { conn: ConnId, way: Way },
+    Arrive {
+        conn: ConnId,
+        way: Way,
+    },
     /// A side of a connection looks whether it has heard anything of the other.
     KeepaliveAgent(ConnId),
     KeepaliveServer(ConnId),
@@ -45,25 +48,70 @@ pub(super) enum What {
     RegisterDue(ConnId),
     /// A process starts.
     Boot(usize),
-    Dial { agent: usize, life: u32, register: Box<v1::Register> },
-    DialFails { agent: usize, life: u32 },
+    Dial {
+        agent: usize,
+        life: u32,
+        register: Box<v1::Register>,
+    },
+    DialFails {
+        agent: usize,
+        life: u32,
+    },
     WelcomeDue(ConnId),
-    Alarm { agent: usize, life: u32, at: Timestamp },
-    ExecutionEnds { agent: usize, life: u32, attempt: AttemptRef, run: u64, outcome: Outcome },
-    Poisoned { agent: usize, life: u32, attempt: AttemptRef, run: u64 },
+    Alarm {
+        agent: usize,
+        life: u32,
+        at: Timestamp,
+    },
+    ExecutionEnds {
+        agent: usize,
+        life: u32,
+        attempt: AttemptRef,
+        run: u64,
+        outcome: Outcome,
+    },
+    Poisoned {
+        agent: usize,
+        life: u32,
+        attempt: AttemptRef,
+        run: u64,
+    },
     /// The coordinator starts.
     Start,
-    Wakeup { life: u64, at: Timestamp },
-    HandOver { life: u64 },
-    CommitDone { life: u64 },
-    CommitRetried { life: u64 },
-    LookedUp { life: u64, session: SessionEpoch, attempt: AttemptRef, recorded: bool },
-    KeysLookedUp { life: u64, request: Box<Request> },
+    Wakeup {
+        life: u64,
+        at: Timestamp,
+    },
+    HandOver {
+        life: u64,
+    },
+    CommitDone {
+        life: u64,
+    },
+    CommitRetried {
+        life: u64,
+    },
+    LookedUp {
+        life: u64,
+        session: SessionEpoch,
+        attempt: AttemptRef,
+        recorded: bool,
+    },
+    KeysLookedUp {
+        life: u64,
+        request: Box<Request>,
+    },
     RequestArrives(Box<Request>),
     /// A client asks for what it wants.
     Order(usize),
-    Answer { order: usize, answer: Answer },
-    OrderTimesOut { order: usize, asked: u32 },
+    Answer {
+        order: usize,
+        answer: Answer,
+    },
+    OrderTimesOut {
+        order: usize,
+        asked: u32,
+    },
     Look(usize),
     Cancel(usize),
     Fault(Fault),
@@ -83,8 +131,6 @@ pub(super) enum Answer {
     State { task: TaskId, state: TaskState, output: Option<Bytes> },
     /// The coordinator knows of no such task.
     NoSuchTask,
-    /// The coordinator could not be asked.
-    NoState,
 }
 
 /// An event in the queue: the earliest first, and of several at one time the one that was put there first.
@@ -259,9 +305,7 @@ impl World {
     /// A process that is paused does nothing: what would happen in it happens once it goes on, in the same order.
     fn rests_until(&self, what: &What) -> Option<Timestamp> {
         let until = match what {
-            What::Arrive { conn, way: Way::Up }
-            | What::KeepaliveServer(conn)
-            | What::RegisterDue(conn) => {
+            What::Arrive { conn, way: Way::Up } | What::KeepaliveServer(conn) | What::RegisterDue(conn) => {
                 self.conns.get(conn)?;
                 self.coordinator.paused_until
             }

@@ -327,8 +327,8 @@ impl Engine {
     pub(super) fn expire_if_late(&mut self, task: TaskIx, out: &mut Effects) -> bool {
         let row = &self.tasks[task];
         let waited = row.spec.queue_timeout.filter(|_| row.state == TaskState::Queued);
-        let heeds_deadline = row.state != TaskState::Queued || !self.lacks(Sabotage::DeadlineCheck);
-        let words = if heeds_deadline && row.spec.deadline.is_some_and(|deadline| deadline <= self.now) {
+        let words = if self.heeds_deadline(row.state) && row.spec.deadline.is_some_and(|deadline| deadline <= self.now)
+        {
             "its deadline passed"
         } else if waited.is_some_and(|timeout| self.now.since(row.since) >= timeout) {
             "no agent had room for it within its queue timeout"

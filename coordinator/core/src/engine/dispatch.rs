@@ -291,7 +291,8 @@ impl Engine {
                 since.plus(timeout).plus(limits::ATTEMPT_TIMEOUT_MARGIN)
             }),
         };
-        let due = [limit, row.spec.deadline].into_iter().flatten().min();
+        let deadline = row.spec.deadline.filter(|_| self.heeds_deadline(row.state));
+        let due = [limit, deadline].into_iter().flatten().min();
         if let Some(key) = self.tasks[task].timer.take() {
             self.timers.cancel(key);
         }

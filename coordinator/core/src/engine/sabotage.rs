@@ -3,7 +3,7 @@
 //! A judge that never condemned anybody proves nothing. Without the feature `sabotage` no rule can be taken out, and the
 //! compiler removes what is here.
 
-use evenkeel_shared::AttemptRef;
+use evenkeel_shared::{AttemptRef, TaskState};
 
 use super::{Change, Effects, Engine, effects::AgentMessage, effects::Message};
 use crate::ix::AgentIx;
@@ -59,6 +59,11 @@ impl Engine {
         }
     }
 
+    /// Whether a task in this state is held to its deadline.
+    pub(super) fn heeds_deadline(&self, state: TaskState) -> bool {
+        state != TaskState::Queued || !self.lacks(Sabotage::DeadlineCheck)
+    }
+
     /// Drops what is to be dropped of the effects after the first so many changes and messages.
     pub(super) fn drop_effects(&mut self, earlier: (usize, usize), out: &mut Effects) {
         if !cfg!(feature = "sabotage") {
@@ -104,11 +109,15 @@ impl Engine {
         for (_, attempt) in reap {
             let Some(task) = self.tasks.find(attempt.task) else { continue };
             let Some(current) = self.tasks[task].current else { continue };
-            if current.attempt == attempt {
+            if current.attempt == attempt && self.agents[agent].session.is_none() {
                 self.lose_attempt(task, false, "its agent is gone", out);
-            } else {
-                self.requeue(task, std::time::Duration::ZERO, out);
+                continue;
             }
+            self.tasks[task].current = None;
+            if let Some(holding) = self.agents[current.agent].holdings.get_mut(&current.attempt.assignment) {
+                holding.task = None;
+            }
+            self.requeue(task, std::time::Duration::ZERO, out);
         }
     }
 }
