@@ -215,7 +215,7 @@ impl AgentBuilder {
             prefetch_per_slot: self.prefetch_per_slot,
         };
         // The coordinator's own check, so that what is built here is not refused there.
-        let registration = Registration { spec, instance: String::new(), held: Vec::new() };
+        let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
         let spec = wire::agent::registration(wire::agent::to_registration(&registration))?.spec;
         let sampler = self.sampler.unwrap_or_else(|| HostSampler::shared());
         Ok(Agent { spec, executors, endpoint, sampler, drain_timeout: self.drain_timeout })

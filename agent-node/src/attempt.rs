@@ -52,9 +52,6 @@ async fn outcome(executor: &dyn Executor, task: TaskContext) -> Outcome {
     let cancelled = task.cancelled();
     // Whatever the executor started elsewhere hears that the attempt is over, however it ends.
     let _stop_all = cancelled.clone().drop_guard();
-    if limit.is_zero() {
-        return timed_out("the task's deadline passed before the attempt started".into());
-    }
     let mut execution = AssertUnwindSafe(executor.execute(task)).catch_unwind();
     let stop = async {
         tokio::select! {

@@ -24,10 +24,7 @@ use thiserror::Error;
 use tonic::Code;
 use tracing::{debug, info, warn};
 
-pub use crate::{
-    attempt::{Ended, STOP_GRACE},
-    task::time_limit,
-};
+pub use crate::attempt::{Ended, STOP_GRACE};
 use crate::{
     error::AgentError,
     latency::Latencies,
@@ -50,8 +47,9 @@ const PREFETCH_PER_SLOT_MAX: u8 = 1;
 /// up to 5 s spreads it, and nobody is away for long.
 const BACKOFF_BASE: Duration = Duration::from_millis(50);
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
-/// A session that lived for so long was sound: the next dial starts from the first wait again.
-const SOUND_SESSION: Duration = Duration::from_secs(10);
+/// A session that lived for so long was sound: the next dial starts from the first wait again, so that the agent is back
+/// within the grace that its attempts are given. A coordinator that cuts it off each time sees a dial in so long at most.
+const SOUND_SESSION: Duration = Duration::from_secs(2);
 /// Shortest heartbeat interval: a coordinator that asks for more heartbeats than this is misconfigured.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
@@ -120,6 +118,8 @@ pub struct Machine {
     session: Option<Session>,
     /// Dials since the last sound session.
     dials: u32,
+    /// Dials given up, ever: tells the coordinator which of two is the newer.
+    dials_ever: u64,
     scheduler: Scheduler,
     outbox: Outbox,
     latencies: Latencies,
@@ -144,6 +144,7 @@ impl Machine {
             draws,
             session: None,
             dials: 0,
+            dials_ever: 0,
             stops: Vec::new(),
             output_bytes_max: OUTPUT_BYTES_MAX,
             leaving: Leaving::No,
@@ -158,7 +159,8 @@ impl Machine {
 
     fn dial(&self, wait: Duration) -> Dial {
         let held = self.scheduler.held().chain(self.outbox.unacked()).collect();
-        let registration = Registration { spec: self.spec.clone(), instance: self.instance.clone(), held };
+        let (spec, instance) = (self.spec.clone(), self.instance.clone());
+        let registration = Registration { spec, instance, dial: self.dials_ever + 1, held };
         Dial { wait, register: to_registration(&registration) }
     }
 
@@ -188,6 +190,7 @@ impl Machine {
             }
         }
         self.dials = self.dials.saturating_add(1);
+        self.dials_ever += 1;
         Ok(self.dial(wait))
     }
 

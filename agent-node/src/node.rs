@@ -19,7 +19,7 @@ use crate::{
     link::{Link, LinkEvent},
     machine::{Machine, STOP_TIMEOUT},
     session::{Opened, SessionError, SessionEvent},
-    task::{Progress, TaskContext, now},
+    task::{Progress, TaskContext},
 };
 
 /// Progress reports between attempts and the node. Further ones are dropped: the next one says more.
@@ -138,7 +138,7 @@ impl Node {
         // The machine admits no other kinds than those of the executors.
         let Some(executor) = self.agent.executors.get(&work.kind).map(Arc::clone) else { return };
         let (attempt, stop) = (work.attempt, CancellationToken::new());
-        let task = TaskContext::new(work, stop.clone(), self.reports.clone(), now());
+        let task = TaskContext::new(work, stop.clone(), self.reports.clone());
         let output_bytes_max = self.machine.output_bytes_max();
         self.stops.insert(attempt, stop);
         self.attempts.spawn(async move { attempt::run(executor.as_ref(), task, output_bytes_max).await });

@@ -20,9 +20,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the welcome: a coordinator that starts may have a store to recover and a whole fleet to greet, and
 /// dialling again would only add to its work. A dead one is found by the keepalive.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection is asked for a sign of life this often, and given up when none comes for as long. A coordinator that is
-/// merely overloaded answers within that.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// A connection that is silent for so long is asked for a sign of life,
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// and given up when none comes for so long: a dead path is found well within 20 s, and a coordinator that is merely
+/// overloaded answers in time.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Frames between the agent and the stream. While they are stuck, what comes next is gathered into larger ones.
 const FRAMES_QUEUED_MAX: usize = 4;
 /// Flow-control windows: two of the largest messages, so that one that is being read does not hold up the next.
@@ -76,8 +78,8 @@ pub(crate) fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
     Ok(Endpoint::from_shared(url.to_owned())?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES))

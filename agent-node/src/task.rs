@@ -1,10 +1,6 @@
 //! What an executor sees: one attempt at a task, and how it says that it failed.
 
-use std::{
-    fmt,
-    future::Future,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, future::Future, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,9 +38,9 @@ pub struct TaskContext {
     pub tenant: Tenant,
     /// How urgent it is.
     pub priority: Priority,
-    /// Longest time to run, from the start of this execution; the deadline is already in it.
+    /// Longest time to run, from the start of this execution; the deadline is in it, as the coordinator's clock has it.
     pub timeout: Duration,
-    /// When the task as a whole is given up.
+    /// When the task as a whole is given up, as a time of day. The agent's own clock need not agree.
     pub deadline: Option<Timestamp>,
     /// Tasks of one key may share state on one agent. Empty: none.
     pub affinity_key: String,
@@ -64,20 +60,17 @@ pub(crate) struct Progress {
 
 impl TaskContext {
     /// The context of an assignment that starts now.
-    pub(crate) fn new(
-        assignment: Assignment,
-        cancelled: CancellationToken,
-        reports: mpsc::Sender<Progress>,
-        now: Timestamp,
-    ) -> Self {
-        let timeout = time_limit(&assignment, now);
+    ///
+    /// The deadline is not looked at: it is a time of day, and the agent's clock may be wrong. How long there is until then
+    /// by the coordinator's clock is in the timeout that it sends.
+    pub(crate) fn new(assignment: Assignment, cancelled: CancellationToken, reports: mpsc::Sender<Progress>) -> Self {
         Self {
             attempt: assignment.attempt,
             kind: assignment.kind,
             payload: assignment.payload,
             tenant: assignment.tenant,
             priority: assignment.priority,
-            timeout,
+            timeout: assignment.timeout,
             deadline: assignment.deadline,
             affinity_key: assignment.affinity_key,
             idempotency_key: assignment.idempotency_key,
@@ -110,19 +103,6 @@ impl TaskContext {
             .map(str::trim)
             .map_err(|error| ExecutionError::non_retryable(format!("the payload is not UTF-8 text: {error}")))
     }
-}
-
-/// How long an attempt may run that starts when the agent's wall clock says `now`.
-#[must_use]
-pub fn time_limit(assignment: &Assignment, now: Timestamp) -> Duration {
-    let left = assignment.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
-    assignment.timeout.min(left)
-}
-
-/// The wall clock, as a timestamp.
-pub(crate) fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::ZERO.plus(since_epoch)
 }
 
 /// Why an execution failed.

@@ -38,6 +38,8 @@ pub struct Registration {
     pub spec: AgentSpec,
     /// Which process it is: the same one may take over its own session. May be empty.
     pub instance: String,
+    /// Which dial of that process it is. 0: not said.
+    pub dial: u64,
     /// Attempts it still runs, or has an unacknowledged result of.
     pub held: Vec<AttemptRef>,
 }

@@ -7,7 +7,7 @@ use evenkeel_shared::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::task::{TaskContext, now};
+use crate::task::TaskContext;
 
 /// The context of a first attempt with this payload, and the token that cancels it.
 pub(crate) fn task(payload: impl Into<Bytes>) -> (TaskContext, CancellationToken) {
@@ -17,7 +17,7 @@ pub(crate) fn task(payload: impl Into<Bytes>) -> (TaskContext, CancellationToken
 /// The same for a later attempt.
 pub(crate) fn attempt(number: u32, payload: impl Into<Bytes>) -> (TaskContext, CancellationToken) {
     let token = CancellationToken::new();
-    (TaskContext::new(assignment(number, payload), token.clone(), mpsc::channel(1).0, now()), token)
+    (TaskContext::new(assignment(number, payload), token.clone(), mpsc::channel(1).0), token)
 }
 
 /// An assignment of this attempt.

@@ -82,7 +82,7 @@ impl Fleet {
             prefetch_per_slot: Some(0),
         };
         let session = SessionEpoch((1 << 40) + n as u64 + 1);
-        let registration = Registration { spec, instance: String::new(), held: Vec::new() };
+        let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
         self.handle(Event::Register { session, registration: Box::new(registration) });
     }
 

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_agent::{
-    machine::{Dial, Ended, Machine, STOP_GRACE, Verdict, time_limit},
+    machine::{Dial, Ended, Machine, STOP_GRACE, Verdict},
     sampler::HostLoad,
 };
 use evenkeel_proto::v1::{self, coordinator_message::Message};
@@ -421,7 +421,6 @@ impl World {
     }
 
     fn execute(&mut self, agent: usize, work: Assignment) {
-        let wall = on_clock(self.now, self.agents[agent].clock_ahead_us);
         let (attempt, id, life) = (work.attempt, self.agents[agent].spec.id.clone(), self.agents[agent].life);
         self.note(About::Task(attempt.task), || {
             format!("agent {agent} runs attempt {} of {}", attempt.attempt, attempt.task)
@@ -439,7 +438,7 @@ impl World {
             let facts = format!("agent {agent} was to run attempt {} twice at once", attempt.attempt);
             self.breach("one-execution-at-a-time", Some(attempt.task), facts);
         }
-        let limit = time_limit(&work, wall);
+        let limit = work.timeout;
         if does.then == Then::Kills && does.run < limit {
             self.later(does.run, What::Poisoned { agent, life, attempt, run });
         } else if does.then != Then::Overruns && does.run < limit {

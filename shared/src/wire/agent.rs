@@ -48,7 +48,8 @@ pub fn registration(wire: v1::Register) -> Result<Registration, Violation> {
         version: short("version", wire.version, NAME_BYTES_MAX)?,
         prefetch_per_slot: wire.prefetch_per_slot.map(|n| within("prefetch_per_slot", n, 0, 1)).transpose()?,
     };
-    Ok(Registration { spec, instance: short("instance_id", wire.instance_id, NAME_BYTES_MAX)?, held })
+    let instance = short("instance_id", wire.instance_id, NAME_BYTES_MAX)?;
+    Ok(Registration { spec, instance, dial: wire.dial, held })
 }
 
 /// What is said twice is held once.
@@ -101,6 +102,7 @@ pub fn to_registration(registration: &Registration) -> v1::Register {
         version: spec.version.clone(),
         held: registration.held.iter().copied().map(task::to_attempt_ref).collect(),
         prefetch_per_slot: spec.prefetch_per_slot.map(u32::from),
+        dial: registration.dial,
     }
 }
 

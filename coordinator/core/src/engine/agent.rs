@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use evenkeel_shared::{AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, Timestamp};
+use evenkeel_shared::{
+    AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, TaskId, Timestamp,
+};
 
 use super::{holdings::Holdings, limits, settings::Settings};
 use crate::{
@@ -50,6 +52,8 @@ pub(super) struct Wanted {
 pub(super) struct Agent {
     pub spec: Arc<AgentSpec>,
     pub instance: String,
+    /// The newest dial of that process that has begun a session.
+    pub dial: u64,
     /// False for one that is known only because a recovered task was assigned to it.
     pub registered: bool,
     pub session: Option<SessionEpoch>,
@@ -63,6 +67,9 @@ pub(super) struct Agent {
     pub tracker: HealthTracker,
     pub health: Health,
     pub conditions: Vec<Condition>,
+    /// Tasks that were counted as crashed when it was given up; no more than it held. Should it turn out that only its
+    /// connection was gone, they are pardoned.
+    pub blamed_for: Vec<TaskId>,
     /// It was given up since it last had a session, so it starts slowly.
     pub was_given_up: bool,
     pub ramp: Ramp,
@@ -91,6 +98,7 @@ impl Agent {
         Self {
             spec,
             instance: String::new(),
+            dial: 0,
             registered: false,
             session: None,
             last_session: SessionEpoch(0),
@@ -102,6 +110,7 @@ impl Agent {
             tracker: HealthTracker::new(settings.health),
             health: Health::Healthy,
             conditions: Vec::new(),
+            blamed_for: Vec::new(),
             was_given_up: false,
             ramp: Ramp::full(settings.ramp),
             ejected_until: None,

@@ -6,6 +6,8 @@
 //! A task that needs more room than ever comes free at once would wait for ever behind smaller ones. After
 //! [`super::Settings::hold_after`] the agent that is just asking is held for it: it gets nothing else until the task fits.
 
+use std::time::Duration;
+
 use evenkeel_shared::{
     AdminState, AssignmentId, AttemptNumber, AttemptRef, Decision, Delivery, Health, Priority, TaskState,
 };
@@ -162,7 +164,9 @@ impl Engine {
             queued: self.now.since(row.since),
         };
         let spec = row.spec.clone();
-        let timeout = spec.attempt_timeout.unwrap_or(self.settings.attempt_timeout);
+        // By this clock alone: that of the agent may be wrong.
+        let left = spec.deadline.map_or(Duration::MAX, |deadline| deadline.since(self.now));
+        let timeout = spec.attempt_timeout.unwrap_or(self.settings.attempt_timeout).min(left);
         let assignment_message = Assignment { attempt, spec: spec.clone(), payload: row.payload.clone(), timeout };
         let words = match room {
             Room::Now => format!("by {}, of {} agents with room", decision.strategy, pick.agents_with_room),

@@ -149,6 +149,10 @@ impl Engine {
         let Some(current) = self.tasks[task].current else { return };
         let holding = self.free_place(current.agent, current.attempt.assignment);
         let crashed = holding.is_some_and(|holding| holding.room == Room::Now);
+        if crashed {
+            let id = self.tasks[task].id;
+            self.agents[current.agent].blamed_for.push(id);
+        }
         let words = format!("moved on from {}", self.agents[current.agent].spec.id);
         self.announce_task(
             ClusterEventKind::Failover,

@@ -33,6 +33,7 @@ impl Engine {
         self.fence_older_session(agent, session, out);
         // Before the first registration nobody knows which process it was: it is given the benefit of the doubt.
         let same_process = !self.agents[agent].registered || self.agents[agent].instance == registration.instance;
+        self.pardon(agent, &registration.instance);
         self.open(agent, session, &registration, out);
         // The welcome goes before anything that adoption and dispatch have to say to the agent.
         let first = out.messages.len();
@@ -65,6 +66,11 @@ impl Engine {
         if session < row.last_session {
             return Err(Error::new(Code::Aborted, "a newer session of this agent has taken over"));
         }
+        let same_process = row.registered && row.instance == registration.instance;
+        if same_process && registration.dial < row.dial {
+            // Its own process has given it up. What is late is the network.
+            return Err(Error::new(Code::Aborted, "this process has dialled again since, and that session has begun"));
+        }
         let alive = self.now.since(row.last_heard_at) < self.settings.lease.heartbeat_interval() * 3 / 2;
         if row.session.is_some() && row.instance != registration.instance && alive {
             let id = &registration.spec.id;
@@ -72,6 +78,20 @@ impl Engine {
             return Err(Error::new(Code::AlreadyExists, message).about("agent", id.as_str()));
         }
         Ok(())
+    }
+
+    /// If the process lived on while it was taken for dead, its tasks did not bring it down.
+    ///
+    /// The store hears of it with the next change of the task; what was quarantined meanwhile stays so.
+    fn pardon(&mut self, agent: AgentIx, instance: &str) {
+        let row = &mut self.agents[agent];
+        let lived_on = row.registered && row.instance == instance;
+        for id in std::mem::take(&mut row.blamed_for) {
+            if lived_on && let Some(task) = self.tasks.find(id) {
+                let crashes = &mut self.tasks[task].crashes;
+                *crashes = crashes.saturating_sub(1);
+            }
+        }
     }
 
     fn fence_older_session(&mut self, agent: AgentIx, session: SessionEpoch, out: &mut Effects) {
@@ -99,6 +119,7 @@ impl Engine {
         row.spec = Arc::new(registration.spec.clone());
         row.registered = true;
         row.instance.clone_from(&registration.instance);
+        row.dial = registration.dial;
         row.last_session = session;
         row.connected_at = now;
         row.last_heard_at = now;

@@ -139,11 +139,11 @@ prop_compose! {
         capacity in resources(),
         (tier, weight) in (0..=TIER_MAX, 1..=WEIGHT_MAX),
         prefetch_per_slot in option::of(0u8..=1),
-        held in collection::vec(token(), 0..5),
+        (dial, held) in (any::<u64>(), collection::vec(token(), 0..5)),
     ) -> Registration {
         let (id, kinds) = (AgentId::new(&id).unwrap(), kinds.into_iter().collect());
         let spec = AgentSpec { id, kinds, labels, capacity, tier, weight, version, prefetch_per_slot };
-        Registration { spec, instance, held }
+        Registration { spec, instance, dial, held }
     }
 }
 

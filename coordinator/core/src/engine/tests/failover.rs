@@ -1,7 +1,7 @@
 //! Agents and coordinators that go, and what becomes of the work.
 
 use bytes::Bytes;
-use evenkeel_shared::{AttemptNumber, Code, Outcome, TaskState};
+use evenkeel_shared::{AttemptNumber, Code, Outcome, SessionEpoch, TaskState};
 
 use super::fixture::{Cluster, agent, ms, task};
 use crate::{
@@ -19,11 +19,15 @@ fn welcome(c: &Cluster) -> (usize, usize) {
     welcome.expect("a welcome")
 }
 
-fn closed_with(c: &Cluster) -> Option<Code> {
-    c.messages.iter().find_map(|message| match message {
-        Message::CloseSession { error, .. } => Some(error.code),
+fn closed(message: &Message) -> Option<(SessionEpoch, Code)> {
+    match message {
+        Message::CloseSession { session, error } => Some((*session, error.code)),
         _ => None,
-    })
+    }
+}
+
+fn closed_with(c: &Cluster) -> Option<Code> {
+    c.messages.iter().find_map(closed).map(|(_, code)| code)
 }
 
 #[test]
@@ -196,14 +200,68 @@ fn a_newer_session_of_the_same_process_fences_the_older() {
 fn a_session_that_registers_after_a_newer_one_is_refused() {
     let mut c = Cluster::new();
     c.join(agent("a"));
-    let older = evenkeel_shared::SessionEpoch(c.sessions["a"].0 - 1);
+    let older = SessionEpoch(c.sessions["a"].0 - 1);
     let builder = agent("a");
-    let registration = evenkeel_shared::Registration { spec: builder.spec, instance: builder.instance, held: vec![] };
+    let registration =
+        evenkeel_shared::Registration { spec: builder.spec, instance: builder.instance, dial: 0, held: vec![] };
     c.handle(Event::Register { session: older, registration: Box::new(registration) });
     assert_eq!(closed_with(&c), Some(Code::Aborted));
     let t = c.submit(task("work"));
     c.succeed(t);
     c.expect(t, TaskState::Succeeded);
+}
+
+#[test]
+fn a_dial_that_its_process_gave_up_does_not_fence_the_one_that_counts() {
+    let mut c = Cluster::new();
+    c.join(agent("a").dial(1));
+    c.disconnect("a");
+    c.join(agent("a").dial(3));
+    let t = c.submit(task("work"));
+    let counts = c.sessions["a"];
+    // The network was slow to tell.
+    c.join(agent("a").dial(2));
+    let closed: Vec<_> = c.messages.iter().filter_map(closed).collect();
+    assert_eq!(closed, [(SessionEpoch(counts.0 + 1), Code::Aborted)]);
+    c.sessions.insert("a".into(), counts);
+    c.succeed(t);
+    assert_eq!(c.finished[&t].attempts_made, 1);
+}
+
+#[test]
+fn a_process_begins_to_count_its_dials_anew() {
+    let mut c = Cluster::new();
+    c.join(agent("a").dial(9));
+    c.kill("a");
+    c.join(agent("a").process(2).dial(1));
+    assert_eq!(closed_with(&c), None);
+}
+
+#[test]
+fn a_task_is_not_to_blame_for_a_connection() {
+    let mut c = Cluster::with(Settings { quarantine_after: 2, ..Settings::default() });
+    c.join(agent("a"));
+    c.join(agent("b"));
+    let t = c.submit(task("work"));
+    // Each in turn is given up and comes back as the process that it was.
+    for _ in 0..4 {
+        let (id, _) = c.assignment(t);
+        c.kill(&id);
+        c.join(agent(&id));
+    }
+    c.succeed(t);
+    assert_eq!(c.finished[&t].crashes, 0);
+}
+
+#[test]
+fn a_task_that_kills_processes_is_to_blame_however_soon_they_are_back() {
+    let mut c = Cluster::with(Settings { quarantine_after: 2, ..Settings::default() });
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    c.kill("a");
+    c.join(agent("a").process(2));
+    c.kill("a");
+    c.expect(t, TaskState::Quarantined);
 }
 
 #[test]

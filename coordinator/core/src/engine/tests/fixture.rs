@@ -119,6 +119,7 @@ impl TaskBuilder {
 pub struct AgentBuilder {
     pub spec: AgentSpec,
     pub instance: String,
+    pub dial: u64,
     pub held: Vec<AttemptRef>,
 }
 
@@ -133,7 +134,7 @@ pub fn agent(id: &str) -> AgentBuilder {
         version: String::new(),
         prefetch_per_slot: Some(0),
     };
-    AgentBuilder { spec, instance: format!("{id}#1"), held: Vec::new() }
+    AgentBuilder { spec, instance: format!("{id}#1"), dial: 0, held: Vec::new() }
 }
 
 impl AgentBuilder {
@@ -171,6 +172,11 @@ impl AgentBuilder {
     /// Another process under the same name.
     pub fn process(mut self, number: u32) -> Self {
         self.instance = format!("{}#{number}", self.spec.id);
+        self
+    }
+
+    pub fn dial(mut self, number: u64) -> Self {
+        self.dial = number;
         self
     }
 
@@ -337,7 +343,8 @@ impl Cluster {
         self.next_session += 1;
         let session = SessionEpoch(self.next_session);
         self.sessions.insert(agent.spec.id.to_string(), session);
-        let registration = Registration { spec: agent.spec, instance: agent.instance, held: agent.held };
+        let registration =
+            Registration { spec: agent.spec, instance: agent.instance, dial: agent.dial, held: agent.held };
         self.handle(Event::Register { session, registration: Box::new(registration) });
     }
 

@@ -5,9 +5,22 @@ use evenkeel_shared::{AttemptNumber, AttemptRef, FailureClass, Outcome, TaskStat
 
 use super::fixture::{Cluster, START, agent, ms, task};
 use crate::{
-    engine::{Message, StoredKey},
+    engine::{AgentMessage, Message, StoredKey},
     model::TaskEventKind,
 };
+
+#[test]
+fn what_is_left_until_the_deadline_bounds_the_time_of_an_attempt() {
+    let mut c = Cluster::new();
+    let t = c.submit(task("work").attempt_timeout(10_000).deadline(START.plus(ms(4_000))));
+    c.advance(ms(1_500));
+    c.join(agent("a"));
+    let given = c.messages.iter().find_map(|message| match message {
+        Message::ToAgent { message: AgentMessage::Assign(assignment), .. } => Some(assignment.timeout),
+        _ => None,
+    });
+    assert_eq!(given, Some(ms(2_500)), "of {t}");
+}
 
 #[test]
 fn a_task_goes_to_the_agent_with_room_and_its_result_is_recorded() {
@@ -331,7 +344,7 @@ fn a_token_that_borrows_an_assignment_ends_nothing() {
     c.join(agent("b"));
     let (first, second) = (c.submit(task("work")), c.submit(task("work")));
     let ((own, live), (_, other)) = (c.assignment(first), c.assignment(second));
-    let borrowed = evenkeel_shared::AttemptRef { assignment: live.assignment, ..other };
+    let borrowed = AttemptRef { assignment: live.assignment, ..other };
     c.report(&own, borrowed, Outcome::Succeeded(Bytes::new()));
     assert_eq!(c.acknowledged(), Some(false));
     assert!(c.changes.is_empty(), "{:?}", c.changes);
