@@ -8,8 +8,6 @@
 //! What it needs of a history: it begins with an empty store; it was collected after clients and agents had stopped
 //! writing; an agent repeats a result as it was; nothing was pruned.
 
-use std::collections::BTreeSet;
-
 use evenkeel_shared::{TaskId, Timestamp};
 
 use super::{
@@ -46,7 +44,9 @@ fn counts(history: &History) -> Verdict {
     counts.tasks = history.recorded.len() as u64;
     counts.attempts = history.recorded.iter().map(|task| task.attempts.len() as u64).sum();
     counts.executions = history.executions.len() as u64;
-    let executed: BTreeSet<TaskId> = history.executions.iter().map(|execution| execution.attempt.task).collect();
+    let mut executed: Vec<TaskId> = history.executions.iter().map(|execution| execution.attempt.task).collect();
+    executed.sort_unstable();
+    executed.dedup();
     counts.executions_extra = counts.executions - executed.len() as u64;
     counts.recorded_answers = history.acknowledgements.iter().filter(|ack| ack.recorded).count() as u64;
     counts.stale_answers = history.acknowledgements.len() as u64 - counts.recorded_answers;

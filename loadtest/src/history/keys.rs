@@ -7,7 +7,7 @@
 use evenkeel_shared::{Delivery, TaskId};
 
 use super::{
-    History, RecordedTask, Submission, SubmissionOutcome,
+    History, RecordedTask, Submission, SubmissionOutcome, hash,
     verdict::{Findings, Rule},
 };
 
@@ -24,20 +24,17 @@ struct Answer {
 
 /// Judges every key that was used, and what has none.
 pub(super) fn judge(history: &History, findings: &mut Findings) {
-    let mut submissions: Vec<&Submission> = history.submissions.iter().collect();
-    let mut recorded: Vec<&RecordedTask> = history.recorded.iter().collect();
-    submissions.sort_by(|a, b| a.key.cmp(&b.key));
-    recorded.sort_by(|a, b| (&a.key, a.id).cmp(&(&b.key, b.id)));
-    recorded.dedup_by_key(|task| task.id);
-    let mut submissions = submissions.as_slice();
-    let mut recorded = recorded.as_slice();
+    let submissions = by_key(&history.submissions, |submission| &submission.key);
+    let mut recorded = by_key(&history.recorded, |task| &task.key);
+    recorded.sort_by_key(|(place, task)| (*place, task.id));
+    recorded.dedup_by_key(|(_, task)| task.id);
+    let (mut submissions, mut recorded) = (submissions.as_slice(), recorded.as_slice());
     loop {
-        let heads = [submissions.first().map(|s| s.key.as_str()), recorded.first().map(|task| task.key.as_str())];
-        let Some(key) = heads.into_iter().flatten().min() else { break };
-        let (of_key, rest) = submissions.split_at(submissions.partition_point(|s| s.key.as_str() <= key));
-        submissions = rest;
-        let (tasks, rest) = recorded.split_at(recorded.partition_point(|task| task.key.as_str() <= key));
-        recorded = rest;
+        let heads = [submissions.first().map(|(place, _)| *place), recorded.first().map(|(place, _)| *place)];
+        let Some(place) = heads.into_iter().flatten().min() else { break };
+        let of_key = take(&mut submissions, place);
+        let tasks = take(&mut recorded, place);
+        let (of_key, tasks, key) = (of_key.as_slice(), tasks.as_slice(), place.1);
         if key.is_empty() {
             without_key(of_key, tasks, findings);
         } else {
@@ -46,6 +43,24 @@ pub(super) fn judge(history: &History, findings: &mut Findings) {
             asked_for(key, of_key, tasks, findings);
         }
     }
+}
+
+/// Where a key comes: in the order of hashes, since a million texts are compared slowly.
+type Place<'a> = (u64, &'a str);
+
+fn by_key<T>(entries: &[T], key: impl Fn(&T) -> &String) -> Vec<(Place<'_>, &T)> {
+    let mut placed: Vec<_> =
+        entries.iter().map(|entry| ((hash(key(entry).as_bytes()), key(entry).as_str()), entry)).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed
+}
+
+/// Takes those of this place, which is the first one or comes before it.
+fn take<'a, T>(placed: &mut &[(Place<'_>, &'a T)], place: Place<'_>) -> Vec<&'a T> {
+    let count = placed.iter().take_while(|(of, _)| *of == place).count();
+    let (taken, rest) = placed.split_at(count);
+    *placed = rest;
+    taken.iter().map(|(_, entry)| *entry).collect()
 }
 
 fn answer(submission: &Submission) -> Option<Answer> {
