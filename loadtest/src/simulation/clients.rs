@@ -58,13 +58,14 @@ pub(super) struct Order {
 }
 
 impl World {
-    /// Draws all orders. The load is half of what the fleet can do at most, so that it can catch up after faults.
+    /// Draws all orders.
     pub(super) fn place_orders(&mut self) {
         let slots: u32 = self.agents.iter().filter(|a| !a.impostor).map(|agent| agent.spec.capacity.slots).sum();
         let time = self.plan.chaos.mul_f64(0.95);
         let capacity = f64::from(slots) * time.as_secs_f64();
         // The mean counts what tasks take: their slots and their attempts, both about one and a half.
-        let run_mean = Duration::from_secs_f64((capacity * 0.5 / self.plan.tasks as f64 / 2.25).clamp(0.02, 6.0));
+        let run_mean =
+            Duration::from_secs_f64((capacity * self.plan.load / self.plan.tasks as f64 / 2.25).clamp(0.02, 6.0));
         while self.clients.orders.len() < self.plan.tasks {
             let n = self.clients.orders.len();
             let burst = if self.draws.clients.u8(0..10) == 0 { self.draws.clients.usize(1..GROUP_MAX) } else { 1 };
@@ -116,7 +117,8 @@ impl World {
             },
             ..TaskSpec::of_kind(kind_of(kind))
         };
-        let deadline_in = (d.u8(0..8) == 0).then(|| between(Duration::from_secs(1), Duration::from_secs(600), d));
+        let patience = Duration::from_secs([5, 30, 600][d.usize(0..3)]);
+        let deadline_in = (d.u8(0..6) == 0).then(|| between(Duration::from_secs(1), patience, d));
         let payload = work.to_payload();
         Order {
             at,

@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub seed: u64,
     pub agents: usize,
     pub tasks: usize,
+    /// What the tasks ask of what the fleet could do. Never all, so that it can catch up after faults.
+    pub load: f64,
     /// Faults happen and clients submit until then, from the start.
     pub chaos: Duration,
     /// After that everything has to be well within this time.
@@ -121,6 +123,7 @@ impl Plan {
             seed,
             agents,
             tasks,
+            load: [0.2, 0.5, 0.8][d.usize(0..3)],
             chaos: profile.chaos,
             heal_within: HEAL_WITHIN,
             engine: engine_settings(seed, profile, d),
@@ -145,9 +148,8 @@ impl Plan {
 }
 
 /// The bound on healing. A task may have its whole life before it: six attempts, each with its longest timeout of 30 s, its
-/// margin and its longest backoff of 10 s, make 252 s; before that the queue that the faults left is worked off, which the
-/// load (half of what the fleet can do) allows in as long again as the longest fault; agents that were ejected are back
-/// after 300 s.
+/// margin and its longest backoff of 10 s, make 252 s; before that the queue that the faults left is worked off, which is at
+/// most what the last minutes brought; agents that were ejected are back after 300 s.
 pub(super) const HEAL_WITHIN: Duration = Duration::from_secs(900);
 
 fn engine_settings(seed: u64, profile: Profile, d: &mut fastrand::Rng) -> Settings {
