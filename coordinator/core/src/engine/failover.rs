@@ -130,7 +130,10 @@ impl Engine {
     pub(super) fn fail_over_next(&mut self, out: &mut Effects) {
         while let Some(&id) = self.awaiting_failover.front() {
             if let Err(at) = self.panic.permit(self.now) {
-                self.timers.insert(at, Timer::Failover);
+                // One timer is enough, however many agents are given up meanwhile.
+                if !std::mem::replace(&mut self.failover_due, true) {
+                    self.timers.insert(at, Timer::Failover);
+                }
                 return;
             }
             self.awaiting_failover.pop_front();

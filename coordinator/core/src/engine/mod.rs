@@ -103,6 +103,8 @@ pub struct Engine {
     silence_looked_at: Timestamp,
     /// Tasks whose agent is gone and that wait for panic mode to let them through.
     awaiting_failover: VecDeque<TaskId>,
+    /// There is a timer for the next of them.
+    failover_due: bool,
     /// Agents that get nothing else until this task fits.
     held: BTreeMap<AgentIx, TaskIx>,
     /// Agents that were held until now; they are offered at the end of the event.
@@ -222,7 +224,10 @@ impl Engine {
                     self.agents[agent].timers[timer as usize] = None;
                     self.agent_timer(agent, timer, out);
                 }
-                Timer::Failover => self.fail_over_next(out),
+                Timer::Failover => {
+                    self.failover_due = false;
+                    self.fail_over_next(out);
+                }
             }
         }
     }

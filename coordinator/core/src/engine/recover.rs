@@ -53,6 +53,7 @@ impl Engine {
             was_panicking: false,
             silence_looked_at: Timestamp::ZERO,
             awaiting_failover: VecDeque::new(),
+            failover_due: false,
             held: BTreeMap::new(),
             unheld: Vec::new(),
             wanted: BTreeMap::new(),

@@ -87,13 +87,21 @@ struct Slice {
     fleet: u32,
 }
 
-/// The panic that is on.
+/// The panic that is on, or was until enough agents were back.
 #[derive(Clone, Copy, Debug)]
 struct Panic {
     /// Agents before it began.
     fleet: u32,
     missing: u32,
     last_lost: Timestamp,
+    /// Enough agents are back. What waits still goes at its rate, as the others are likely to be on their way.
+    over: bool,
+}
+
+impl Panic {
+    const fn new(fleet: u32, missing: u32, now: Timestamp) -> Self {
+        Self { fleet, missing, last_lost: now, over: false }
+    }
 }
 
 /// Slows failover down while much of the fleet is gone.
@@ -117,10 +125,8 @@ impl PanicGuard {
     /// order do not count.
     pub fn lost(&mut self, now: Timestamp, fleet_size: usize) {
         let fleet_size = u32::try_from(fleet_size).unwrap_or(u32::MAX);
-        if !self.active(now) {
-            self.panic = None;
-        }
-        if let Some(panic) = &mut self.panic {
+        let active = self.active(now);
+        if let Some(panic) = self.panic.as_mut().filter(|_| active) {
             panic.missing = panic.missing.saturating_add(1).min(panic.fleet);
             panic.last_lost = now;
             return;
@@ -130,7 +136,7 @@ impl PanicGuard {
         slice.fleet = slice.fleet.max(fleet_size);
         let (missing, fleet) = self.missing();
         if self.settings.too_many(missing, fleet) {
-            self.panic = Some(Panic { fleet, missing, last_lost: now });
+            self.panic = Some(Panic::new(fleet, missing, now));
             self.slices.clear();
         }
     }
@@ -142,14 +148,13 @@ impl PanicGuard {
         if self.active(now) {
             return;
         }
-        self.panic = None;
         let [silent, fleet_size] = [silent, fleet_size].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         self.drop_old_slices(now);
         let (missing, fleet) = self.missing();
         let fleet = fleet.max(fleet_size);
         if self.settings.too_many(missing.saturating_add(silent), fleet) {
             // Those that are silent are counted one by one, as their leases run out.
-            self.panic = Some(Panic { fleet, missing, last_lost: now });
+            self.panic = Some(Panic::new(fleet, missing, now));
             self.slices.clear();
         }
     }
@@ -157,35 +162,37 @@ impl PanicGuard {
     /// An agent is back. It makes up for the loss in the window that is the oldest, if there is one: who vanished earlier, or
     /// in a panic that is over, says nothing of those who vanish now.
     pub fn returned(&mut self, now: Timestamp) {
-        match &mut self.panic {
-            Some(panic) => {
-                panic.missing = panic.missing.saturating_sub(1);
-                if !self.settings.too_many(panic.missing, panic.fleet) {
-                    self.panic = None;
-                }
+        if let Some(panic) = &mut self.panic {
+            panic.missing = panic.missing.saturating_sub(1);
+            if !panic.over {
+                panic.over = !self.settings.too_many(panic.missing, panic.fleet);
+                return;
             }
-            None => {
-                self.drop_old_slices(now);
-                if let Some(slice) = self.slices.iter_mut().find(|slice| slice.lost > 0) {
-                    slice.lost -= 1;
-                }
-            }
+        }
+        self.drop_old_slices(now);
+        if let Some(slice) = self.slices.iter_mut().find(|slice| slice.lost > 0) {
+            slice.lost -= 1;
         }
     }
 
     /// Whether failover is being slowed down.
     #[must_use]
     pub fn active(&self, now: Timestamp) -> bool {
-        let quiet = Duration::from_millis(self.settings.quiet_ms);
-        self.panic.is_some_and(|panic| now.since(panic.last_lost) < quiet)
+        self.recent(now).is_some_and(|panic| !panic.over)
     }
 
-    /// May one lost task be placed again now? Takes the permit if so.
+    /// The last panic, unless it has been quiet for long.
+    fn recent(&self, now: Timestamp) -> Option<Panic> {
+        let quiet = Duration::from_millis(self.settings.quiet_ms);
+        self.panic.filter(|panic| now.since(panic.last_lost) < quiet)
+    }
+
+    /// May one task that was lost in a panic be placed again now? Takes the permit if so.
     ///
     /// # Errors
     /// When to ask again.
     pub fn permit(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        let Some(panic) = self.panic.filter(|_| self.active(now)) else { return Ok(()) };
+        let Some(panic) = self.recent(now) else { return Ok(()) };
         let paid_until = self.paid_until.max(now);
         if paid_until.since(now) > BURST {
             return Err(paid_until.minus(BURST));

@@ -96,6 +96,16 @@ fn a_fleet_that_is_silent_is_panic_before_its_leases_have_run_out() {
 }
 
 #[test]
+fn when_enough_agents_are_back_what_waits_still_goes_at_its_rate() {
+    let (mut guard, now) = after_losing(24, 40, 0);
+    (0..4).for_each(|_| guard.returned(now));
+    assert!(!guard.active(now), "twenty of forty are missing");
+    let given = permits(&mut guard, 0, 1_000);
+    assert!((50..=60).contains(&given), "the others may be on their way: {given}");
+    assert_eq!(permits(&mut guard, 30_000, 31_000), 1_000, "who is not back by then is gone");
+}
+
+#[test]
 fn panic_ends_when_nobody_has_vanished_for_long() {
     let (mut guard, last) = after_losing(8, 10, 1);
     assert!(guard.active(last.plus(Duration::from_millis(29_999))));

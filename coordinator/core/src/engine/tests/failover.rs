@@ -402,6 +402,26 @@ fn when_most_of_the_fleet_falls_silent_not_even_the_first_of_its_work_moves_at_o
 }
 
 #[test]
+fn when_the_first_are_back_from_a_mass_loss_the_others_still_find_their_work() {
+    let mut c = Cluster::new();
+    for n in 0..40 {
+        c.join(agent(&format!("a{n}")).slots(10));
+    }
+    let tasks: Vec<_> = (0..400).map(|_| c.submit(task("work"))).collect();
+    let held: Vec<_> = tasks.iter().map(|&t| c.assignment(t)).collect();
+    (0..24).for_each(|n| c.disconnect(&format!("a{n}")));
+    c.advance_alive(ms(300));
+    for n in 0..24 {
+        let name = format!("a{n}");
+        let attempts: Vec<_> = held.iter().filter(|(agent, _)| *agent == name).map(|(_, attempt)| *attempt).collect();
+        c.join(agent(&name).slots(10).holding(&attempts));
+        c.advance(ms(10));
+    }
+    let moved = c.events_of(ClusterEventKind::Failover);
+    assert!(moved <= 40, "{moved} moved in half a second, although all agents came back");
+}
+
+#[test]
 fn an_agent_that_was_given_up_starts_slowly_again() {
     let mut c = Cluster::new();
     c.join(agent("a").slots(20));
