@@ -1,7 +1,7 @@
 //! Frames of an honest agent that come twice, late, or again on another session; and two sessions of one agent.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -27,7 +27,7 @@ use super::{
     },
     network::ends,
 };
-use crate::history::{Acknowledgement, Execution, History};
+use crate::history::{Acknowledgement, Execution, History, RecordedTask};
 
 const SLOTS: u32 = 16;
 const NAME: &str = "repeats";
@@ -43,7 +43,7 @@ const SESSION_FOR: Duration = Duration::from_secs(1);
 pub const FRAMES: Fault = Fault {
     name: "frames",
     fault: "an agent sends each message twice and in any order, and the last 400 again on each new session, once a second",
-    passes_when: "nothing changes: each task succeeds once, at its first attempt, with its own output; no promise broken",
+    passes_when: "nothing changes: each task succeeds once, in the first attempt that the agent heard of; no promise broken",
     on_request: false,
     run: |lab| frames(lab).boxed(),
 };
@@ -71,10 +71,14 @@ async fn frames(lab: &mut Lab) -> Result<Seen, FaultError> {
     history.merge(agent.history);
     let judged = judge(lab, &clients, history).await?;
     let (succeeded, others) = ends(&judged.history);
-    let first = judged.history.recorded.iter().filter(|task| task.attempts_made == 1).count();
+    // What was under way to a session when it was replaced is assigned again, and has not been executed.
+    let heard: HashSet<AttemptRef> = judged.history.executions.iter().map(|execution| execution.attempt).collect();
+    let heard_once =
+        |task: &&RecordedTask| task.attempts.iter().filter(|made| heard.contains(&made.attempt)).count() == 1;
+    let first = judged.history.recorded.iter().filter(heard_once).count();
     let text = format!(
-        "{sent} messages on {sessions} sessions for {succeeded} tasks that succeeded, {first} of them at the first attempt; \
-         {others} did not succeed"
+        "{sent} messages on {sessions} sessions for {succeeded} tasks that succeeded, {first} of them in the only attempt \
+         that was heard of; {others} did not succeed"
     );
     Ok(judged.seen(succeeded > 0 && others == 0 && first == succeeded, text))
 }

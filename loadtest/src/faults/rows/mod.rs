@@ -2,7 +2,10 @@
 
 mod crash;
 mod crashpoints;
+mod damage;
+mod disk;
 mod frames;
+mod hostile;
 mod http2;
 mod fleet;
 mod network;
@@ -32,7 +35,13 @@ pub const FAULTS: &[Fault] = &[
     frames::SAME_ID,
     unread::AGENT_NEVER_READS,
     unread::CLIENT_NEVER_READS,
+    disk::FULL,
+    disk::READ_ONLY,
+    disk::SYNC_FAILS,
+    damage::DAMAGED,
+    damage::EARLIER_VERSION,
     crashpoints::ACTOR_PANICS,
+    hostile::HOSTILE_AGENT,
     http2::ABUSE,
     crashpoints::EARLY_ANSWERS,
 ];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_proto::v1::{self, TaskSpec, task_service_client::TaskServiceClient};
+use evenkeel_shared::Delivery;
 use futures_util::FutureExt as _;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,11 +16,12 @@ use super::{
         cluster::{Coordinator, CoordinatorOptions, Host, HostOptions},
         judge::{SETTLE_MAX, judge},
         lab::{FaultError, until},
-        load::{Load, LoadOptions, task, task_of},
+        load::{Load, LoadOptions, hash, now, task, task_of},
         raw_agent::{RawAgent, narrow, register},
     },
     network::ends,
 };
+use crate::history::{Submission, SubmissionOutcome};
 
 /// Peers of each sort.
 const PEERS: usize = 4;
@@ -31,7 +33,7 @@ const MIB: usize = 1 << 20;
 pub const AGENT_NEVER_READS: Fault = Fault {
     name: "agent-never-reads",
     fault: "four agents of 256 slots never read, while 160 MiB of tasks wait for them",
-    passes_when: "disconnected within 10 s of being cut off; memory within 2x of the tasks and 64 MiB; their tasks move on; \
+    passes_when: "disconnected within 30 s; memory within 2x of the tasks and 64 MiB; their tasks move on, and succeed; \
                   no promise broken",
     on_request: false,
     run: |lab| agent_never_reads(lab).boxed(),
@@ -72,6 +74,11 @@ async fn agent_never_reads(lab: &mut Lab) -> Result<Seen, FaultError> {
     }
     let disconnected = began.elapsed();
     let growth = coordinator.process().resident_peak_bytes().saturating_sub(before);
+    let accepted = || {
+        let accepted = large.counts().acknowledged;
+        async move { (accepted >= DEAF_TASKS).then_some(()) }
+    };
+    until("the large tasks are accepted", SETTLE_MAX, accepted).await?;
     let hearing = HostOptions { agents: 2, slots: 8, kind: DEAF, ..HostOptions::default() };
     let _hearing = Host::start(lab, &coordinator.url(), "hearing", hearing)?;
     let mut history = large.finish(SETTLE_MAX).await;
@@ -92,7 +99,7 @@ async fn agent_never_reads(lab: &mut Lab) -> Result<Seen, FaultError> {
 /// Clients that ask and never read.
 pub const CLIENT_NEVER_READS: Fault = Fault {
     name: "client-never-reads",
-    fault: "four clients want the results of 100 tasks of 1 MiB each on a stream, and one more watches; none reads",
+    fault: "four clients want the results of 100 tasks of 1 MiB each on a stream, and do not read",
     passes_when: "disconnected within 30 s; memory grows by 512 MiB at most; other clients' tasks succeed; no promise broken",
     on_request: false,
     run: |lab| client_never_reads(lab).boxed(),
@@ -112,9 +119,17 @@ async fn client_never_reads(lab: &mut Lab) -> Result<Seen, FaultError> {
     let others = Load::start(clients.clone(), others);
     let before = coordinator.process().resident_bytes();
     let began = Instant::now();
-    let mut deaf = Vec::new();
-    for _ in 0..PEERS {
-        deaf.push(wants_results(&coordinator.url()).await?);
+    let (mut deaf, mut unanswered) = (Vec::new(), Vec::new());
+    for peer in 0..PEERS {
+        let tasks = wanted(peer);
+        unanswered.extend(tasks.iter().map(|task| Submission {
+            key: task.idempotency_key.clone(),
+            content: hash(&task.payload),
+            delivery: Delivery::Durable,
+            asked_at: now(),
+            outcome: SubmissionOutcome::Unknown,
+        }));
+        deaf.push(wants_results(&coordinator.url(), tasks).await?);
     }
     for (requests, _) in &deaf {
         let what = || FaultError::Never { what: "the stream is disconnected".into(), waited: DISCONNECTED_MAX };
@@ -124,7 +139,9 @@ async fn client_never_reads(lab: &mut Lab) -> Result<Seen, FaultError> {
     let growth = coordinator.process().resident_peak_bytes().saturating_sub(before);
     // What they submitted goes on without them.
     all_over(&clients).await?;
-    let judged = judge(lab, &clients, others.finish(SETTLE_MAX).await).await?;
+    let mut history = others.finish(SETTLE_MAX).await;
+    history.submissions.extend(unanswered);
+    let judged = judge(lab, &clients, history).await?;
     let (succeeded, failed) = ends(&judged.history);
     let text = format!(
         "disconnected, the last after {:.1} s; memory grew by {} MiB at most; {succeeded} tasks succeeded, {failed} did not",
@@ -137,12 +154,18 @@ async fn client_never_reads(lab: &mut Lab) -> Result<Seen, FaultError> {
 
 type Unread = (mpsc::Sender<v1::SubmitStreamRequest>, tonic::Streaming<v1::SubmitStreamResponse>);
 
+/// Tasks with large results, each under a key.
+fn wanted(peer: usize) -> Vec<TaskSpec> {
+    let work = task_of(&Work { output_bytes: MIB - 256, ..Work::default() });
+    let keyed = |n| TaskSpec { idempotency_key: format!("unread-{peer}-{n}"), ..work.clone() };
+    (0..RESULTS).map(keyed).collect()
+}
+
 /// A stream of submissions whose results are not read.
-async fn wants_results(url: &str) -> Result<Unread, FaultError> {
+async fn wants_results(url: &str, tasks: Vec<TaskSpec>) -> Result<Unread, FaultError> {
     let (requests, stream) = mpsc::channel(1);
     let mut client = TaskServiceClient::new(narrow(url).await?);
-    let work = Work { output_bytes: MIB - 256, ..Work::default() };
-    let request = v1::SubmitStreamRequest { batch_id: 1, tasks: vec![task_of(&work); RESULTS], want_results: true };
+    let request = v1::SubmitStreamRequest { batch_id: 1, tasks, want_results: true };
     let opened = client.submit_stream(ReceiverStream::new(stream)).await.map_err(FaultError::call("SubmitStream"))?;
     // It is the first one, so that there is room for it.
     let _ = requests.send(request).await;
