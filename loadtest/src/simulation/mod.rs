@@ -35,7 +35,7 @@ pub use self::{
     faults::Fault,
     plan::Profile,
     report::{Failing, SeedReport, SimulationReport},
-    runner::{SimulationPlan, simulate, trace_of},
+    runner::{SimulationPlan, current_seed, simulate, trace_of},
     world::Breach,
 };
 

@@ -1,6 +1,7 @@
 //! Runs seeds, as many at a time as there are processors, each for itself.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
@@ -34,6 +35,18 @@ pub struct SimulationPlan {
     pub profile: Profile,
     /// Seeds at a time.
     pub threads: usize,
+    /// Everything that happens goes to stderr, line by line.
+    pub print: bool,
+}
+
+thread_local! {
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The seed that this thread is at, so that a panic can say which one it was.
+#[must_use]
+pub fn current_seed() -> Option<u64> {
+    SEED.get()
 }
 
 /// Runs all seeds of a plan. `progress` is told how many are done; `replay` writes the command that runs one of them again.
@@ -53,7 +66,11 @@ pub fn simulate(
                 if n >= plan.seeds {
                     return;
                 }
-                let report = run(Plan::draw(plan.first_seed.wrapping_add(n), plan.profile), Keep::Nothing).report;
+                let seed = plan.first_seed.wrapping_add(n);
+                SEED.set(Some(seed));
+                let keep = if plan.print { Keep::Print } else { Keep::Nothing };
+                let report = run(Plan::draw(seed, plan.profile), keep).report;
+                SEED.set(None);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1);
                 reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
             }

@@ -16,7 +16,8 @@ const SEEDS: Range<u64> = 0..40;
 
 #[test]
 fn a_fixed_set_of_seeds_keeps_every_promise_and_heals() {
-    let plan = SimulationPlan { first_seed: SEEDS.start, seeds: 40, profile: Profile::small(), threads: 2 };
+    let plan =
+        SimulationPlan { first_seed: SEEDS.start, seeds: 40, profile: Profile::small(), threads: 2, print: false };
     let report = simulate(plan, &|_| {}, &|seed| format!("seed {seed} of the small profile"));
     assert!(report.is_clean(), "{report}");
     // Faults that do not happen prove nothing, nor do faults that nobody notices.

@@ -1,7 +1,7 @@
 //! What happened, in words: nothing in a long run, everything in a test of determinism, and what concerns the tasks at
 //! fault when a failing seed is run again.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io::Write as _, time::Duration};
 
 use evenkeel_shared::TaskId;
 
@@ -28,6 +28,8 @@ pub(super) enum Keep {
     Nothing,
     /// Everything.
     All,
+    /// Nothing: every line goes to stderr at once, so that a run that does not come to its end shows its last ones.
+    Print,
     /// Faults, and what concerns these.
     Focus { tasks: BTreeSet<TaskId>, orders: BTreeSet<usize> },
 }
@@ -61,7 +63,7 @@ impl Trace {
     pub fn note(&mut self, at: Duration, about: About, words: impl FnOnce() -> String) {
         let wanted = match &self.keep {
             Keep::Nothing => false,
-            Keep::All => true,
+            Keep::All | Keep::Print => true,
             Keep::Focus { tasks, orders } => match about {
                 About::Fault => true,
                 About::Order(order) => orders.contains(&order),
@@ -69,8 +71,15 @@ impl Trace {
                 About::Cluster | About::Agent => false,
             },
         };
-        if wanted {
-            self.lines.push(Line { at, is_fault: about == About::Fault, words: words() });
+        if !wanted {
+            return;
+        }
+        let line = Line { at, is_fault: about == About::Fault, words: words() };
+        if matches!(self.keep, Keep::Print) {
+            // Who does not read any more misses nothing.
+            let _ = writeln!(std::io::stderr(), "{}", line.shown());
+        } else {
+            self.lines.push(line);
         }
     }
 
