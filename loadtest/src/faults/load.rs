@@ -50,11 +50,21 @@ pub struct LoadOptions {
     pub batch: usize,
     /// The task of this number, without its key.
     pub task: fn(u64) -> TaskSpec,
+    /// Tasks that are refused are submitted again, as a client does that has nothing else to do; else they are dropped.
+    pub refused_again: bool,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { name: "load", tasks: u64::MAX, rate: None, clients: 4, batch: 10, task: |_| task(5) }
+        Self {
+            name: "load",
+            tasks: u64::MAX,
+            rate: None,
+            clients: 4,
+            batch: 10,
+            task: |_| task(5),
+            refused_again: true,
+        }
     }
 }
 
@@ -103,6 +113,8 @@ struct Shared {
     /// Answers to submissions, in microseconds, since they were last taken.
     acceptance_us: Mutex<Vec<u64>>,
     errors: Mutex<BTreeMap<String, u64>>,
+    /// Tasks refused, by code.
+    refusals: Mutex<BTreeMap<String, u64>>,
 }
 
 /// How far a load is.
@@ -137,6 +149,7 @@ impl Load {
             unknown: AtomicU64::new(0),
             acceptance_us: Mutex::default(),
             errors: Mutex::default(),
+            refusals: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         for _ in 0..count {
@@ -163,6 +176,11 @@ impl Load {
     /// Errors that clients met, and how often: `CODE: message`.
     pub fn errors(&self) -> BTreeMap<String, u64> {
         locked(&self.shared.errors).clone()
+    }
+
+    /// Tasks refused, by the code of the refusal.
+    pub fn refusals(&self) -> BTreeMap<String, u64> {
+        locked(&self.shared.refusals).clone()
     }
 
     /// Submits nothing new from here on. What is under way is still settled.
@@ -229,19 +247,35 @@ impl Shared {
             }
             Ok(Err(status)) => {
                 *locked(&self.errors).entry(format!("{}: {}", status.code(), status.message())).or_default() += 1;
-                let outcome = outcome_of(status.code());
-                self.write_down(&specs, asked_at, |_| outcome.clone());
-                return specs;
+                return self.settle(specs, asked_at, |_| Err(status.code()));
             }
             Err(_) => {
                 *locked(&self.errors).entry("no answer".to_owned()).or_default() += 1;
-                self.write_down(&specs, asked_at, |_| SubmissionOutcome::Unknown);
-                return specs;
+                return self.settle(specs, asked_at, |_| Err(Code::DeadlineExceeded));
             }
         };
-        self.write_down(&specs, asked_at, |at| results.get(at).map_or(SubmissionOutcome::Unknown, outcome));
-        let settled = |at: usize| matches!(results.get(at).map(outcome), Some(SubmissionOutcome::Acknowledged { .. }));
-        specs.into_iter().enumerate().filter(|(at, _)| !settled(*at)).map(|(_, spec)| spec).collect()
+        self.settle(specs, asked_at, |at| results.get(at).map_or(Err(Code::Unknown), accepted))
+    }
+
+    /// Writes down what became of the tasks; answers those that have to be submitted again.
+    fn settle(
+        &self,
+        specs: Vec<TaskSpec>,
+        asked_at: Timestamp,
+        result: impl Fn(usize) -> Result<SubmissionOutcome, Code>,
+    ) -> Vec<TaskSpec> {
+        let outcome = |at| result(at).unwrap_or_else(outcome_of);
+        self.write_down(&specs, asked_at, outcome);
+        let again = |at: usize| match outcome(at) {
+            SubmissionOutcome::Acknowledged { .. } => false,
+            SubmissionOutcome::Unknown => true,
+            SubmissionOutcome::Refused => {
+                let code = result(at).err().map_or_else(String::new, |code| format!("{code:?}"));
+                *locked(&self.refusals).entry(code).or_default() += 1;
+                self.options.refused_again
+            }
+        };
+        specs.into_iter().enumerate().filter(|(at, _)| again(*at)).map(|(_, spec)| spec).collect()
     }
 
     fn write_down(&self, specs: &[TaskSpec], asked_at: Timestamp, outcome: impl Fn(usize) -> SubmissionOutcome) {
@@ -276,11 +310,12 @@ impl Shared {
     }
 }
 
-fn outcome(result: &v1::SubmitResult) -> SubmissionOutcome {
+/// What was answered to one task: acknowledged, or the code that says why not.
+fn accepted(result: &v1::SubmitResult) -> Result<SubmissionOutcome, Code> {
     match (&result.error, result.task_id.parse()) {
-        (None, Ok(task)) => SubmissionOutcome::Acknowledged { task, duplicate: result.duplicate },
-        (Some(error), _) => outcome_of(Code::from_i32(error.code)),
-        (None, Err(_)) => SubmissionOutcome::Unknown,
+        (None, Ok(task)) => Ok(SubmissionOutcome::Acknowledged { task, duplicate: result.duplicate }),
+        (Some(error), _) => Err(Code::from_i32(error.code)),
+        (None, Err(_)) => Err(Code::Unknown),
     }
 }
 

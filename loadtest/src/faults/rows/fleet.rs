@@ -53,7 +53,9 @@ async fn poison(lab: &mut Lab) -> Result<Seen, FaultError> {
     let load = LoadOptions { rate: Some(BYSTANDERS_PER_S), batch: 4, task: |_| task(20), ..LoadOptions::default() };
     let load = Load::start(clients.clone(), load);
     sleep(PACE_WINDOW).await;
-    let poisons = LoadOptions { name: "poison", tasks: POISONS, rate: Some(1.0), clients: 1, batch: 1, task: poisoned };
+    let poisons =
+        LoadOptions { name: "poison", tasks: POISONS, rate: Some(1.0), clients: 1, batch: 1, ..LoadOptions::default() };
+    let poisons = LoadOptions { task: poisoned, ..poisons };
     let poisons = Load::start(clients.clone(), poisons);
     let (began, mut deaths, mut pace) = (Instant::now(), 0, Pace::new(&load));
     while poisons.counts().over < POISONS {
@@ -215,7 +217,7 @@ const LOSS_HOSTS: u32 = 10;
 const LOSS_VICTIMS: usize = 6;
 const LOSS_AGENTS: u32 = 4;
 const LOSS_SLOTS: u32 = 8;
-/// Tasks per second that the rest can do, with tasks of one second.
+/// Tasks per second that the rest can do, with tasks of a second on average.
 const REST_PER_S: f64 = (LOSS_HOSTS as usize - LOSS_VICTIMS) as f64 * (LOSS_AGENTS * LOSS_SLOTS) as f64;
 /// The limit of failover by default, and what is saved up of it in a tenth of a second.
 const PERMITS_PER_S: usize = 50;
@@ -224,8 +226,9 @@ const PERMITS_SAVED: usize = 5;
 const BACKLOG: u64 = 2_500;
 
 async fn mass_loss(lab: &mut Lab) -> Result<Seen, FaultError> {
-    // Panic ends so long after the last loss; the default is half a minute.
-    let config = "[engine.panic]\nquiet_ms = 8000\n".to_owned();
+    // Panic ends so long after the last loss, and who was given up has all its slots so long after its return. Both are
+    // longer by default.
+    let config = "[engine.panic]\nquiet_ms = 8000\n[engine.ramp]\nduration_ms = 1000\n".to_owned();
     let coordinator = Coordinator::start(lab, CoordinatorOptions { config, ..CoordinatorOptions::default() }).await?;
     let clients = coordinator.clients()?;
     let options = HostOptions { agents: LOSS_AGENTS, slots: LOSS_SLOTS, ..HostOptions::default() };
@@ -234,7 +237,7 @@ async fn mass_loss(lab: &mut Lab) -> Result<Seen, FaultError> {
         hosts.push(Host::start(lab, &coordinator.url(), &format!("host{host}"), options.clone())?);
     }
     clients.until_agents(LOSS_HOSTS * LOSS_AGENTS).await?;
-    let load = LoadOptions { tasks: BACKLOG, clients: 1, batch: 500, task: |_| task(1_000), ..LoadOptions::default() };
+    let load = LoadOptions { tasks: BACKLOG, clients: 1, batch: 500, task: uneven, ..LoadOptions::default() };
     let load = Load::start(clients.clone(), load);
     busy(&clients, LOSS_HOSTS * LOSS_AGENTS * LOSS_SLOTS).await?;
 
@@ -284,6 +287,11 @@ async fn mass_loss(lab: &mut Lab) -> Result<Seen, FaultError> {
         && pace >= 0.75 * REST_PER_S
         && excess == still.len() + dead.len();
     Ok(judged.seen(passed, text))
+}
+
+/// From half a second to one and a half, or all slots would come free at the same moments.
+fn uneven(number: u64) -> TaskSpec {
+    task(500 + number * 37 % 1_000)
 }
 
 /// Waits until nearly all of so many slots are busy: tasks come and go, and some are always on their way.

@@ -4,11 +4,12 @@ mod crash;
 mod crashpoints;
 mod damage;
 mod disk;
+mod fleet;
 mod frames;
 mod hostile;
 mod http2;
-mod fleet;
 mod network;
+mod overload;
 mod unread;
 
 use super::Fault;
@@ -31,6 +32,8 @@ pub const FAULTS: &[Fault] = &[
     fleet::POISON,
     fleet::RECONNECT,
     fleet::MASS_LOSS,
+    overload::OVERLOAD,
+    overload::EXPIRED_BACKLOG,
     frames::FRAMES,
     frames::SAME_ID,
     unread::AGENT_NEVER_READS,
