@@ -201,6 +201,20 @@ impl Findings {
     }
 }
 
+/// Writes times relative to where the record begins.
+pub(super) struct Clock {
+    origin: Timestamp,
+}
+
+impl Clock {
+    /// The time, as in `+1.250 s`.
+    pub(super) fn at(&self, time: Timestamp) -> String {
+        let (sign, distance) =
+            if time >= self.origin { ('+', time.since(self.origin)) } else { ('-', self.origin.since(time)) };
+        format!("{sign}{:.3} s", distance.as_secs_f64())
+    }
+}
+
 /// The places of the judge where violations are found, for tests: which ones this thread came to, and one that is taken out.
 #[cfg(test)]
 pub(super) mod places {
@@ -235,19 +249,5 @@ pub(super) mod places {
     /// The judge overlooks what it finds in this place.
     pub(in crate::history) fn take_out(place: Option<Place>) {
         TAKEN_OUT.set(place);
-    }
-}
-
-/// Writes times relative to where the record begins.
-pub(super) struct Clock {
-    origin: Timestamp,
-}
-
-impl Clock {
-    /// The time, as in `+1.250 s`.
-    pub(super) fn at(&self, time: Timestamp) -> String {
-        let (sign, distance) =
-            if time >= self.origin { ('+', time.since(self.origin)) } else { ('-', self.origin.since(time)) };
-        format!("{sign}{:.3} s", distance.as_secs_f64())
     }
 }
