@@ -55,6 +55,8 @@ pub struct Path {
     pub pieces_max: Option<usize>,
     /// So many of them a second at most.
     pub bytes_per_s: Option<u64>,
+    /// They arrive, but word that the sender has closed or broken off does not.
+    pub ends_lost: bool,
     /// The connection is reset after 1 to so many of them, drawn once for each connection and change of conditions.
     pub reset_within: Option<u64>,
 }

@@ -171,6 +171,24 @@ async fn a_break_does_not_get_past_what_is_held() {
 }
 
 #[tokio::test]
+async fn where_ends_are_lost_bytes_arrive_and_the_connection_stays() {
+    let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let proxy = Proxy::start(target.local_addr().unwrap().to_string(), 7).unwrap();
+    proxy.set(Conditions { to_server: Path { ends_lost: true, ..Path::default() }, ..Conditions::default() });
+    for linger in [true, false] {
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        let (mut accepted, _) = timeout(LONG, target.accept()).await.unwrap().unwrap();
+        client.write_all(b"a").await.unwrap();
+        assert_eq!(hear(&mut accepted, 1).await.unwrap(), b"a");
+        if !linger {
+            client.set_zero_linger().unwrap();
+        }
+        drop(client);
+        assert!(hears_nothing(&mut accepted).await);
+    }
+}
+
+#[tokio::test]
 async fn a_silent_connection_never_heals_and_others_are_well() {
     let bench = Bench::new().await;
     let mut gone = bench.dial_through().await;

@@ -126,6 +126,7 @@ impl Giver<'_> {
             }
             match what {
                 What::Bytes(bytes) => vanishes = !self.hand_on(&bytes).await?,
+                What::End | What::Reset if self.path().await.ends_lost => vanishes = true,
                 What::End => drop(self.to.shutdown().await),
                 What::Reset => return Err(Broken::ByPeer),
             }
