@@ -206,7 +206,7 @@ impl StoreWriter {
         match self.commit() {
             Ok(()) if self.queue.is_empty() => self.has_room(),
             Ok(()) => self.schedule(ctx),
-            Err(StoreError::Full) => self.hold(ctx),
+            Err(StoreError::Full) if self.scheduled && !self.scheduled => self.hold(ctx),
             Err(error) => self.fail(&error, ctx),
         }
     }
@@ -331,8 +331,9 @@ impl Handler<Prune> for StoreWriter {
 
     fn handle(&mut self, prune: Prune, ctx: &mut Self::Context) -> Self::Result {
         // It is a transaction like any other: one that failed for want of room is tried again, any other ends the process.
+        // In a clean stop the store is given up before those who ask for this have heard of it.
         self.store.prune(prune.before, prune.limit).inspect_err(|error| {
-            if error.is_fatal() {
+            if error.is_fatal() && !matches!(error, StoreError::NotClaimed) {
                 self.fail(error, ctx);
             }
         })
