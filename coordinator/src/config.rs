@@ -140,7 +140,8 @@ pub struct LimitsConfig {
     /// How long a peer may take to say what it has to say first: a connection its greeting, an HTTP request its headers, a
     /// session its registration.
     pub greeting_timeout_ms: u64,
-    /// How long a peer may leave what is sent to it unread. An answer has 6 MiB at most, so this asks for 100 kB/s.
+    /// How long a peer may leave what is sent to it unread, and what it has begun to send unfinished. A message has 8 MiB
+    /// at most, so this asks for 140 kB/s.
     pub unread_timeout_ms: u64,
     /// Messages queued for one agent before it is cut off. An agent with 4,096 slots may be sent two for each at once.
     pub session_queue_max: usize,

@@ -7,7 +7,8 @@
 //! - a connection has to begin its protocol within a time (HTTP/2 asks for signs of life only from then on),
 //! - a peer has to take something of what is written to it within a time,
 //! - and something of every answer that it asked for within a time ([`Reading`]), because the windows of HTTP/2 let a peer
-//!   answer every ping and yet leave megabytes with the server, on each of a thousand streams.
+//!   answer every ping and yet leave megabytes with the server, on each of a thousand streams,
+//! - and has to end what it has begun to send within the same time ([`Sending`]), of which it may have so much under way.
 //!
 //! A round once in a while looks at all connections and closes those that are late. Timers of each connection were rejected:
 //! they wake every idle agent's connection again and again for what almost never happens.
@@ -19,13 +20,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
 use dashmap::DashMap;
+use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
 use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -45,6 +47,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long a peer may take to hear why its stream ended. It holds the stream's memory until then, and is one that does
 /// not read or whose stream is over in any case.
 pub const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Bytes of unfinished messages on one connection: the largest ones of a busy client, side by side.
+const UNFINISHED_BYTES_MAX: usize = 16 * MESSAGE_BYTES_MAX;
 
 /// Bounds of the connections of one port.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +87,11 @@ struct PeerState {
     blocked_since: Mutex<Option<Instant>>,
     /// Answers of which it takes nothing, and since when.
     unread: Mutex<HashMap<u64, Instant>>,
-    last_answer: AtomicU64,
+    /// Messages that have begun and have not ended, and since when.
+    unfinished: Mutex<HashMap<u64, Instant>>,
+    /// Bytes of them that are there.
+    unfinished_bytes: AtomicUsize,
+    last_call: AtomicU64,
     closed_for: OnceLock<ClosedConnection>,
     /// Whoever reads or writes the connection; one task does both.
     task: AtomicWaker,
@@ -134,7 +143,9 @@ impl Connections {
             greeted: AtomicBool::new(self.0.limits.greeting_bytes == 0),
             blocked_since: Mutex::default(),
             unread: Mutex::default(),
-            last_answer: AtomicU64::new(0),
+            unfinished: Mutex::default(),
+            unfinished_bytes: AtomicUsize::new(0),
+            last_call: AtomicU64::new(0),
             closed_for: OnceLock::new(),
             task: AtomicWaker::new(),
         }));
@@ -188,7 +199,18 @@ impl Peer {
     /// An answer has begun.
     #[must_use]
     pub fn reading(&self) -> Reading {
-        Reading { peer: self.clone(), answer: self.0.last_answer.fetch_add(1, Ordering::Relaxed) }
+        Reading { peer: self.clone(), answer: self.0.last_call.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// A request has begun.
+    #[must_use]
+    pub fn sending(&self) -> Sending {
+        Sending {
+            peer: self.clone(),
+            request: self.0.last_call.fetch_add(1, Ordering::Relaxed),
+            bytes: 0,
+            begun: false,
+        }
     }
 
     /// What it is to be closed for, if anything.
@@ -199,7 +221,11 @@ impl Peer {
         }
         let blocked = locked(&self.0.blocked_since).is_some_and(|since| over(since, limits.unread_max));
         let unread = || locked(&self.0.unread).values().any(|since| over(*since, limits.unread_max));
-        (blocked || unread()).then_some(ClosedConnection::Unread)
+        if blocked || unread() {
+            return Some(ClosedConnection::Unread);
+        }
+        let unfinished = locked(&self.0.unfinished).values().any(|since| over(*since, limits.unread_max));
+        unfinished.then_some(ClosedConnection::Unfinished)
     }
 
     fn check(&self, cx: &Context<'_>) -> io::Result<()> {
@@ -247,6 +273,47 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         self.asked();
+    }
+}
+
+/// Whether the peer ends what it has begun to send, of one request. Dropped when the request is over.
+#[derive(Debug)]
+pub struct Sending {
+    peer: Peer,
+    request: u64,
+    bytes: usize,
+    begun: bool,
+}
+
+impl Sending {
+    /// A message has begun, now or before.
+    pub fn begins(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            locked(&self.peer.0.unfinished).insert(self.request, Instant::now());
+        }
+    }
+
+    /// More of it is there.
+    pub fn holds(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        let held = self.peer.0.unfinished_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > UNFINISHED_BYTES_MAX {
+            self.peer.close(ClosedConnection::Unfinished);
+        }
+    }
+
+    /// It has ended.
+    pub fn ends(&mut self) {
+        if std::mem::take(&mut self.begun) {
+            locked(&self.peer.0.unfinished).remove(&self.request);
+        }
+        self.peer.0.unfinished_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.ends();
     }
 }
 

@@ -135,6 +135,8 @@ pub enum ClosedConnection {
     Silent,
     /// Its peer did not take what was sent.
     Unread,
+    /// Its peer did not end what it had begun to send, or had too much of it under way.
+    Unfinished,
 }
 
 impl ClosedConnection {
@@ -145,6 +147,7 @@ impl ClosedConnection {
             Self::TooMany => "too_many",
             Self::Silent => "silent",
             Self::Unread => "unread",
+            Self::Unfinished => "unfinished",
         }
     }
 }

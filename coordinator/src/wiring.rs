@@ -50,6 +50,7 @@ use crate::{
         agent::Agents,
         cluster::{Cluster, Identity},
         redrive::Redrives,
+        submit_stream,
         task::Tasks,
     },
     sessions::Sessions,
@@ -163,6 +164,7 @@ impl Coordinator {
             hub: parts.task_hub.clone(),
             redrives: Redrives::default(),
             metrics: parts.metrics.clone(),
+            submit_streams: Arc::new(Semaphore::new(submit_stream::STREAMS_MAX)),
         };
         let cluster = Cluster {
             gateway: gateway.clone(),

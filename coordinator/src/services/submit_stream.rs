@@ -29,6 +29,8 @@ use crate::{
 
 /// Responses on their way to the client, beyond what its connection holds.
 pub const OUTBOUND_MAX: usize = 16;
+/// Streams at a time, of all clients: each holds some 30 KiB even if it is idle.
+pub const STREAMS_MAX: usize = 4_096;
 /// Batches submitted and not answered.
 const BATCHES_MAX: usize = 8;
 /// Tasks of one stream whose results are still to come. Beyond it nothing more is read.
@@ -38,7 +40,7 @@ const RESULT_BYTES_MAX: usize = 64 << 20;
 /// Results in one response.
 const RESULTS_PER_RESPONSE: usize = 256;
 /// When a client that was cut off may come back.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 type Response = Result<v1::SubmitStreamResponse, Status>;
 

@@ -1,6 +1,6 @@
 //! The task service: what clients ask about their work.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use evenkeel_proto::v1::{self, task_service_server::TaskService};
 use evenkeel_shared::{
@@ -8,7 +8,8 @@ use evenkeel_shared::{
     limits::WAIT_TASKS_MAX,
     wire::{cut_note, enums, quantities::duration, status::to_status, task::tenant},
 };
-use tokio::sync::mpsc;
+use futures_util::FutureExt as _;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -47,6 +48,8 @@ pub struct Tasks {
     pub redrives: Redrives,
     /// Counters.
     pub metrics: Metrics,
+    /// Room for streams of submissions: [`submit_stream::STREAMS_MAX`].
+    pub submit_streams: Arc<Semaphore>,
 }
 
 impl Tasks {
@@ -137,7 +140,7 @@ impl Tasks {
         }
         let ended = match self.gateway.directory.get(id) {
             Some(Known::Over(task)) => Some(task),
-            _ => stored.and_then(over).map(std::sync::Arc::new),
+            _ => stored.and_then(over).map(Arc::new),
         };
         let ended = ended.ok_or_else(|| Error::not_found("task", request.task_id.as_str()))?;
         Ok(view::post_mortem(&ended, &attempts))
@@ -221,10 +224,14 @@ impl TaskService for Tasks {
         request: Request<Streaming<v1::SubmitStreamRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
         self.gateway.lifecycle.check_ready().map_err(|error| to_status(&error))?;
+        let Ok(place) = Arc::clone(&self.submit_streams).try_acquire_owned() else {
+            let what = "there are as many streams of submissions as there may be";
+            return Err(to_status(&Error::exhausted(what, submit_stream::RETRY_AFTER)));
+        };
         let (outbound, responses) = mpsc::channel(submit_stream::OUTBOUND_MAX);
         let stream = SubmitStream::new(self.gateway.clone(), self.metrics.clone(), outbound);
         let peer = request.extensions().get::<Peer>().cloned();
-        tokio::spawn(stream.run(request.into_inner(), peer));
+        tokio::spawn(stream.run(request.into_inner(), peer).map(|()| drop(place)));
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 

@@ -6,7 +6,10 @@ use evenkeel_proto::v1::{
 };
 use evenkeel_shared::{Code, limits};
 
-use crate::support::{FakeAgent, World, config, register, soon, task};
+use crate::{
+    raw::RawCodec,
+    support::{FakeAgent, World, config, register, soon, task},
+};
 
 /// Tasks of the honest agent in each story.
 const HONEST_TASKS: usize = 30;
@@ -255,7 +258,7 @@ async fn what_an_agent_says_it_holds_is_adopted_only_where_it_is_true() {
     held.extend((0..limits::HELD_ATTEMPTS_MAX as u64 - held.len() as u64).map(|n| v1::AttemptRef {
         task_id: real.task_id.clone(),
         attempt: 1,
-        assignment_id: n,
+        assignment_id: 10 + n,
     }));
     beside_an_honest_agent(&world, async {
         let claims = v1::Register { held, ..register("claims") };
@@ -319,7 +322,7 @@ async fn bytes_that_are_no_frame_end_the_session_with_a_reason() {
     let path = "/evenkeel.v1.AgentService/Session".parse().unwrap();
     let frames = tokio_stream::StreamExt::chain(tokio_stream::once(damaged), tokio_stream::pending());
     let request = tonic::Request::new(frames);
-    let streaming = soon(client.streaming(request, path, raw::RawCodec)).await.unwrap();
+    let streaming = soon(client.streaming(request, path, RawCodec)).await.unwrap();
     let status = soon(streaming.into_inner().message()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
     assert_eq!(world.metric("evenkeel_bad_input_total{reason=\"invalid_frame\"}").await, 1.0);
@@ -466,53 +469,4 @@ async fn work_that_is_taken_and_never_done_comes_back() {
     assert_eq!(world.wait(&[&id]).await.finished[0].output, "out");
     lazy.succeed(&taken, "late").await;
     assert_eq!(lazy.ack().await, v1::ResultStatus::Stale);
-}
-
-mod raw {
-    //! A codec that sends bytes as they are.
-
-    use bytes::{BufMut as _, Bytes};
-    use evenkeel_proto::v1;
-    use prost::Message as _;
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
-
-    #[derive(Clone, Copy)]
-    pub struct RawCodec;
-
-    impl Codec for RawCodec {
-        type Encode = Bytes;
-        type Decode = v1::CoordinatorFrame;
-        type Encoder = Self;
-        type Decoder = Self;
-
-        fn encoder(&mut self) -> Self {
-            Self
-        }
-
-        fn decoder(&mut self) -> Self {
-            Self
-        }
-    }
-
-    impl Encoder for RawCodec {
-        type Item = Bytes;
-        type Error = Status;
-
-        fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            buffer.put(item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for RawCodec {
-        type Item = v1::CoordinatorFrame;
-        type Error = Status;
-
-        fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<v1::CoordinatorFrame>, Status> {
-            v1::CoordinatorFrame::decode(buffer).map(Some).map_err(|error| Status::internal(error.to_string()))
-        }
-    }
 }

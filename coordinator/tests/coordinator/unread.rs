@@ -7,11 +7,15 @@ use evenkeel_proto::v1::{
     task_service_client::TaskServiceClient,
 };
 use evenkeel_shared::Code;
+use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::support::{FakeAgent, World, config, error_of, register, soon, task};
+use crate::{
+    raw::RawCodec,
+    support::{FakeAgent, World, config, error_of, register, soon, task},
+};
 
 const UNREAD: &str = "evenkeel_connections_closed_total{reason=\"unread\"}";
 const MIB: usize = 1 << 20;
@@ -110,6 +114,23 @@ async fn answers_within_the_bounds_that_are_not_read_end_the_connection_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_end_ends_the_connection() {
+    let mut config = config();
+    config.limits.unread_timeout_ms = 500;
+    let world = World::with(config).await;
+    let mut client = tonic::client::Grpc::new(narrow(&world).await);
+    soon(client.ready()).await.unwrap();
+    // One whole message, and then neither another nor an end.
+    let message = v1::SubmitRequest { tasks: vec![task("echo", "in")] }.encode_to_vec();
+    let messages = StreamExt::chain(tokio_stream::once(message.into()), tokio_stream::pending());
+    let path = "/evenkeel.v1.TaskService/Submit".parse().unwrap();
+    assert!(soon(client.streaming(tonic::Request::new(messages), path, RawCodec)).await.is_err());
+    world.metric_becomes("evenkeel_connections_closed_total{reason=\"unfinished\"}", 1.0).await;
+    let listed = soon(world.tasks().list(v1::ListRequest::default())).await.unwrap().into_inner();
+    assert!(listed.tasks.is_empty(), "half a request is none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_nothing_to_read_is_left_alone() {
     let mut config = config();
     config.limits.unread_timeout_ms = 300;
@@ -117,8 +138,15 @@ async fn whoever_has_nothing_to_read_is_left_alone() {
     let mut agent = world.agent("a-1").await;
     let watch = v1::WatchRequest::default();
     let mut events = soon(world.tasks().watch(watch)).await.unwrap().into_inner();
+    let (requests, stream) = mpsc::channel(1);
+    let mut results = soon(world.tasks().submit_stream(ReceiverStream::new(stream))).await.unwrap().into_inner();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(world.metric(UNREAD).await, 0.0);
+    for reason in ["unread", "unfinished", "silent"] {
+        let closed = format!("evenkeel_connections_closed_total{{reason=\"{reason}\"}}");
+        assert_eq!(world.metric(&closed).await, 0.0, "{reason}");
+    }
+    drop(requests);
+    assert!(soon(results.message()).await.unwrap().is_none());
     world.submit(task("echo", "in")).await;
     agent.work("out").await;
     assert!(soon(events.message()).await.unwrap().is_some());
