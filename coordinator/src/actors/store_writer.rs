@@ -206,7 +206,7 @@ impl StoreWriter {
         match self.commit() {
             Ok(()) if self.queue.is_empty() => self.has_room(),
             Ok(()) => self.schedule(ctx),
-            Err(StoreError::Full) if self.scheduled && !self.scheduled => self.hold(ctx),
+            Err(StoreError::Full) => self.hold(ctx),
             Err(error) => self.fail(&error, ctx),
         }
     }
