@@ -5,7 +5,7 @@
 //! bounded by count and by bytes.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,7 +15,7 @@ use evenkeel_core::{
     engine::{AcceptedTask, FinishedTask},
     model::{RecoveredState, RecoveredTask, TaskEvent},
 };
-use evenkeel_shared::{AgentId, Delivery, TaskId, TaskSpec, TaskState, Timestamp};
+use evenkeel_shared::{AgentId, Delivery, TaskId, TaskSpec, TaskState, Tenant, Timestamp};
 
 /// A task that is not over.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +98,8 @@ struct Ephemeral {
     ids: BTreeSet<TaskId>,
     /// Those that are over, in the order of their end.
     ended: VecDeque<TaskId>,
+    /// The idempotency keys of those that are over: the engine forgets them soon, and the store never has them.
+    keys: BTreeMap<(Tenant, String), TaskId>,
     output_bytes: usize,
 }
 
@@ -167,11 +169,18 @@ impl Directory {
         ephemeral.ids.insert(task.id);
         ephemeral.ended.push_back(task.id);
         ephemeral.output_bytes += task.output.len();
+        if !task.spec.idempotency_key.is_empty() {
+            ephemeral.keys.insert((task.spec.tenant.clone(), task.spec.idempotency_key.clone()), task.id);
+        }
         while ephemeral.ended.len() > self.0.limits.tasks || ephemeral.output_bytes > self.0.limits.bytes {
             let Some(oldest) = ephemeral.ended.pop_front() else { break };
             ephemeral.ids.remove(&oldest);
             if let Some((_, gone)) = self.0.over.remove(&oldest) {
                 ephemeral.output_bytes -= gone.output.len();
+                let key = (gone.spec.tenant.clone(), gone.spec.idempotency_key.clone());
+                if ephemeral.keys.get(&key) == Some(&oldest) {
+                    ephemeral.keys.remove(&key);
+                }
             }
         }
     }
@@ -183,6 +192,14 @@ impl Directory {
             return Some(Known::Live(Box::new(task.clone())));
         }
         self.0.over.get(&id).map(|task| Known::Over(Arc::clone(&task)))
+    }
+
+    /// The ephemeral task under this key that is over and kept, and the hash of what it asked for. The engine knows the
+    /// keys of live tasks.
+    #[must_use]
+    pub fn by_key(&self, tenant: &Tenant, key: &str) -> Option<(TaskId, u128)> {
+        let id = *self.ephemeral().keys.get(&(tenant.clone(), key.to_owned()))?;
+        self.0.over.get(&id).map(|task| (id, task.fingerprint))
     }
 
     /// Where a live task is.

@@ -29,9 +29,14 @@ fn accept(directory: &Directory, id: u128, delivery: Delivery) {
 }
 
 fn finish(directory: &Directory, id: u128, delivery: Delivery, output: usize) {
+    finish_as(directory, id, spec(delivery), output);
+}
+
+fn finish_as(directory: &Directory, id: u128, spec: Arc<TaskSpec>, output: usize) {
     directory.finished(&Arc::new(FinishedTask {
         id: TaskId::from_u128(id),
-        spec: spec(delivery),
+        spec,
+        fingerprint: id,
         state: TaskState::Succeeded,
         output: Bytes::from(vec![0; output]),
         failure: None,
@@ -102,6 +107,23 @@ fn lists_of_ephemeral_tasks_are_newest_first_and_page() {
     assert_eq!(listed(&directory, None, 3), [600, 599, 598]);
     assert_eq!(listed(&directory, Some(3), 9), [2, 1]);
     assert_eq!(listed(&directory, None, usize::MAX).len(), 600);
+}
+
+#[test]
+fn the_key_of_an_ephemeral_task_holds_for_as_long_as_the_task_is_kept() {
+    let directory = directory(2, 1_000);
+    let keyed = |key: &str| {
+        let spec = TaskSpec::of_kind(Kind::new("echo").unwrap());
+        Arc::new(TaskSpec { delivery: Delivery::Ephemeral, idempotency_key: key.into(), ..spec })
+    };
+    let found =
+        |key| directory.by_key(&Tenant::default(), key).map(|(task, fingerprint)| (task.as_u128(), fingerprint));
+    finish_as(&directory, 1, keyed("one"), 0);
+    finish_as(&directory, 2, keyed(""), 0);
+    assert_eq!((found("one"), found("")), (Some((1, 1)), None));
+    assert_eq!(directory.by_key(&Tenant::new("other").unwrap(), "one"), None);
+    finish_as(&directory, 3, keyed("three"), 0);
+    assert_eq!((found("one"), found("three")), (None, Some((3, 3))), "the oldest makes room, and so does its key");
 }
 
 proptest! {

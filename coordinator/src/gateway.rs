@@ -74,7 +74,7 @@ impl Gateway {
         }
     }
 
-    /// Asks the store for the idempotency keys, where there are any.
+    /// Looks the idempotency keys up, where there are any: in the store, and among the ephemeral tasks that are kept.
     async fn look_up_keys(&self, tasks: &mut [NewTask]) -> Result<(), Error> {
         let keyed = |task: &NewTask| !task.spec.idempotency_key.is_empty();
         let wanted: Vec<(Tenant, String)> = tasks
@@ -94,7 +94,8 @@ impl Gateway {
             })
             .await?;
         for (task, found) in tasks.iter_mut().filter(|task| keyed(task)).zip(found) {
-            task.stored_key = match found {
+            let spec = &task.spec;
+            task.stored_key = match found.or_else(|| self.directory.by_key(&spec.tenant, &spec.idempotency_key)) {
                 Some((task, fingerprint)) => StoredKey::Present { task, fingerprint },
                 None => StoredKey::Absent { asked_at },
             };
@@ -259,6 +260,7 @@ pub fn over(task: StoredTask) -> Option<FinishedTask> {
     Some(FinishedTask {
         id: task.id,
         spec: task.spec,
+        fingerprint: task.fingerprint,
         state: task.state,
         output: task.output,
         failure: task.failure,

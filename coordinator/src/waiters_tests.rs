@@ -7,6 +7,7 @@ fn finished(id: u128, output: &'static [u8]) -> Arc<FinishedTask> {
     Arc::new(FinishedTask {
         id: TaskId::from_u128(id),
         spec: Arc::new(TaskSpec::of_kind(Kind::new("echo").unwrap())),
+        fingerprint: 0,
         state: TaskState::Succeeded,
         output: Bytes::from_static(output),
         failure: None,

@@ -15,7 +15,7 @@ use evenkeel_core::{
     engine::{Effects, Engine, Event, Message, RequestId, invariants, limits::TICK_INTERVAL},
     model::{AgentView, Recovery},
 };
-use evenkeel_shared::{AgentId, SessionEpoch, Timestamp};
+use evenkeel_shared::{AgentId, SessionEpoch, Tenant, Timestamp};
 
 use super::{
     agents::on_clock,
@@ -114,6 +114,8 @@ pub(super) struct Core {
     store_full_told: bool,
     /// How agents looked when that was last asked.
     pub views: BTreeMap<AgentId, AgentView>,
+    /// The keys of ephemeral tasks that are over.
+    pub ended_keys: BTreeMap<(Tenant, String), (evenkeel_shared::TaskId, u128)>,
     /// Ephemeral tasks that are over, as long as the process remembers.
     pub ended: BTreeMap<evenkeel_shared::TaskId, std::sync::Arc<evenkeel_core::engine::FinishedTask>>,
 }
@@ -181,6 +183,7 @@ impl World {
             handled: 0,
             store_full_told: false,
             views: BTreeMap::new(),
+            ended_keys: BTreeMap::new(),
             ended: BTreeMap::new(),
         }));
         self.note(About::Fault, || format!("coordinator starts for the {incarnation}. time with {tasks} tasks"));

@@ -13,7 +13,7 @@ use evenkeel_shared::{AgentId, Delivery, Error, StrategyConfig, TaskId, TaskStat
 use prost::Message as _;
 
 use super::{
-    coordinator::Mail,
+    coordinator::{Core, Mail},
     world::{Answer, What, World},
 };
 
@@ -99,7 +99,9 @@ impl World {
             }
             keyed = true;
             // The answer may be as old as the question.
-            task.stored_key = match self.disk.store.by_key(&task.spec.tenant, key) {
+            let kept = |core: &Core| core.ended_keys.get(&(task.spec.tenant.clone(), key.clone())).copied();
+            let stored = self.disk.store.by_key(&task.spec.tenant, key);
+            task.stored_key = match stored.or_else(|| self.coordinator.core.as_deref().and_then(kept)) {
                 Some((task, fingerprint)) => StoredKey::Present { task, fingerprint },
                 None => StoredKey::Absent { asked_at: now },
             };
@@ -205,6 +207,8 @@ impl World {
         let Some(core) = self.coordinator.core.as_mut() else { return };
         if task.spec.delivery == Delivery::Ephemeral {
             core.ended.insert(task.id, Arc::clone(task));
+            let key = (task.spec.tenant.clone(), task.spec.idempotency_key.clone());
+            core.ended_keys.insert(key, (task.id, task.fingerprint));
         }
         let waiters = core.waiters.remove(&task.id).unwrap_or_default();
         for order in waiters {

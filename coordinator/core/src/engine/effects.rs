@@ -173,6 +173,8 @@ pub struct FinishedTask {
     pub id: TaskId,
     /// What was asked for.
     pub spec: Arc<TaskSpec>,
+    /// Hash of it, to compare submissions under one idempotency key.
+    pub fingerprint: u128,
     /// A terminal state.
     pub state: TaskState,
     /// Its output.
