@@ -41,6 +41,8 @@ enum Disk {
     Full,
     /// Its syncs fail.
     Broken,
+    /// The store was given up.
+    Released,
 }
 
 /// What the test sees of the store.
@@ -62,6 +64,7 @@ impl FakeStore {
         match *self.seen.disk.lock().unwrap() {
             Disk::Well => Ok(()),
             Disk::Full => Err(StoreError::Full),
+            Disk::Released => Err(StoreError::NotClaimed),
             Disk::Broken => {
                 let error = ffi::Error::new(ffi::SQLITE_IOERR_FSYNC);
                 Err(StoreError::Disk(rusqlite::Error::SqliteFailure(error, None)))
@@ -299,11 +302,13 @@ async fn a_stop_on_a_full_disk_ends_and_says_that_it_was_not_clean() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pruning_may_find_no_room_but_not_a_disk_that_fails() {
+async fn pruning_may_find_no_room_or_nothing_left_to_do_but_not_a_disk_that_fails() {
     let desk = Desk::new().await;
     let prune = || desk.writer.send(Prune { before: Timestamp::ZERO, limit: 1 });
     desk.disk(Disk::Full);
     assert!(matches!(prune().await.unwrap(), Err(StoreError::Full)));
+    desk.disk(Disk::Released);
+    assert!(matches!(prune().await.unwrap(), Err(StoreError::NotClaimed)));
     assert!(!desk.is_broken());
     desk.disk(Disk::Broken);
     let _ = prune().await;
