@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `@n` is the n-th visit (the first where nothing is said), `~p/s` each visit with probability p from seed s. `abort` ends
-//! the process at once and runs nothing more, as SIGKILL does; `panic` panics; `on` is for sabotage, which proves that a
-//! checker notices.
+//! the process at once and runs nothing more, as SIGKILL does; `panic` panics; `on` is for what lasts: sabotage, which proves
+//! that a checker notices, and a short retention.
 //!
 //! The crate `fail` was looked at and rejected: its last release (0.5.1) is of 2022, and its closures, pauses and registry
 //! that is changed at run time are not needed.
@@ -35,6 +35,8 @@ pub enum Point {
     Publisher,
     /// Sabotage: messages go out before the commit that they depend on, and the commit is a while behind.
     AckBeforeCommit,
+    /// Finished tasks are kept for minutes instead of a day at least, so that a test of minutes sees them go.
+    ShortRetention,
 }
 
 /// Whether this build has failpoints.
@@ -50,6 +52,8 @@ pub struct BadFailpoints {
 
 #[cfg(not(feature = "failpoints"))]
 mod switched {
+    use std::time::Duration;
+
     use evenkeel_core::engine::Message;
 
     use super::{BadFailpoints, Point};
@@ -81,9 +85,16 @@ mod switched {
     /// Does nothing.
     #[inline(always)]
     pub const fn acked_before_commit() {}
+
+    /// As it is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn retention(set: Duration) -> Duration {
+        set
+    }
 }
 
 #[cfg(feature = "failpoints")]
 mod switched;
 
-pub use switched::{acked_before_commit, acks_before_commit, committed, hit, init};
+pub use switched::{acked_before_commit, acks_before_commit, committed, hit, init, retention};

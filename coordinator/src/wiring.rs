@@ -204,7 +204,11 @@ impl Coordinator {
             health,
             sessions,
             actor,
-            _retention: AbortOnDropHandle::new(tokio::spawn(retain(writer.clone(), clock, config.retention()))),
+            _retention: AbortOnDropHandle::new(tokio::spawn(retain(
+                writer.clone(),
+                clock,
+                failpoint::retention(config.retention()),
+            ))),
             writer,
             stop_servers,
             stopped,

@@ -15,7 +15,10 @@ const VARIABLE: &str = "EVENKEEL_FAILPOINTS";
 /// kill at a random moment to fall in between.
 const SABOTAGE_GAP: Duration = Duration::from_millis(20);
 
-const POINTS: [(&str, Point); 8] = [
+/// How long finished tasks are kept where that is to be seen. Longer than anything that relies on it needs.
+const SHORT_RETENTION: Duration = Duration::from_secs(120);
+
+const POINTS: [(&str, Point); 9] = [
     ("before-commit", Point::BeforeCommit),
     ("after-commit", Point::AfterCommit),
     ("after-claim-before-send", Point::AfterClaimBeforeSend),
@@ -24,6 +27,7 @@ const POINTS: [(&str, Point); 8] = [
     ("store-writer", Point::StoreWriter),
     ("publisher", Point::Publisher),
     ("ack-before-commit", Point::AckBeforeCommit),
+    ("short-retention", Point::ShortRetention),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +108,12 @@ pub fn acked_before_commit() {
     thread::sleep(SABOTAGE_GAP);
 }
 
+/// How long finished tasks are kept, where so long is set.
+#[must_use]
+pub fn retention(set: Duration) -> Duration {
+    if due(Point::ShortRetention).is_some() { SHORT_RETENTION } else { set }
+}
+
 fn due(point: Point) -> Option<Action> {
     let mut failpoints = FAILPOINTS.get()?.lock().unwrap_or_else(PoisonError::into_inner);
     let failpoint = failpoints.iter_mut().find(|failpoint| failpoint.point == point)?;
@@ -152,7 +162,7 @@ fn one(entry: &str) -> Result<Failpoint, &'static str> {
         "on" => Action::On,
         _ => return Err("names no action: abort, panic or on"),
     };
-    if (action == Action::On) != (point == Point::AckBeforeCommit) {
+    if (action == Action::On) != matches!(point, Point::AckBeforeCommit | Point::ShortRetention) {
         return Err("has an action of another sort of failpoint");
     }
     Ok(Failpoint { point, action, when })
@@ -190,6 +200,7 @@ mod tests {
             "engine=panic~0.5",
             "engine=on",
             "ack-before-commit=abort",
+            "short-retention=panic",
         ] {
             let error = parse(&format!("publisher=panic,{text}")).unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");
