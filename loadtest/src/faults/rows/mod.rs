@@ -1,5 +1,6 @@
 //! The faults, in the order of the table.
 
+mod clock;
 mod crash;
 mod crashpoints;
 mod damage;
@@ -10,6 +11,7 @@ mod hostile;
 mod http2;
 mod network;
 mod overload;
+mod soak;
 mod unread;
 
 use super::Fault;
@@ -29,6 +31,8 @@ pub const FAULTS: &[Fault] = &[
     network::RESETS,
     network::RESETS_CLIENTS,
     network::CHUNKING,
+    clock::FORWARD,
+    clock::BACKWARD,
     fleet::POISON,
     fleet::RECONNECT,
     fleet::MASS_LOSS,
@@ -47,4 +51,5 @@ pub const FAULTS: &[Fault] = &[
     hostile::HOSTILE_AGENT,
     http2::ABUSE,
     crashpoints::EARLY_ANSWERS,
+    soak::SOAK,
 ];
