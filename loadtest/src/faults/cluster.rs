@@ -198,11 +198,13 @@ pub struct HostOptions {
     pub prefetch: Option<u8>,
     /// The kind of tasks that they take.
     pub kind: &'static str,
+    /// More of its environment, such as a library to load first.
+    pub env: Vec<(String, String)>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { agents: 1, slots: 2, prefetch: None, kind: KIND }
+        Self { agents: 1, slots: 2, prefetch: None, kind: KIND, env: Vec::new() }
     }
 }
 
@@ -277,5 +279,6 @@ fn spawn_host(
     if let Some(prefetch) = options.prefetch {
         command.arg("--prefetch").arg(prefetch.to_string());
     }
+    command.envs(options.env.iter().map(|(name, value)| (name, value)));
     Process::start(command, &directory.join(format!("{name}.log")))
 }

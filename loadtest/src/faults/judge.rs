@@ -33,11 +33,24 @@ impl Judged {
 ///
 /// # Errors
 /// If the coordinator does not say what it has recorded.
-pub async fn judge(lab: &Lab, clients: &Clients, mut history: History) -> Result<Judged, FaultError> {
+pub async fn judge(lab: &Lab, clients: &Clients, history: History) -> Result<Judged, FaultError> {
+    judge_clock(lab, clients, history, Duration::ZERO).await
+}
+
+/// The same where the coordinator's clock went back by so much between two of its lives.
+///
+/// # Errors
+/// If the coordinator does not say what it has recorded.
+pub async fn judge_clock(
+    lab: &Lab,
+    clients: &Clients,
+    mut history: History,
+    clock_tolerance: Duration,
+) -> Result<Judged, FaultError> {
     for log in execution_logs(lab)? {
         read_executions(&log, &mut history).map_err(|error| FaultError::Other(error.to_string()))?;
     }
     collect(clients.channel(), &mut history).await?;
-    let verdict = check(&history, Expect { all_over: true, ..Expect::default() });
+    let verdict = check(&history, Expect { all_over: true, clock_tolerance, ..Expect::default() });
     Ok(Judged { history, verdict })
 }
