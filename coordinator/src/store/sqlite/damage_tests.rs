@@ -252,6 +252,23 @@ fn a_live_task_whose_input_is_gone_is_not_passed_over() {
     assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("input")), "{error}");
 }
 
+#[test]
+fn what_a_live_task_cannot_have_come_to_is_damage_and_not_handed_to_the_engine() {
+    for (change, named) in [
+        ("UPDATE tasks SET attempts = 6 WHERE place = 3", "attempts"),
+        ("UPDATE tasks SET attempts = 0 WHERE place = 3", "attempts"),
+        ("UPDATE tasks SET attempts = 5, state = 0 WHERE place = 3", "attempts"),
+        ("UPDATE tasks SET crashes = 2 WHERE place = 3", "crashes"),
+        ("UPDATE tasks SET assignment = 5 WHERE place = 3", "assignment"),
+        ("UPDATE meta SET strategy = '{\"name\":\"priority\",\"held_back_percent\":255}'", "held_back_percent"),
+    ] {
+        let dir = released().lay_out();
+        Connection::open(open::database_path(dir.path())).unwrap().execute(change, []).unwrap();
+        let error = SqliteStore::open(dir.path(), Durability::None).unwrap().claim(NOW).unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt(what) if what.contains(named)), "{change}: {error}");
+    }
+}
+
 proptest! {
     /// Whatever byte of whichever file: what is covered is as it was at some commit, or the damage is reported. After a
     /// clean stop the database is not looked through, so what is over may not be found any more; but what is found is right,

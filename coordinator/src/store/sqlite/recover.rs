@@ -54,6 +54,7 @@ fn tasks(connection: &Connection) -> Result<Vec<RecoveredTask>, StoreError> {
     let mut specs = Specs::default();
     let rows = statement.query_and_then([], |row| task(row, &mut specs))?;
     let mut tasks = rows.collect::<Result<Vec<_>, _>>()?;
+    check_distinct(&tasks)?;
     // Ids are in the order of acceptance but for those of one millisecond, so this has little to do.
     tasks.sort_by_key(|task| task.order);
     Ok(tasks)
@@ -100,6 +101,25 @@ fn task(row: &Row<'_>, specs: &mut Specs) -> Result<RecoveredTask, StoreError> {
         state,
         redrive_of: codes::optional_task_id(row, "redrive_of")?,
     })
+}
+
+/// A task is there once, and an assignment is of one task: the engine would lose track of the others.
+fn check_distinct(tasks: &[RecoveredTask]) -> Result<(), StoreError> {
+    let mut ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    ids.sort_unstable();
+    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(StoreError::unreadable("the ids of two live tasks", twice[0]));
+    }
+    let assignment = |task: &RecoveredTask| match &task.state {
+        RecoveredState::Assigned { attempt, .. } => Some(attempt.assignment),
+        RecoveredState::Queued { .. } | RecoveredState::RetryWait { .. } => None,
+    };
+    let mut assignments: Vec<_> = tasks.iter().filter_map(assignment).collect();
+    assignments.sort_unstable();
+    match assignments.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(twice) => Err(StoreError::unreadable("the assignment of two live tasks", twice[0])),
+        None => Ok(()),
+    }
 }
 
 /// The engine counts on from here, so what it could not have counted to is damage: an attempt that is live was made, one
