@@ -48,8 +48,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// not read or whose stream is over in any case.
 pub const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Bytes of unfinished messages on one connection: the largest ones of a busy client, side by side.
-const UNFINISHED_BYTES_MAX: usize = 16 * MESSAGE_BYTES_MAX;
+/// Bytes of unfinished messages on one connection: a few of the largest ones side by side, and thousands of usual ones.
+const UNFINISHED_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+/// The same on all connections of a port: as many bytes as submissions may hold that wait for their answer.
+const UNFINISHED_BYTES_TOTAL_MAX: usize = 256 << 20;
 
 /// Bounds of the connections of one port.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,7 @@ struct State {
     metrics: Metrics,
     open: DashMap<u64, Peer>,
     last_id: AtomicU64,
+    unfinished_bytes: Arc<AtomicUsize>,
 }
 
 /// The other end of a connection. Clones are of the same.
@@ -89,8 +92,10 @@ struct PeerState {
     unread: Mutex<HashMap<u64, Instant>>,
     /// Messages that have begun and have not ended, and since when.
     unfinished: Mutex<HashMap<u64, Instant>>,
-    /// Bytes of them that are there.
+    /// Bytes that they ask for,
     unfinished_bytes: AtomicUsize,
+    /// and those of all peers.
+    unfinished_bytes_total: Arc<AtomicUsize>,
     last_call: AtomicU64,
     closed_for: OnceLock<ClosedConnection>,
     /// Whoever reads or writes the connection; one task does both.
@@ -101,7 +106,13 @@ impl Connections {
     /// No connections yet.
     #[must_use]
     pub fn new(limits: ConnectionLimits, metrics: Metrics) -> Self {
-        Self(Arc::new(State { limits, metrics, open: DashMap::new(), last_id: AtomicU64::new(0) }))
+        Self(Arc::new(State {
+            limits,
+            metrics,
+            open: DashMap::new(),
+            last_id: AtomicU64::new(0),
+            unfinished_bytes: Arc::default(),
+        }))
     }
 
     /// Their bounds.
@@ -145,6 +156,7 @@ impl Connections {
             unread: Mutex::default(),
             unfinished: Mutex::default(),
             unfinished_bytes: AtomicUsize::new(0),
+            unfinished_bytes_total: Arc::clone(&self.0.unfinished_bytes),
             last_call: AtomicU64::new(0),
             closed_for: OnceLock::new(),
             task: AtomicWaker::new(),
@@ -293,13 +305,16 @@ impl Sending {
         }
     }
 
-    /// More of it is there.
-    pub fn holds(&mut self, bytes: usize) {
+    /// It asks for so many bytes. False if there is no room for them.
+    #[must_use]
+    pub fn holds(&mut self, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         self.bytes += bytes;
         let held = self.peer.0.unfinished_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if held > UNFINISHED_BYTES_MAX {
-            self.peer.close(ClosedConnection::Unfinished);
-        }
+        let total = self.peer.0.unfinished_bytes_total.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        held <= UNFINISHED_BYTES_MAX && total <= UNFINISHED_BYTES_TOTAL_MAX
     }
 
     /// It has ended.
@@ -307,7 +322,9 @@ impl Sending {
         if std::mem::take(&mut self.begun) {
             locked(&self.peer.0.unfinished).remove(&self.request);
         }
-        self.peer.0.unfinished_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        let bytes = std::mem::take(&mut self.bytes);
+        self.peer.0.unfinished_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.peer.0.unfinished_bytes_total.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

@@ -135,7 +135,7 @@ pub enum ClosedConnection {
     Silent,
     /// Its peer did not take what was sent.
     Unread,
-    /// Its peer did not end what it had begun to send, or had too much of it under way.
+    /// Its peer did not end what it had begun to send.
     Unfinished,
 }
 

@@ -4,16 +4,19 @@
 //! The server asks an answer for its next part once the window of its stream has let the part before go. So a part that was
 //! handed over and is not followed by a question lies with the server because its reader does not read.
 //!
-//! What has come of a message is held until the rest has: up to 8 MiB on each of a thousand streams. A request that is one
+//! A message takes the memory that its head asks for as soon as the head is there, and until its end: five bytes hold 8 MiB,
+//! on each of a thousand streams. So what is under way is bounded by what it says of its length. And a request that is one
 //! message has to end in time; one that is a stream of messages has to end each message that it has begun.
 
 use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use evenkeel_shared::{Error, wire::status::to_status};
 use futures_util::{FutureExt as _, future::Map};
 use hyper::body::{Frame, SizeHint};
 use tonic::{
@@ -27,6 +30,8 @@ use crate::connections::{Peer, Reading, Sending};
 
 /// The calls whose requests are streams.
 const STREAMING: [&str; 3] = ["/Session", "/SubmitStream", "/ServerReflectionInfo"];
+/// When a request that found no room may come again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// A message of gRPC begins with a flag and its length.
 const HEAD_BYTES: usize = 5;
 
@@ -58,13 +63,12 @@ where
         };
         let reading = peer.reading();
         let streaming = STREAMING.iter().any(|call| request.uri().path().ends_with(call));
-        let messages = if streaming { Messages::Many(Message::default()) } else { Messages::One };
         let request = request.map(|body| {
             let mut sending = peer.sending();
             if !streaming {
                 sending.begins();
             }
-            Body::new(RequestBody { body, sending, messages })
+            Body::new(RequestBody { body, sending, streaming, message: Message::default() })
         });
         self.0.call(request).map(Box::new(|answered| Ok(answered?.map(|body| Body::new(AnswerBody { body, reading })))))
     }
@@ -100,16 +104,11 @@ impl hyper::body::Body for AnswerBody {
 struct RequestBody {
     body: Body,
     sending: Sending,
-    messages: Messages,
+    streaming: bool,
+    message: Message,
 }
 
-/// What a request is made of.
-enum Messages {
-    One,
-    Many(Message),
-}
-
-/// How far a message is.
+/// How far the messages of a request are.
 #[derive(Default)]
 struct Message {
     head: Vec<u8>,
@@ -117,12 +116,24 @@ struct Message {
     left: usize,
 }
 
+/// What has come of a message.
+#[derive(Debug, Default, PartialEq)]
+struct Taken {
+    /// A message has begun that has not ended.
+    unfinished: bool,
+    /// It began within these bytes.
+    fresh: bool,
+    /// It said within these bytes that it is so long.
+    declared: usize,
+}
+
 impl Message {
-    /// Takes what has come; answers whether a message has begun that has not ended, and how many of these bytes are of it.
-    fn take(&mut self, mut bytes: &[u8]) -> (bool, usize) {
-        let mut unfinished = bytes.len();
+    fn take(&mut self, mut bytes: &[u8]) -> Taken {
+        let mut taken = Taken::default();
         while !bytes.is_empty() {
             if self.left == 0 {
+                taken.fresh |= self.head.is_empty();
+                taken.declared = 0;
                 let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head.len()));
                 self.head.extend_from_slice(head);
                 bytes = rest;
@@ -130,17 +141,16 @@ impl Message {
                     && let Ok(length) = <[u8; 4]>::try_from(length)
                 {
                     self.left = u32::from_be_bytes(length) as usize;
+                    taken.declared = self.left;
                     self.head.clear();
                 }
             }
             let body = bytes.len().min(self.left);
             self.left -= body;
             bytes = &bytes[body..];
-            if self.left == 0 && self.head.is_empty() {
-                unfinished = bytes.len();
-            }
         }
-        (self.left > 0 || !self.head.is_empty(), unfinished)
+        taken.unfinished = self.left > 0 || !self.head.is_empty();
+        taken
     }
 }
 
@@ -153,20 +163,17 @@ impl hyper::body::Body for RequestBody {
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
-                let data = frame.data_ref().map_or(&[][..], |data| data);
-                match &mut this.messages {
-                    Messages::One => this.sending.holds(data.len()),
-                    Messages::Many(message) => match message.take(data) {
-                        (false, _) => this.sending.ends(),
-                        (true, unfinished) => {
-                            // Another one has begun within these bytes.
-                            if unfinished < data.len() {
-                                this.sending.ends();
-                            }
-                            this.sending.begins();
-                            this.sending.holds(unfinished);
-                        }
-                    },
+                let taken = this.message.take(frame.data_ref().map_or(&[][..], |data| data));
+                if this.streaming && (taken.fresh || !taken.unfinished) {
+                    this.sending.ends();
+                }
+                if taken.unfinished || !this.streaming {
+                    this.sending.begins();
+                    // Its place in memory is made as soon as it says how long it is.
+                    if !this.sending.holds(taken.declared) {
+                        let what = "messages that are under way hold as many bytes as they may; try again";
+                        return Poll::Ready(Some(Err(to_status(&Error::exhausted(what, RETRY_AFTER)))));
+                    }
                 }
             }
             Poll::Ready(_) => this.sending.ends(),
@@ -198,25 +205,19 @@ mod tests {
         for piece in 1..wire().len() {
             let (mut message, mut held, mut seen) = (Message::default(), 0, 0);
             for bytes in wire().chunks(piece) {
-                let (unfinished, of_it) = message.take(bytes);
+                let taken = message.take(bytes);
                 seen += bytes.len();
-                held = if !unfinished {
-                    0
-                } else if of_it < bytes.len() {
-                    of_it
-                } else {
-                    held + of_it
+                held = if taken.fresh { taken.declared } else { held + taken.declared };
+                let (begun, length) = match seen {
+                    0..8 => (seen, 3),
+                    8..13 => (seen - 8, 0),
+                    13..318 => (seen - 13, 300),
+                    _ => (0, 0),
                 };
-                let begun = if seen < 8 {
-                    seen
-                } else if seen < 13 {
-                    seen - 8
-                } else if seen < 318 {
-                    seen - 13
-                } else {
-                    0
-                };
-                assert_eq!((unfinished, held), (begun > 0, begun), "{seen} bytes in pieces of {piece}");
+                assert_eq!(taken.unfinished, begun > 0, "{seen} bytes in pieces of {piece}");
+                if begun > 0 {
+                    assert_eq!(held, if begun < HEAD_BYTES { 0 } else { length }, "{seen} bytes in pieces of {piece}");
+                }
             }
         }
     }

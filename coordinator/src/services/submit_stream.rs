@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     connections::Peer,
-    gateway::{ANSWER_BYTES_MAX, Gateway},
+    gateway::Gateway,
     lifecycle::Lifecycle,
     metrics::{Metrics, SlowConsumer},
     waiters::{ResultSink, Results, Waiting},
@@ -39,6 +39,9 @@ const UNFINISHED_MAX: usize = 65_536;
 const RESULT_BYTES_MAX: usize = 64 << 20;
 /// Results in one response.
 const RESULTS_PER_RESPONSE: usize = 256;
+/// Bytes of output after which a response is full; one more may be in it. Small, because [`OUTBOUND_MAX`] of them wait for
+/// a client that is slow.
+const RESPONSE_BYTES: usize = 1 << 20;
 /// When a client that was cut off may come back.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -193,7 +196,7 @@ impl SubmitStream {
             } else if self.early.len() < UNFINISHED_MAX {
                 self.early.insert(finished.id, finished);
             }
-            let full = response.finished.len() >= RESULTS_PER_RESPONSE || bytes >= ANSWER_BYTES_MAX;
+            let full = response.finished.len() >= RESULTS_PER_RESPONSE || bytes >= RESPONSE_BYTES;
             next = if full { None } else { self.results.try_next() };
         }
         if response.finished.is_empty() { Ok(()) } else { self.send(response).await }
