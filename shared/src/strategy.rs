@@ -185,6 +185,13 @@ mod tests {
     }
 
     #[test]
+    fn weights_read_back_from_json_as_they_were() {
+        let config = StrategyConfig::Weighted { task_capacity: 0.5, cpu: 0.3, memory: 0.19999999999818102 };
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<StrategyConfig>(&json).unwrap(), config);
+    }
+
+    #[test]
     fn settings_out_of_range_and_unknown_settings_are_refused() {
         let weighted = |task_capacity| StrategyConfig::Weighted { task_capacity, cpu: 0.0, memory: 0.0 };
         assert!(weighted(f64::NAN).validate().is_err());
