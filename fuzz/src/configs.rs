@@ -113,7 +113,8 @@ fn try_out(settings: Settings) {
     let mut engine = Engine::new(START, settings, Recovery { incarnation: 1, ..Recovery::default() }).unwrap();
     let mut now = START;
     let session = SessionEpoch(1 << 40);
-    let registration = Registration { spec: Cluster::honest_spec(2), instance: String::new(), dial: 0, held: Vec::new() };
+    let registration =
+        Registration { spec: Cluster::honest_spec(2), instance: String::new(), dial: 0, held: Vec::new() };
     let spec = Arc::new(TaskSpec::of_kind(Kind::new(KIND).unwrap()));
     let task = NewTask {
         spec,

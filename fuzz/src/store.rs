@@ -345,7 +345,8 @@ fn go_on(store: &mut SqliteStore, recovery: Recovery, mut now: Timestamp) -> Res
     let Ok(mut engine) = Engine::new(now, Settings::default(), recovery) else { return Ok(()) };
     check(&engine);
     let mut running = held.clone();
-    let registration = Registration { spec: Cluster::honest_spec(4), instance: HONEST_INSTANCE.to_owned(), dial: 0, held };
+    let registration =
+        Registration { spec: Cluster::honest_spec(4), instance: HONEST_INSTANCE.to_owned(), dial: 0, held };
     let mut event = Event::Register { session, registration: Box::new(registration) };
     for _ in 0..WAKEUPS_MAX {
         let mut effects = Effects::default();
