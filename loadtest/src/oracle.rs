@@ -58,6 +58,8 @@ pub(crate) struct OracleTotals {
     pub completed: u32,
     /// Tasks that ended in any other way.
     pub failed: u32,
+    /// Tasks accepted of whose end nothing is known, because the coordinator did not answer when it was asked.
+    pub unverified: u32,
     /// Tasks refused for good.
     pub refused: u32,
     /// Tasks with two ids, or two endings.
@@ -198,6 +200,12 @@ impl<'a> Oracle<'a> {
     /// The end of this accepted task is not known.
     pub(crate) fn is_open(&self, id: TaskId) -> bool {
         self.by_id.get(&id).is_some_and(|&number| self.records[number as usize].ending.is_none())
+    }
+
+    /// At the end the coordinator did not answer to questions about these: whether they are lost cannot be told.
+    pub(crate) fn unverified(&mut self, unanswered: &[TaskId]) {
+        let open = unanswered.iter().filter(|id| self.is_open(**id)).count();
+        self.totals.unverified = u32::try_from(open).unwrap_or(u32::MAX);
     }
 
     /// What the books say now.

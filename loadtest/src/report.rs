@@ -77,6 +77,8 @@ pub struct Report {
     pub failed: u32,
     /// Tasks accepted that have no end: not noticed, and not known when asked for at the end.
     pub lost: u32,
+    /// Tasks accepted of whose end nothing is known, because no coordinator answered at the end.
+    pub unverified: u32,
     /// Tasks with two ids or two ends, or with two attempts recorded.
     pub duplicated: u32,
     /// Tasks that came to their end in a second, first submission to last end.
@@ -126,6 +128,8 @@ pub enum Verdict {
     Passed,
     /// A promise was broken: a task is lost, duplicated or mixed up with another.
     Broken,
+    /// No broken promise was seen, and of some tasks nobody could say what became of them.
+    Unverified,
     /// No promise was broken, and not every task succeeded.
     Incomplete,
 }
@@ -156,7 +160,8 @@ impl Report {
             accepted: totals.accepted,
             completed: totals.completed,
             failed: totals.failed,
-            lost: totals.accepted - totals.over(),
+            lost: totals.accepted - totals.over() - totals.unverified,
+            unverified: totals.unverified,
             // Both books may have seen the same one.
             duplicated: totals.duplicated.max(recorded_twice),
             throughput_per_s: rate(totals.over(), verified.elapsed),
@@ -185,6 +190,8 @@ impl Report {
     pub const fn verdict(&self) -> Verdict {
         if self.lost > 0 || self.duplicated > 0 || self.mismatched > 0 {
             Verdict::Broken
+        } else if self.unverified > 0 {
+            Verdict::Unverified
         } else if self.completed < self.submitted || self.submitted == 0 {
             Verdict::Incomplete
         } else {
@@ -210,7 +217,7 @@ impl fmt::Display for Report {
         writeln!(f, "agents          {} ({}, seed {})", self.agents, self.strategy, self.seed)?;
         writeln!(f, "submitted       {} ({} accepted, {} refused)", self.submitted, self.accepted, self.refused)?;
         writeln!(f, "completed       {} ({} failed)", self.completed, self.failed)?;
-        writeln!(f, "lost            {}", self.lost)?;
+        writeln!(f, "lost            {} ({} unverified)", self.lost, self.unverified)?;
         writeln!(f, "duplicated      {} ({} mismatched)", self.duplicated, self.mismatched)?;
         writeln!(f, "throughput      {:.0} tasks/s over {:.2} s", self.throughput_per_s, self.duration_s)?;
         writeln!(f, "latency ms      {}", self.latency_ms)?;
@@ -252,6 +259,8 @@ mod tests {
         ] {
             assert_eq!(broken.verdict(), Verdict::Broken);
         }
+        assert_eq!(Report { unverified: 1, completed: 9, ..clean() }.verdict(), Verdict::Unverified);
+        assert_eq!(Report { unverified: 1, lost: 1, completed: 8, ..clean() }.verdict(), Verdict::Broken);
         assert_eq!(Report { completed: 9, failed: 1, ..clean() }.verdict(), Verdict::Incomplete);
         assert_eq!(Report { accepted: 9, completed: 9, refused: 1, ..clean() }.verdict(), Verdict::Incomplete);
         assert_eq!(Report::default().verdict(), Verdict::Incomplete);
@@ -260,7 +269,7 @@ mod tests {
     #[test]
     fn the_json_has_the_documented_fields() {
         let json = serde_json::to_value(clean()).unwrap();
-        for field in ["agents", "submitted", "accepted", "completed", "failed", "lost", "duplicated"] {
+        for field in ["agents", "submitted", "accepted", "completed", "failed", "lost", "unverified", "duplicated"] {
             assert!(json[field].is_u64(), "{field}");
         }
         assert!(json["throughput_per_s"].is_f64());

@@ -56,10 +56,13 @@ async fn measure(
         None => strategy(before).map_or_else(|_| "unknown".to_owned(), |config| config.name().to_owned()),
     };
     let driven = drive(plan, run, url, &name, progress).await;
-    if plan.strategy.is_some() && !coordinator.is_own() {
-        cluster.set(before).await?;
+    let restored = if plan.strategy.is_some() && !coordinator.is_own() { cluster.set(before).await } else { Ok(()) };
+    let report = driven?;
+    // A coordinator that is gone has no strategy to restore, and what was found out before is still worth reporting.
+    if report.unverified == 0 {
+        restored?;
     }
-    driven
+    Ok(report)
 }
 
 async fn drive(

@@ -18,7 +18,11 @@ async fn report(fault: Fault) -> Report {
         batch: 8,
         task_time: TaskTime::Fixed(Duration::from_millis(1)),
         // Only a run with a lost task waits for it.
-        stall_timeout: Duration::from_secs(if fault == Fault::Forgets { 1 } else { 30 }),
+        stall_timeout: Duration::from_secs(if matches!(fault, Fault::Forgets | Fault::ForgetsAndIsSilent) {
+            1
+        } else {
+            30
+        }),
         ..RunPlan::new(Target::Running { url: scripted::serve(fault).await }, 4, TASKS)
     };
     evenkeel_loadtest::run(plan, &Silent).await.unwrap()
@@ -52,6 +56,13 @@ async fn a_run_without_a_fault_passes_and_counts_everything() {
 #[tokio::test]
 async fn a_forgotten_task_is_lost() {
     assert_eq!(broken(Fault::Forgets).await.lost, 1);
+}
+
+#[tokio::test]
+async fn a_task_that_nobody_answers_for_is_unverified_and_not_lost() {
+    let report = report(Fault::ForgetsAndIsSilent).await;
+    assert_eq!(report.verdict(), Verdict::Unverified, "{report:?}");
+    assert_eq!((report.unverified, report.lost, report.completed), (1, 0, TASKS - 1));
 }
 
 #[tokio::test]

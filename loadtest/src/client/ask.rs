@@ -15,25 +15,41 @@ const CALL_MAX: Duration = Duration::from_secs(10);
 /// Gets under way at once, where tasks have to be asked for one by one.
 const GETS_MAX: usize = 32;
 
-/// The ends of those of the tasks that are over, as far as the coordinator answers. What is missing is asked for again
-/// later, or is missing in the report.
-pub(super) async fn ended(calls: &TaskServiceClient<Channel>, ids: &[TaskId]) -> Vec<TaskFinished> {
-    let mut ended = Vec::new();
+/// What the coordinator says of tasks.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// The ends of those that are over.
+    pub ended: Vec<TaskFinished>,
+    /// Those of which it said nothing at all: they may be over, under way or lost.
+    pub unanswered: Vec<TaskId>,
+}
+
+/// Asks for the ends of these tasks. What is missing is asked for again later, or is missing in the report.
+pub(super) async fn ended(calls: &TaskServiceClient<Channel>, ids: &[TaskId]) -> Answers {
+    let mut answers = Answers::default();
+    let mut answered = 0;
     for ids in ids.chunks(WAIT_TASKS_MAX) {
         match wait(calls.clone(), ids).await {
-            Ok(some) => ended.extend(some),
+            Ok(some) => answers.ended.extend(some),
             // One unknown task fails the whole Wait: find out about the others one by one.
             Err(status) if status.code() == Code::NotFound => {
-                let gets = stream::iter(ids).map(|id| get(calls.clone(), *id)).buffer_unordered(GETS_MAX);
-                ended.extend(gets.filter_map(std::future::ready).collect::<Vec<_>>().await);
+                let mut gets = stream::iter(ids).map(|id| get(calls.clone(), *id)).buffer_unordered(GETS_MAX);
+                while let Some(got) = gets.next().await {
+                    match got {
+                        Ok(end) => answers.ended.extend(end),
+                        Err(id) => answers.unanswered.push(id),
+                    }
+                }
             }
             Err(status) => {
                 tracing::debug!(%status, "the ends of {} tasks could not be asked for", ids.len());
                 break;
             }
         }
+        answered += ids.len();
     }
-    ended
+    answers.unanswered.extend_from_slice(&ids[answered..]);
+    answers
 }
 
 async fn wait(mut calls: TaskServiceClient<Channel>, ids: &[TaskId]) -> Result<Vec<TaskFinished>, Status> {
@@ -43,12 +59,16 @@ async fn wait(mut calls: TaskServiceClient<Channel>, ids: &[TaskId]) -> Result<V
     Ok(answer.into_inner().finished)
 }
 
-/// The end of one task; `None` if it is not over, not known, or not to be had.
-async fn get(mut calls: TaskServiceClient<Channel>, id: TaskId) -> Option<TaskFinished> {
+/// The end of one task; `None` if it is not over or not known, and its id if there is no answer.
+async fn get(mut calls: TaskServiceClient<Channel>, id: TaskId) -> Result<Option<TaskFinished>, TaskId> {
     let call = calls.get(GetRequest { task_id: id.to_string(), include_payload: false, include_attempts: false });
-    let task = timeout(CALL_MAX, call).await.ok()?.ok()?.into_inner().task?;
+    let task = match timeout(CALL_MAX, call).await {
+        Ok(Ok(answer)) => answer.into_inner().task.ok_or(id)?,
+        Ok(Err(status)) if status.code() == Code::NotFound => return Ok(None),
+        _ => return Err(id),
+    };
     let over = task_state(task.state).is_some_and(|state| state.is_terminal());
-    over.then_some(TaskFinished {
+    Ok(over.then_some(TaskFinished {
         task_id: task.task_id,
         state: task.state,
         output: task.output,
@@ -56,5 +76,5 @@ async fn get(mut calls: TaskServiceClient<Channel>, id: TaskId) -> Option<TaskFi
         attempts_made: task.attempts_made,
         agent_id: task.agent_id,
         latency_us: task.latency_us,
-    })
+    }))
 }

@@ -64,6 +64,14 @@ pub(crate) struct Client<'a> {
     streams_failed: u32,
 }
 
+/// What is left after the ends of tasks were asked for.
+struct Asked {
+    /// Those whose end is not known.
+    open: Vec<TaskId>,
+    /// Those of them of which the coordinator said nothing.
+    unanswered: Vec<TaskId>,
+}
+
 impl<'a> Client<'a> {
     pub(crate) fn new(plan: &'a RunPlan, ledger: &'a Ledger, channel: Channel) -> Self {
         let mut rng = Rng::with_seed(plan.seed);
@@ -126,7 +134,8 @@ impl<'a> Client<'a> {
         }
         drop(stream);
         let open = self.oracle.open();
-        self.ask(open).await?;
+        let unanswered = self.ask(open).await?.unanswered;
+        self.oracle.unverified(&unanswered);
         Ok((self.totals, self.oracle.close()))
     }
 
@@ -227,19 +236,21 @@ impl<'a> Client<'a> {
             return Ok(());
         }
         let asked = if quiet { self.oracle.open() } else { mem::take(&mut self.orphans) };
-        self.orphans = self.ask(asked).await?;
+        self.orphans = self.ask(asked).await?.open;
         self.last_asked = Instant::now();
         Ok(())
     }
 
-    /// Asks for the ends of these tasks; those that have none are handed back.
-    async fn ask(&mut self, ids: Vec<TaskId>) -> Result<Vec<TaskId>, LoadtestError> {
-        for finished in ask::ended(&self.calls, &ids).await {
+    /// Asks for the ends of these tasks.
+    async fn ask(&mut self, ids: Vec<TaskId>) -> Result<Asked, LoadtestError> {
+        let answers = ask::ended(&self.calls, &ids).await;
+        for finished in answers.ended {
             if self.finished(finished, Instant::now())? {
                 self.totals.notices_missed += 1;
             }
         }
-        Ok(ids.into_iter().filter(|id| self.oracle.is_open(*id)).collect())
+        let open = ids.into_iter().filter(|id| self.oracle.is_open(*id)).collect();
+        Ok(Asked { open, unanswered: answers.unanswered })
     }
 
     fn is_over(&self) -> bool {

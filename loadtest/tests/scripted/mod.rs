@@ -29,6 +29,8 @@ pub enum Fault {
     None,
     /// Accepts a task and forgets it.
     Forgets,
+    /// The same, and it answers no question about any task.
+    ForgetsAndIsSilent,
     /// Says of a task a second time how it ended, and something else.
     EndsTwice,
     /// Gives a task to two agents and records both results.
@@ -94,6 +96,11 @@ impl Scripted {
         self.fault.lock().unwrap().take_if(|planned| *planned == fault).is_some()
     }
 
+    /// Whether questions about tasks go unanswered.
+    fn is_silent(&self) -> bool {
+        *self.fault.lock().unwrap() == Some(Fault::ForgetsAndIsSilent)
+    }
+
     fn submitted(&self, client: &Client, request: SubmitStreamRequest) {
         let breaks = self.commits(Fault::BreaksStream);
         let results = request.tasks.into_iter().map(|spec| self.accept(client, spec)).collect();
@@ -122,7 +129,8 @@ impl Scripted {
             return SubmitResult { task_id, duplicate: false, error: None };
         }
         let times = if self.commits(Fault::RecordsTwice) { 2 } else { 1 };
-        for _ in 0..if self.commits(Fault::Forgets) { 0 } else { times } {
+        let forgets = self.commits(Fault::Forgets) || number == 0 && self.is_silent();
+        for _ in 0..if forgets { 0 } else { times } {
             state.assign(&task_id);
         }
         SubmitResult { task_id, duplicate: false, error: None }

@@ -105,6 +105,7 @@ pub async fn run(args: RunArgs, global: &Global) -> Outcome {
     Ok(match report.verdict() {
         Verdict::Passed => Exit::Ok,
         Verdict::Incomplete => Exit::TaskFailed,
+        Verdict::Unverified => Exit::Unreachable,
         Verdict::Broken => Exit::Error,
     })
 }
