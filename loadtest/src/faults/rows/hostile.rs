@@ -137,7 +137,7 @@ fn breaches() -> Vec<(v1::Register, Vec<FromAgent>, Code)> {
     let token =
         v1::AttemptRef { task_id: "01890000-0000-7000-8000-000000000000".into(), attempt: 1, assignment_id: u64::MAX };
     let progress = v1::AttemptProgress { attempt: Some(token.clone()), fraction: f64::NAN, note: String::new() };
-    let no_task = v1::AttemptRef { task_id: "none".into(), ..token.clone() };
+    let no_task = v1::AttemptRef { task_id: "none".into(), attempt: 1, assignment_id: 1 };
     vec![
         (known(), load(f64::NAN), Code::InvalidArgument),
         (known(), load(-1.0), Code::InvalidArgument),
