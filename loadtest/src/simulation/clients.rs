@@ -93,8 +93,8 @@ impl World {
         let work = Work { run: exponential(run_mean, d).min(Duration::from_secs(20)), then, nonce: d.u64(..) };
         let key = if d.u8(0..10) < 7 { format!("order-{n}") } else { String::new() };
         let kind = if d.u8(0..6) == 0 { "gpu" } else { "work" };
-        let mut requirements = Requirements::default();
-        requirements.resources = Resources::slots([1, 1, 1, 1, 2][d.usize(0..5)]);
+        let resources = Resources::slots([1, 1, 1, 1, 2][d.usize(0..5)]);
+        let mut requirements = Requirements { resources, ..Requirements::default() };
         if d.u8(0..6) == 0 {
             requirements.required.push(LabelRule::equals("zone", ["a", "b"][d.usize(0..2)]));
         }
