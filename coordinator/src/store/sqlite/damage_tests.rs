@@ -34,7 +34,7 @@ fn accept(order: u64) -> Change {
         fingerprint: u128::from(order),
         order,
         at: NOW,
-        redrive_of: (order % 3 == 0).then(|| id(1)),
+        redrive_of: order.is_multiple_of(3).then(|| id(1)),
     }))
 }
 
@@ -57,7 +57,7 @@ fn group(number: u64) -> Vec<Change> {
         Change::Assign { attempt, agent, at: NOW, decision: Decision::default() },
         Change::TaskEvent(event),
     ];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let (at, run) = (NOW, std::time::Duration::from_millis(1));
         let end = AttemptEnd::Succeeded;
         changes.push(Change::EndAttempt { attempt, at, started_at: None, end, failure: None, run });
@@ -122,7 +122,7 @@ fn expected() -> Vec<Held> {
     for number in 1..=GROUPS {
         let mut next = all[all.len() - 1].clone();
         let Change::Accept(task) = accept(number) else { unreachable!() };
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let output = Bytes::from(format!("output {number} ").repeat(20));
             next.over.push((task.id, task.spec.clone(), task.payload.clone(), task.fingerprint, output));
         } else {

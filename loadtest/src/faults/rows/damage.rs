@@ -94,6 +94,9 @@ async fn damaged(lab: &mut Lab) -> Result<Seen, FaultError> {
 /// Hashes of what tasks were asked to do.
 type Contents = BTreeMap<String, u64>;
 
+/// A load: its name, its tasks, and how long it may take until they are over.
+type Part = (&'static str, fn(u64) -> TaskSpec, Duration);
+
 /// The files of a coordinator that was killed with work in them, and what it had acknowledged.
 async fn leave_files(lab: &Lab) -> Result<(PathBuf, Contents), FaultError> {
     let mut coordinator = Coordinator::start(lab, CoordinatorOptions::default()).await?;
@@ -101,7 +104,7 @@ async fn leave_files(lab: &Lab) -> Result<(PathBuf, Contents), FaultError> {
     let mut agents = Host::start(lab, &coordinator.url(), "a", HostOptions { slots: 8, ..HostOptions::default() })?;
     let mut acknowledged = Contents::new();
     // Those that nobody takes are never over, so there is no use in waiting for their end.
-    let halves: [[(&'static str, fn(u64) -> TaskSpec, Duration); 2]; 2] = [
+    let halves: [[Part; 2]; 2] = [
         [("first", soon, SETTLE_MAX), ("first-later", later, Duration::ZERO)],
         [("second", soon, SETTLE_MAX), ("second-later", later, Duration::ZERO)],
     ];
