@@ -18,6 +18,7 @@ pub mod http;
 pub mod hub;
 pub mod intake;
 pub mod lifecycle;
+mod listen;
 pub mod metrics;
 pub mod paced;
 pub mod pending;

@@ -42,6 +42,7 @@ use crate::{
     hub::{Hub, HubLimits},
     intake::{self, Intake},
     lifecycle::Lifecycle,
+    listen::listen,
     metrics::Metrics,
     pending::Pending,
     reads::Reads,
@@ -138,8 +139,8 @@ impl Coordinator {
             end_process_when_an_actor_panics();
         }
         // The ports first: who holds them most likely holds the store as well, and the address names the mistake better.
-        let grpc = bind("grpc", config.grpc).await?;
-        let http = bind("http", config.http).await?;
+        let grpc = bind("grpc", config.grpc)?;
+        let http = bind("http", config.http)?;
         let clock = Clock::start();
         let (store, recovery, data_dir) = open_store(&config, clock).await?;
         let identity = Arc::new(Identity {
@@ -309,8 +310,8 @@ impl Parts {
     }
 }
 
-async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { setting, address, source })
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    listen(address).map_err(|source| StartError::Bind { setting, address, source })
 }
 
 fn local_addr(setting: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
