@@ -91,7 +91,10 @@ impl Scheduler {
             let message = format!("the task asks for {asked} {resource}, the agent has {there} in all");
             return Admission::Refused(rejected(message));
         }
-        if let Some(reason) = &self.closed {
+        // What crossed the word that the agent goes can still be run beside what keeps it here: to hand it back ends an attempt.
+        if let Some(reason) = &self.closed
+            && (self.running.is_empty() || !self.free.fits(&assignment.resources))
+        {
             return Admission::Refused(Outcome::HandedBack(reason.clone()));
         }
         if self.held_count() >= self.attempts_max {
@@ -147,7 +150,7 @@ impl Scheduler {
         self.waiting.drain(..).map(|waiting| waiting.attempt).collect()
     }
 
-    /// From now on every assignment is handed back, with this reason.
+    /// From now on an assignment is handed back, with this reason, unless it can start at once while others still run.
     pub fn close(&mut self, reason: String) {
         self.closed = Some(reason);
     }

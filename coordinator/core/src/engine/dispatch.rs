@@ -34,8 +34,10 @@ impl Engine {
         }
         let row = &self.tasks[task];
         let (class, facts) = (row.class, facts(row));
-        let rooms: &[Room] = if self.paused { &[] } else { &[Room::Now, Room::Ahead] };
-        for &room in rooms {
+        for room in [Room::Now, Room::Ahead] {
+            if self.paused || !self.may_have(task, room) {
+                continue;
+            }
             if let Some(pick) = self.router.pick(class, &facts, room) {
                 self.assign(task, pick, room, out);
                 return;
@@ -67,6 +69,13 @@ impl Engine {
         self.hold_if_starving(agent);
     }
 
+    /// Whether the task may be given such room. An agent that is stopped gives back what it has taken ahead, and that is
+    /// the end of an attempt: it must not be the last one of a task that nobody has tried.
+    fn may_have(&self, task: TaskIx, room: Room) -> bool {
+        let row = &self.tasks[task];
+        room == Room::Now || row.attempts_made + 1 < row.spec.retry.attempts_max
+    }
+
     /// The task that goes next among those that this agent may take now.
     fn best_for(&self, agent: AgentIx, room: Room) -> Option<TaskIx> {
         // Urgent facts pass every bound that depends on the task, so a class refused here has no task for this agent.
@@ -77,7 +86,7 @@ impl Engine {
                 && self
                     .queue
                     .best(self.now, std::iter::once(class))
-                    .is_some_and(|t| admits(class, &facts(&self.tasks[t])))
+                    .is_some_and(|t| self.may_have(t, room) && admits(class, &facts(&self.tasks[t])))
         });
         self.queue.best(self.now, classes)
     }

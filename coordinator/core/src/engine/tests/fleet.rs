@@ -142,6 +142,23 @@ fn an_agent_that_drains_hands_back_what_it_has_not_begun() {
 }
 
 #[test]
+fn what_may_be_tried_only_once_more_is_not_taken_ahead() {
+    let mut c = Cluster::new();
+    c.join(agent("a").prefetch(Some(1)));
+    let running = c.submit(task("work"));
+    let [direct, queued] = [1, 2].map(|attempts| c.submit(task("work").attempts(attempts)));
+    c.expect(direct, TaskState::Queued);
+    assert_eq!(c.agent_with(queued), "a", "it may be given back once");
+    let behind = c.submit(task("work").attempts(1));
+    c.succeed(running);
+    for t in [queued, direct, behind] {
+        assert_eq!(c.agent_with(t), "a");
+        c.succeed(t);
+        assert_eq!(c.finished[&t].attempts_made, 1);
+    }
+}
+
+#[test]
 fn commands_for_an_agent_that_is_not_known_are_refused() {
     let mut c = Cluster::new();
     assert_eq!(c.admin("nobody", AdminCommand::Cordon).unwrap_err().code, Code::NotFound);
