@@ -9,6 +9,7 @@ mod fleet;
 mod frames;
 mod hostile;
 mod http2;
+mod lifecycle;
 mod network;
 mod overload;
 mod soak;
@@ -47,6 +48,8 @@ pub const FAULTS: &[Fault] = &[
     disk::SYNC_FAILS,
     damage::DAMAGED,
     damage::EARLIER_VERSION,
+    lifecycle::SIGTERM,
+    lifecycle::ROLLING_RESTART,
     crashpoints::ACTOR_PANICS,
     hostile::HOSTILE_AGENT,
     http2::ABUSE,
