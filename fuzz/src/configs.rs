@@ -27,6 +27,8 @@ use super::cluster::{Cluster, KIND, START};
 
 /// Times that an engine with odd settings is woken.
 const WAKEUPS_MAX: usize = 50;
+/// Slots of its agent: so many that one per cent of them is more than one.
+const SLOTS: u32 = 1_000;
 /// Tasks that it is given.
 const TASKS: usize = 3;
 
@@ -114,7 +116,7 @@ fn try_out(settings: Settings) {
     let mut now = START;
     let session = SessionEpoch(1 << 40);
     let registration =
-        Registration { spec: Cluster::honest_spec(2), instance: String::new(), dial: 0, held: Vec::new() };
+        Registration { spec: Cluster::honest_spec(SLOTS), instance: String::new(), dial: 0, held: Vec::new() };
     let spec = Arc::new(TaskSpec::of_kind(Kind::new(KIND).unwrap()));
     let task = NewTask {
         spec,

@@ -58,6 +58,8 @@ fn frame(messages: Vec<Said>) -> Step {
 fn register(id: &str, slots: u32, held: &[AttemptRef]) -> Said {
     let mut spec = Cluster::honest_spec(slots);
     spec.id = AgentId::new(id).unwrap();
+    // A map of one entry has one order on the wire.
+    spec.labels.remove("ram");
     let registration = Registration { spec, instance: "another".to_owned(), dial: 0, held: held.to_vec() };
     Said::Register(to_registration(&registration))
 }
@@ -252,6 +254,10 @@ fn submissions() -> Seeds {
         ("plain", request(vec![plain.clone(); 3])),
         ("full", request(vec![full.clone(), full.clone()])),
         ("rules", request(vec![odd.clone(), plain.clone()])),
+        (
+            "one-too-many",
+            request((0..8).map(|n| v1::TaskSpec { idempotency_key: format!("key-{n}"), ..plain.clone() }).collect()),
+        ),
         ("some-refused", request(vec![refused, plain.clone(), v1::TaskSpec::default(), full])),
         ("far-deadline", request(vec![v1::TaskSpec { deadline_unix_ms: i64::MAX, ..plain }])),
     ]

@@ -27,6 +27,9 @@ use super::cluster::{Cluster, answers};
 const SLOTS: u32 = 8;
 /// Rounds in which it does.
 const ROUNDS: usize = 4;
+/// Live tasks and bytes of payload that the engine takes: few, so that some are refused for want of room.
+const TASKS_MAX: usize = 6;
+const PAYLOAD_BYTES_MAX: u64 = 8 << 10;
 /// Tasks that are explained: it looks at everything.
 const EXPLAINED_MAX: usize = 8;
 /// Agents shown in an explanation.
@@ -35,7 +38,8 @@ const CANDIDATES_MAX: usize = 4;
 /// Submits the bytes, as a `SubmitRequest`.
 pub fn run(data: &[u8]) {
     let Ok(request) = v1::SubmitRequest::decode(data) else { return };
-    let mut cluster = Cluster::new(Settings::default(), Cluster::honest_spec(SLOTS));
+    let settings = Settings { tasks_max: TASKS_MAX, payload_bytes_max: PAYLOAD_BYTES_MAX, ..Settings::default() };
+    let mut cluster = Cluster::new(settings, Cluster::honest_spec(SLOTS));
     let mut accepted = Vec::new();
     for wire in request.tasks {
         let payload = wire.payload.clone();
@@ -105,13 +109,16 @@ fn submit(cluster: &mut Cluster, mut task: NewTask) -> Option<TaskId> {
         }
         Err(error) => {
             let _ = status::to_status(error);
+            assert!(effects.changes.is_empty() && cluster.ledger().accepted() == known, "{:?}", effects.changes);
+            let again = cluster.submit(vec![task]);
+            let same = matches!(&answers(&again)[0], Err(refused) if refused == error);
+            assert!(same, "refused with {error}, and then {:?}", answers(&again));
         }
     }
     let mut after = cluster.engine().status(cluster.now());
     // Refusals are counted, and nothing else is.
     after.counters.refused = before.counters.refused;
     assert_eq!(before, after, "a refused submission left something");
-    assert!(effects.changes.is_empty() && cluster.ledger().accepted() == known, "{:?}", effects.changes);
     None
 }
 
