@@ -244,11 +244,6 @@ impl Host {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
-
-    /// The name of one of its agents.
-    pub fn agent_id(&self, index: u32) -> String {
-        format!("{}-{index}", self.name)
-    }
 }
 
 /// Where the hosts of a lab write down what their agents execute.

@@ -382,7 +382,9 @@ fn when_most_of_the_fleet_falls_silent_not_even_the_first_of_its_work_moves_at_o
         c.join(agent(name).slots(10));
         c.advance(ms(25));
     }
-    (0..400).for_each(|_| drop(c.submit(task("work"))));
+    for _ in 0..400 {
+        c.submit(task("work"));
+    }
     let heard_for = |c: &mut Cluster, names: &[String], steps: u32| {
         for _ in 0..steps {
             for name in names {
