@@ -307,7 +307,6 @@ impl Cluster {
 ///
 /// # Panics
 /// If there are none.
-#[must_use]
 pub fn answers(effects: &Effects) -> &[Result<evenkeel_core::engine::Submitted, evenkeel_shared::Error>] {
     let answers = effects.messages.iter().find_map(|message| match message {
         Message::Reply { reply: Reply::Submitted(answers), .. } => Some(answers.as_slice()),

@@ -28,8 +28,11 @@ pub mod store;
 pub mod submissions;
 pub mod words;
 
-/// A target by name, for those who run them all.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// A target: panics when something is wrong.
+pub type Target = fn(&[u8]);
+
+/// Targets by name, for those who run them all.
+pub const TARGETS: [(&str, Target); 5] = [
     ("frames", frames::run),
     ("submissions", submissions::run),
     ("configs", configs::run),

@@ -193,7 +193,7 @@ fn frames() -> Seeds {
                 frame(vec![heartbeat(0.99); 20]),
                 act(Act::Cancel(3)),
                 act(Act::Wait(10_000)),
-                joins.clone(),
+                joins,
             ]),
         ),
         (
@@ -253,7 +253,7 @@ fn submissions() -> Seeds {
     vec![
         ("plain", request(vec![plain.clone(); 3])),
         ("full", request(vec![full.clone(), full.clone()])),
-        ("rules", request(vec![odd.clone(), plain.clone()])),
+        ("rules", request(vec![odd, plain.clone()])),
         (
             "one-too-many",
             request((0..8).map(|n| v1::TaskSpec { idempotency_key: format!("key-{n}"), ..plain.clone() }).collect()),

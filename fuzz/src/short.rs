@@ -8,7 +8,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::mutate::mutate;
+use super::{Target, mutate::mutate};
 
 /// Longest time that one input may take, even unoptimized and on a busy machine: what takes longer is a loop, or work that
 /// grows faster than its input.
@@ -35,7 +35,7 @@ impl Drop for Running<'_> {
 ///
 /// # Panics
 /// If it finds something, or takes too long.
-pub fn run_one(target: &str, run: fn(&[u8]), input: &[u8]) {
+pub fn run_one(target: &str, run: Target, input: &[u8]) {
     let _running = Running { target, input };
     let began = Instant::now();
     run(input);
@@ -58,7 +58,7 @@ pub fn seeds(root: &Path, target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 ///
 /// # Panics
 /// If an input finds something.
-pub fn run(target: &str, run: fn(&[u8]), seeds: &[Vec<u8>], mutations: u32, seed: u64) {
+pub fn run(target: &str, run: Target, seeds: &[Vec<u8>], mutations: u32, seed: u64) {
     for input in seeds {
         run_one(target, run, input);
     }
