@@ -61,7 +61,7 @@ impl World {
     /// Draws all orders.
     pub(super) fn place_orders(&mut self) {
         let slots: u32 = self.agents.iter().filter(|a| !a.impostor).map(|agent| agent.spec.capacity.slots).sum();
-        let time = self.plan.chaos.mul_f64(0.95);
+        let time = self.plan.chaos;
         let capacity = f64::from(slots) * time.as_secs_f64();
         // The mean counts what tasks take: their slots and their attempts, both about one and a half.
         let run_mean =
