@@ -170,7 +170,9 @@ impl Proxy {
 
     /// For the connections that there are.
     pub fn set_live(&self, conditions: Conditions) {
-        self.shared.state().live.values().for_each(|live| drop(live.conditions.send_replace(conditions)));
+        self.shared.state().live.values().for_each(|live| {
+            live.conditions.send_replace(conditions);
+        });
     }
 
     /// For those to come.

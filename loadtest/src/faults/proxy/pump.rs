@@ -73,7 +73,10 @@ async fn one_way(
 ) -> Result<(), Broken> {
     let (queue, queued) = mpsc::channel(QUEUED_PIECES_MAX);
     let giver = Giver { to, conditions: conditions.clone(), way, rng: rng.fork(), next_at: Instant::now(), left: None };
-    let taken = async { Ok(take(from, queue, conditions, way, rng).await) };
+    let taken = async {
+        take(from, queue, conditions, way, rng).await;
+        Ok(())
+    };
     tokio::try_join!(taken, giver.give(queued)).map(drop)
 }
 
