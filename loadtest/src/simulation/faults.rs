@@ -90,7 +90,7 @@ impl Fault {
         (Self::AgentClock, 2.0, 4.0),
         (Self::ClientClock, 4.0, 0.0),
         (Self::CoordinatorClock, 4.0, 0.0),
-        (Self::Operator, 4.0, 10.0),
+        (Self::Operator, 12.0, 20.0),
         (Self::Strategy, 6.0, 0.0),
     ];
 
@@ -318,9 +318,10 @@ impl World {
 
     fn operate(&mut self) {
         let agent = self.some_agent();
-        let command = match self.draws.faults.u8(0..4) {
+        let command = match self.draws.faults.u8(0..6) {
             0 => AdminCommand::Cordon,
-            1 => AdminCommand::Drain(Some(exponential(Duration::from_secs(10), &mut self.draws.faults))),
+            // Often before what runs is done, so that results meet the word that they are not wanted any more.
+            1..=3 => AdminCommand::Drain(Some(exponential(Duration::from_secs(2), &mut self.draws.faults))),
             _ => AdminCommand::Resume,
         };
         self.note(About::Fault, || format!("the operator wants {command:?} of agent {agent}"));

@@ -128,10 +128,7 @@ impl Plan {
             heal_within: HEAL_WITHIN,
             engine: engine_settings(seed, profile, d),
             faults: Fault::draw_mix(scale, agents, d),
-            network_delay: Delay {
-                floor: Duration::from_micros(d.u64(20..20_000)),
-                mean_extra: Duration::from_micros(d.u64(10..20_000)),
-            },
+            network_delay: network_delay(d),
             commit_time: Delay {
                 floor: Duration::from_micros(d.u64(100..5_000)),
                 mean_extra: Duration::from_micros(d.u64(50..10_000)),
@@ -151,6 +148,12 @@ impl Plan {
 /// margin and its longest backoff of 10 s, make 252 s; before that the queue that the faults left is worked off, which is at
 /// most what the last minutes brought; agents that were ejected are back after 300 s.
 pub(super) const HEAL_WITHIN: Duration = Duration::from_secs(900);
+
+/// Within a room, across a country, or across the world on a bad day.
+fn network_delay(d: &mut fastrand::Rng) -> Delay {
+    let scale_us = [200, 20_000, 200_000][d.usize(0..3)];
+    Delay { floor: Duration::from_micros(d.u64(20..scale_us)), mean_extra: Duration::from_micros(d.u64(10..scale_us)) }
+}
 
 fn engine_settings(seed: u64, profile: Profile, d: &mut fastrand::Rng) -> Settings {
     let name = StrategyConfig::NAMES[d.usize(0..StrategyConfig::NAMES.len())];
