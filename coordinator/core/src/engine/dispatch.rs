@@ -69,6 +69,28 @@ impl Engine {
         self.hold_if_starving(agent);
     }
 
+    /// Places what an agent may take now only because of what happened to another one.
+    pub(super) fn offer_relented(&mut self, out: &mut Effects) {
+        while self.router.take_relented() && !self.paused {
+            while let Some(task) = self.best_placeable() {
+                self.queue.take(self.now, task);
+                self.dispatch(task, out);
+            }
+            self.offer_unheld(out);
+        }
+    }
+
+    /// The task that goes next among those that some agent has room for.
+    fn best_placeable(&mut self) -> Option<TaskIx> {
+        let Self { queue, router, tasks, now, .. } = self;
+        let mut placeable = |class: ClassIx| {
+            let best = queue.best(*now, std::iter::once(class));
+            best.is_some_and(|task| router.pick(class, &facts(&tasks[task]), Room::Now).is_some())
+        };
+        let classes: Vec<ClassIx> = queue.classes().filter(|&class| placeable(class)).collect();
+        queue.best(*now, classes.into_iter())
+    }
+
     /// Whether the task may be given such room. An agent that is stopped gives back what it has taken ahead, and that is
     /// the end of an attempt: it must not be the last one of a task that nobody has tried.
     fn may_have(&self, task: TaskIx, room: Room) -> bool {

@@ -7,9 +7,7 @@
 
 use std::time::Duration;
 
-use evenkeel_shared::{
-    AdminState, AttemptEnd, Code, Error, Failure, FailureClass, Health, StrategyConfig, TaskState, Timestamp,
-};
+use evenkeel_shared::{AdminState, AttemptEnd, Code, Error, Failure, FailureClass, Health, TaskState, Timestamp};
 
 use super::{
     Engine, Sabotage, Timer,
@@ -44,10 +42,6 @@ impl Engine {
         let words = format!("{}: {reason}", self.agents[agent].spec.id);
         self.announce(kind, Some(agent), words, out);
         self.watch_load_panic(out);
-        if matches!(self.router.strategy(), StrategyConfig::Priority { .. }) {
-            // What a tier holds back is a share of its slots, so others of the tier may now take more.
-            self.offer_all(out);
-        }
     }
 
     /// The agent goes in order, with nothing left to do: it is no longer part of the fleet.

@@ -153,6 +153,7 @@ impl Engine {
         }
         self.watch_panic(out);
         self.offer_unheld(out);
+        self.offer_relented(out);
         self.drop_effects(earlier, out);
     }
 

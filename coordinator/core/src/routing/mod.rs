@@ -177,6 +177,11 @@ impl Router {
         })
     }
 
+    /// Whether, since this was last asked, an agent may have come to be refused less because of another one's state.
+    pub fn take_relented(&mut self) -> bool {
+        self.strategy.take_relented()
+    }
+
     /// The agent for a task, and the number of preferences given up for it.
     fn search(&mut self, class: ClassIx, task: &TaskFacts, room: Room) -> Option<(AgentIx, u8)> {
         let class = self.classes.get(class)?;

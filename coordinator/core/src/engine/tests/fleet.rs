@@ -302,3 +302,18 @@ fn an_agent_long_gone_is_forgotten_but_not_what_was_wanted_of_it() {
     let t = c.submit(task("work"));
     c.expect(t, TaskState::Queued);
 }
+
+#[test]
+fn room_that_a_tier_no_longer_holds_back_is_offered_to_all_of_the_tier() {
+    let mut c = Cluster::with_strategy("priority");
+    c.join(agent("a").slots(10).kinds(&["k1"]));
+    c.join(agent("b").slots(10).kinds(&["k2"]));
+    let on_b: Vec<_> = (0..9).map(|_| c.submit(task("k2").priority(0))).collect();
+    for _ in 0..9 {
+        c.submit(task("k1").priority(0));
+    }
+    let waiting = c.submit(task("k1").priority(0));
+    c.expect(waiting, TaskState::Queued);
+    c.succeed(on_b[0]);
+    c.expect(waiting, TaskState::Assigned);
+}

@@ -55,6 +55,11 @@ pub(super) trait Strategy: Debug + Send {
 
     /// An agent goes from one state to another.
     fn changed(&mut self, _before: &Facts, _after: &Facts) {}
+
+    /// Whether, since this was last asked, an agent may have come to be refused less because of another one's state.
+    fn take_relented(&mut self) -> bool {
+        false
+    }
 }
 
 /// The strategy of these settings. `seed` is for those that draw.

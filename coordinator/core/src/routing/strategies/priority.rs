@@ -25,6 +25,8 @@ pub(super) struct Tiers {
     held_back_percent: u8,
     urgent_priority: u8,
     tiers: [Tier; TIERS],
+    /// Less is held back from somebody than before.
+    relented: bool,
 }
 
 /// An agent's tier; one beyond the last is the last.
@@ -34,16 +36,27 @@ fn tier_of(facts: &Facts) -> u8 {
 
 impl Tiers {
     pub(super) fn new(held_back_percent: u8, urgent_priority: u8) -> Self {
-        Self { held_back_percent, urgent_priority, tiers: [Tier::default(); TIERS] }
+        Self { held_back_percent, urgent_priority, tiers: [Tier::default(); TIERS], relented: false }
+    }
+
+    /// Slots of a tier that may be in use before the rest is held back.
+    fn bound(&self, Tier { slots, .. }: Tier) -> u64 {
+        slots - slots * u64::from(self.held_back_percent) / 100
+    }
+
+    /// Slots of each agent's tier that are open to all.
+    fn open_slots(&self, facts: &Facts) -> u64 {
+        let tier = self.tiers[usize::from(tier_of(facts))];
+        self.bound(tier).saturating_sub(tier.in_use)
     }
 
     /// Whether a tier has slots left for this task that are not held back from it.
     fn open(&self, tier: u8, task: &TaskFacts, need_slots: u32) -> bool {
-        let Tier { slots, in_use } = self.tiers[usize::from(tier)];
-        let held_back = slots * u64::from(self.held_back_percent) / 100;
-        held_back == 0
+        let tier = self.tiers[usize::from(tier)];
+        let bound = self.bound(tier);
+        bound == tier.slots
             || task.priority.level() >= self.urgent_priority
-            || in_use + u64::from(need_slots) <= slots - held_back
+            || tier.in_use + u64::from(need_slots) <= bound
     }
 }
 
@@ -72,6 +85,7 @@ impl Strategy for Tiers {
     }
 
     fn changed(&mut self, before: &Facts, after: &Facts) {
+        let open = [self.open_slots(before), self.open_slots(after)];
         if before.schedulable() {
             let tier = &mut self.tiers[usize::from(tier_of(before))];
             tier.slots -= u64::from(before.slots_usable);
@@ -82,5 +96,10 @@ impl Strategy for Tiers {
             tier.slots += u64::from(after.slots_usable);
             tier.in_use += u64::from(after.slots_in_use);
         }
+        self.relented |= self.open_slots(before) > open[0] || self.open_slots(after) > open[1];
+    }
+
+    fn take_relented(&mut self) -> bool {
+        std::mem::take(&mut self.relented)
     }
 }
