@@ -83,12 +83,10 @@ impl Engine {
     /// The task that goes next among those that some agent has room for.
     fn best_placeable(&mut self) -> Option<TaskIx> {
         let Self { queue, router, tasks, now, .. } = self;
-        let mut placeable = |class: ClassIx| {
-            let best = queue.best(*now, std::iter::once(class));
-            best.is_some_and(|task| router.pick(class, &facts(&tasks[task]), Room::Now).is_some())
-        };
-        let classes: Vec<ClassIx> = queue.classes().filter(|&class| placeable(class)).collect();
-        queue.best(*now, classes.into_iter())
+        queue.best_where(*now, queue.classes(), |task| {
+            let row = &tasks[task];
+            router.pick(row.class, &facts(row), Room::Now).is_some()
+        })
     }
 
     /// Whether the task may be given such room. An agent that is stopped gives back what it has taken ahead, and that is
@@ -103,14 +101,12 @@ impl Engine {
         // Urgent facts pass every bound that depends on the task, so a class refused here has no task for this agent.
         let urgent = TaskFacts { priority: Priority::MAX, affinity: None };
         let admits = |class: ClassIx, facts: &TaskFacts| self.router.may_take(class, agent, facts, room);
-        let classes = self.queue.classes().filter(|&class| {
-            admits(class, &urgent)
-                && self
-                    .queue
-                    .best(self.now, std::iter::once(class))
-                    .is_some_and(|t| self.may_have(t, room) && admits(class, &facts(&self.tasks[t])))
-        });
-        self.queue.best(self.now, classes)
+        let classes = self.queue.classes().filter(|&class| admits(class, &urgent));
+        // What is refused to the most pressing task of a class may be kept for another one of it that is more urgent.
+        self.queue.best_where(self.now, classes, |task| {
+            let row = &self.tasks[task];
+            self.may_have(task, room) && admits(row.class, &facts(row))
+        })
     }
 
     /// Offers what an agent is held for.

@@ -194,10 +194,23 @@ impl Queue {
 
     /// The task that goes next among these classes.
     pub fn best(&self, now: Timestamp, classes: impl Iterator<Item = ClassIx>) -> Option<TaskIx> {
+        self.best_where(now, classes, |_| true)
+    }
+
+    /// The task that goes next among these classes, where tasks of some priorities may be passed over. `admits` is asked
+    /// for one task of each class and priority.
+    pub fn best_where(
+        &self,
+        now: Timestamp,
+        classes: impl Iterator<Item = ClassIx>,
+        mut admits: impl FnMut(TaskIx) -> bool,
+    ) -> Option<TaskIx> {
         let mut offers = [None::<Offer>; Priority::COUNT];
         for class in classes.filter_map(|class| self.classes.get(&class)) {
             for (&level, bucket) in &class.buckets {
-                let Some(Offer { turn, oldest }) = bucket.offer() else { continue };
+                let Some(Offer { turn, oldest }) = bucket.offer().filter(|offer| admits(offer.turn.task())) else {
+                    continue;
+                };
                 let slot = &mut offers[usize::from(level)];
                 *slot = Some(slot.map_or(Offer { turn, oldest }, |offer| Offer {
                     turn: offer.turn.min(turn),

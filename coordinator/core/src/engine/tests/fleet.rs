@@ -317,3 +317,19 @@ fn room_that_a_tier_no_longer_holds_back_is_offered_to_all_of_the_tier() {
     c.succeed(on_b[0]);
     c.expect(waiting, TaskState::Assigned);
 }
+
+#[test]
+fn an_urgent_task_gets_what_is_held_back_for_it_though_an_aged_one_is_ahead_of_it() {
+    let mut c = Cluster::with_strategy("priority");
+    c.join(agent("a").slots(10));
+    for _ in 0..9 {
+        c.submit(task("work").priority(0));
+    }
+    let first = c.submit(task("work").priority(9));
+    let aged = c.submit(task("work").priority(0));
+    c.advance_alive(ms(600_000));
+    let urgent = c.submit(task("work").priority(8));
+    c.succeed(first);
+    c.expect(urgent, TaskState::Assigned);
+    c.expect(aged, TaskState::Queued);
+}
