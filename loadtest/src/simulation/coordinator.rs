@@ -103,6 +103,8 @@ pub(super) struct Core {
     in_flight: usize,
     /// What waits while no more batches may be with the writer.
     pub mailbox: VecDeque<Mail>,
+    /// Since when the mailbox has rested.
+    rests_since: Option<Timestamp>,
     writer: Writer,
     pub requests: BTreeMap<RequestId, Pending>,
     pub last_request: u64,
@@ -164,6 +166,7 @@ impl World {
             hand_over_is_due: false,
             in_flight: 0,
             mailbox: VecDeque::new(),
+            rests_since: None,
             writer: Writer::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -216,6 +219,7 @@ impl World {
         let Some(core) = self.coordinator.core.as_mut() else { return };
         if core.in_flight >= IN_FLIGHT_MAX {
             core.mailbox.push_back(mail);
+            core.rests_since.get_or_insert(self.now);
             return;
         }
         self.handle(mail);

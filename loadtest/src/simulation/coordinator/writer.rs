@@ -143,6 +143,15 @@ impl World {
 
     /// The mailbox goes on, if there is a permit.
     pub(super) fn go_on(&mut self) {
+        let patience = self.plan.engine.lease.session_timeout() / 2;
+        if let Some(core) = self.coordinator.core.as_mut()
+            && core.in_flight < IN_FLIGHT_MAX
+            && let Some(since) = core.rests_since.take()
+            && self.now.since(since) >= patience
+        {
+            // An engine that is kept from listening for so long, by its disk, may take agents for dead.
+            self.troubles.all(since, self.now);
+        }
         while let Some(core) = self.coordinator.core.as_mut()
             && core.in_flight < IN_FLIGHT_MAX
             && let Some(mail) = core.mailbox.pop_front()
