@@ -240,6 +240,7 @@ impl Machine {
                         return Err(ProtocolError(format!("result status {} is unknown", ack.status)));
                     }
                 },
+                Message::Drain(_) if self.is_leaving() => self.take_nothing_new(),
                 Message::Drain(drain) => {
                     info!(agent = %self.spec.id, reason = drain.reason, "the coordinator drains this agent");
                     self.hand_back_waiting("the agent is being drained");

@@ -91,10 +91,7 @@ impl Scheduler {
             let message = format!("the task asks for {asked} {resource}, the agent has {there} in all");
             return Admission::Refused(rejected(message));
         }
-        // What crossed the word that the agent goes can still be run beside what keeps it here: to hand it back ends an attempt.
-        if let Some(reason) = &self.closed
-            && (self.running.is_empty() || !self.free.fits(&assignment.resources))
-        {
+        if let Some(reason) = &self.closed {
             return Admission::Refused(Outcome::HandedBack(reason.clone()));
         }
         if self.held_count() >= self.attempts_max {
@@ -150,7 +147,7 @@ impl Scheduler {
         self.waiting.drain(..).map(|waiting| waiting.attempt).collect()
     }
 
-    /// From now on an assignment is handed back, with this reason, unless it can start at once while others still run.
+    /// From now on every assignment is handed back, with this reason.
     pub fn close(&mut self, reason: String) {
         self.closed = Some(reason);
     }

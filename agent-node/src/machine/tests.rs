@@ -134,6 +134,7 @@ fn an_agent_that_goes_finishes_what_runs_and_waits_to_be_heard() {
     m.start_next().unwrap();
     m.leave(START);
     said(&mut m);
+    m.heard(vec![message(Message::Drain(v1::Drain::default()))]).unwrap();
     m.see_about_leaving(START);
     assert_eq!(m.alarm().map(|at| at.max(START + DRAIN_TIMEOUT)), Some(START + DRAIN_TIMEOUT));
     m.ended(done(1));
@@ -146,5 +147,36 @@ fn an_agent_that_goes_finishes_what_runs_and_waits_to_be_heard() {
         m.heard(vec![message(Message::ResultAck(v1::ResultAck { attempt, status }))]).unwrap();
     }
     m.see_about_leaving(START);
+    assert!(m.is_gone());
+}
+
+#[test]
+fn what_crossed_the_word_that_the_agent_goes_is_run_and_not_handed_back() {
+    let mut m = machine(1);
+    welcome(&mut m, START);
+    m.leave(START);
+    said(&mut m);
+    m.see_about_leaving(START);
+    assert!(!m.is_gone(), "the coordinator has not heard of it");
+    m.heard(vec![assign(1), message(Message::Drain(v1::Drain::default())), assign(2)]).unwrap();
+    assert_eq!(m.start_next().map(|work| work.attempt), Some(attempt(1)));
+    m.see_about_leaving(START);
+    let results = said(&mut m).into_iter().filter_map(|message| match message {
+        agent_message::Message::Result(result) => result.attempt.map(|attempt| attempt.assignment_id),
+        _ => None,
+    });
+    assert_eq!(results.collect::<Vec<_>>(), [2], "that came after the answer");
+    assert!(!m.is_gone());
+}
+
+#[test]
+fn an_agent_that_is_not_answered_goes_all_the_same() {
+    let mut m = machine(1);
+    welcome(&mut m, START);
+    m.leave(START);
+    said(&mut m);
+    m.on_alarm(START + Duration::from_secs(5), HostLoad::default);
+    said(&mut m);
+    m.see_about_leaving(START + Duration::from_secs(5));
     assert!(m.is_gone());
 }

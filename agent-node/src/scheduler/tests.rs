@@ -114,7 +114,7 @@ fn the_successor_of_a_forgotten_attempt_waits_for_its_slot() {
 }
 
 #[test]
-fn once_closed_only_what_can_start_beside_others_is_taken() {
+fn once_closed_everything_is_handed_back() {
     let mut scheduler = Scheduler::new(Resources::slots(1), 1);
     for number in [1, 2] {
         scheduler.admit(one_slot(number));
@@ -124,17 +124,6 @@ fn once_closed_only_what_can_start_beside_others_is_taken() {
     assert_eq!(scheduler.take_waiting(), [attempt(2)]);
     check_handed_back(scheduler.admit(one_slot(3)));
     assert_eq!(scheduler.running_count(), 1);
-
-    let mut scheduler = Scheduler::new(Resources::slots(2), 0);
-    scheduler.admit(one_slot(1));
-    start_all(&mut scheduler);
-    scheduler.close("bye".into());
-    assert_eq!(scheduler.admit(one_slot(2)), Admission::Admitted, "it crossed the word that the agent goes");
-    assert_eq!(start_all(&mut scheduler), [2]);
-    for number in [1, 2] {
-        scheduler.ended(attempt(number));
-    }
-    check_handed_back(scheduler.admit(one_slot(3)));
 }
 
 #[derive(Clone, Debug)]

@@ -303,6 +303,7 @@ async fn on_shutdown_an_agent_hands_back_finishes_and_goes() {
     let second = session.result().await;
     assert_eq!(second.attempt, Some(attempt(2)));
     assert!(matches!(second.outcome, Some(Outcome::HandedBack(_))));
+    session.send(ToAgent::Drain(v1::Drain::default())).await;
     session.assign(attempt(3), "echo", "too late").await;
     assert!(matches!(session.result().await.outcome, Some(Outcome::HandedBack(_))));
     agent.permits.add_permits(1);

@@ -17,7 +17,7 @@ use evenkeel_shared::{
     wire::{
         agent::{load, outcome, registration, to_assignment},
         cut_note,
-        quantities::{to_ms, to_unix_ms},
+        quantities::{to_ms, to_unix_ms_or_zero},
         status::to_status,
         task::{required_attempt_ref, to_attempt_ref},
     },
@@ -311,7 +311,7 @@ pub fn write_message(message: AgentMessage, session: SessionEpoch, identity: &Id
             ToAgent::ResultAck(v1::ResultAck { attempt: Some(to_attempt_ref(attempt)), status: status.into() })
         }
         AgentMessage::Drain { deadline, reason } => {
-            ToAgent::Drain(v1::Drain { deadline_unix_ms: to_unix_ms(deadline), reason: cut_note(reason) })
+            ToAgent::Drain(v1::Drain { deadline_unix_ms: to_unix_ms_or_zero(deadline), reason: cut_note(reason) })
         }
     };
     v1::CoordinatorMessage { message: Some(message) }

@@ -68,7 +68,7 @@ impl Engine {
     pub(super) fn repeat_drain(&mut self, agent: AgentIx, out: &mut Effects) {
         let wanted = &self.agents[agent].wanted;
         let Some(deadline) = wanted.drain_deadline else { return };
-        let message = AgentMessage::Drain { deadline, reason: wanted.reason.clone() };
+        let message = AgentMessage::Drain { deadline: Some(deadline), reason: wanted.reason.clone() };
         self.set_agent_timer(agent, AgentTimer::Drain, deadline);
         self.send(agent, message, out);
     }
@@ -93,6 +93,7 @@ impl Engine {
         let id = &self.agents[agent].spec.id;
         let words = if reason.is_empty() { format!("{id} drains") } else { format!("{id} drains: {reason}") };
         self.announce(ClusterEventKind::AgentAdmin, Some(agent), words, out);
+        self.send(agent, AgentMessage::Drain { deadline: None, reason: "nothing new will come".into() }, out);
     }
 
     /// Takes effect with the next decision. What is queued keeps its order: no strategy has a say in that.

@@ -243,10 +243,10 @@ pub enum AgentMessage {
         /// False: stale.
         recorded: bool,
     },
-    /// Take nothing new, finish by the deadline.
+    /// Take nothing new, finish by the deadline. Also the answer to an agent that drains by itself: nothing new comes after it.
     Drain {
-        /// The deadline.
-        deadline: Timestamp,
+        /// The deadline. `None`: the agent's own.
+        deadline: Option<Timestamp>,
         /// Why.
         reason: String,
     },

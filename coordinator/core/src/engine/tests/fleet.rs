@@ -131,6 +131,10 @@ fn an_agent_that_drains_hands_back_what_it_has_not_begun() {
     c.join(agent("b"));
     let session = c.sessions["a"];
     c.handle(Event::AgentDraining { session, reason: "SIGTERM".into() });
+    assert!(
+        c.messages.iter().any(|m| matches!(m, Message::ToAgent { message: AgentMessage::Drain { .. }, .. })),
+        "an answer"
+    );
     let (_, attempt) = c.assignment(ahead);
     c.report("a", attempt, Outcome::HandedBack("drains".into()));
     assert_eq!(c.agent_with(ahead), "b");
