@@ -83,9 +83,9 @@ async fn rolling_restart(lab: &mut Lab) -> Result<Seen, FaultError> {
         hosts.push(Host::start(lab, &coordinator.url(), name, options.clone())?);
     }
     clients.until_agents(8).await?;
-    // More than there are slots for, so that much is taken ahead.
-    let options = LoadOptions { rate: Some(160.0), batch: 4, ..LoadOptions::default() };
-    let often = LoadOptions { name: "often", task: |_| task(150), ..options.clone() };
+    // About as much as there are slots for, so that now some is taken ahead and now some agents idle.
+    let options = LoadOptions { rate: Some(80.0), batch: 4, ..LoadOptions::default() };
+    let often = LoadOptions { name: "often", rate: Some(130.0), task: |_| task(150), ..options.clone() };
     let once = LoadOptions { name: "once", task: once, ..options };
     let loads = [Load::start(clients.clone(), often), Load::start(clients.clone(), once)];
     let mut in_order = true;
@@ -96,6 +96,7 @@ async fn rolling_restart(lab: &mut Lab) -> Result<Seen, FaultError> {
         hosts[host].restart()?;
         clients.until_agents(8).await?;
     }
+    loads.iter().for_each(Load::stop_submitting);
     let mut history = crate::history::History::default();
     for load in loads {
         history.merge(load.finish(SETTLE_MAX).await);
