@@ -166,7 +166,8 @@ impl Load {
         Counts { acknowledged, over, refused, unknown }
     }
 
-    /// Times of answers to submissions since this was last asked, in microseconds, sorted.
+    /// Times of answers to submissions since this was last asked, in microseconds, sorted. They count from when a submission
+    /// was due by the load's rate.
     pub fn take_acceptance_us(&self) -> Vec<u64> {
         let mut taken = std::mem::take(&mut *locked(&self.shared.acceptance_us));
         taken.sort_unstable();
@@ -215,8 +216,10 @@ async fn submit_until_stopped(shared: &Shared) {
         if first >= tasks {
             return;
         }
+        let mut due = Instant::now();
         if let Some(rate) = rate {
-            sleep_until((shared.began + Duration::from_secs_f64(first as f64 / rate)).into()).await;
+            due = shared.began + Duration::from_secs_f64(first as f64 / rate);
+            sleep_until(due.into()).await;
         }
         let numbers = first..(first + batch as u64).min(tasks);
         let mut specs: Vec<TaskSpec> = numbers
@@ -226,23 +229,25 @@ async fn submit_until_stopped(shared: &Shared) {
             })
             .collect();
         while !specs.is_empty() {
-            specs = shared.submit(specs).await;
+            specs = shared.submit(specs, due).await;
             if !specs.is_empty() {
                 sleep(RETRY_DELAY).await;
+                due = Instant::now();
             }
         }
     }
 }
 
 impl Shared {
-    /// Submits the tasks once; answers those that have to be submitted again.
-    async fn submit(&self, specs: Vec<TaskSpec>) -> Vec<TaskSpec> {
-        let (asked_at, began) = (now(), Instant::now());
+    /// Submits the tasks once; answers those that have to be submitted again. What was due while the client waited for an
+    /// earlier answer has waited as well: its time counts from then.
+    async fn submit(&self, specs: Vec<TaskSpec>, due: Instant) -> Vec<TaskSpec> {
+        let asked_at = now();
         let mut calls = self.clients.tasks.clone();
         let answer = timeout(SUBMIT_MAX, calls.submit(SubmitRequest { tasks: specs.clone() })).await;
         let results = match answer {
             Ok(Ok(answer)) => {
-                locked(&self.acceptance_us).push(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+                locked(&self.acceptance_us).push(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
                 answer.into_inner().results
             }
             Ok(Err(status)) => {

@@ -94,28 +94,29 @@ pub const AGENT_KILLED: Fault = Fault {
 };
 
 const AGENT_DEATHS: usize = 20;
+const VICTIMS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const VICTIM_SLOTS: u32 = 8;
 /// Every other of the dead comes back this late; the others at once.
 const AWAY: Duration = Duration::from_millis(500);
 const REPLACED_P99_MAX: Duration = Duration::from_millis(250);
 
 async fn agent_killed(lab: &mut Lab) -> Result<Seen, FaultError> {
-    // Agents that come back start slowly by default: with four of them there would soon be no room to move to.
+    // Agents that come back start slowly by default: with six of them there would soon be no room to move to.
     let config = "[engine.ramp]\nduration_ms = 100\n".to_owned();
     let coordinator = Coordinator::start(lab, CoordinatorOptions { config, ..CoordinatorOptions::default() }).await?;
     let clients = coordinator.clients()?;
     let options = HostOptions { agents: 1, slots: VICTIM_SLOTS, ..HostOptions::default() };
     let mut hosts = Vec::new();
-    for name in ["a", "b", "c", "d"] {
+    for name in VICTIMS {
         hosts.push(Host::start(lab, &coordinator.url(), name, options.clone())?);
     }
-    clients.until_agents(4).await?;
-    // Half of the slots are busy, so that there is room for the tasks of the dead.
+    clients.until_agents(VICTIMS.len() as u32).await?;
+    // A third of the slots is busy, so that there is room for the tasks of the dead.
     let load = LoadOptions { rate: Some(80.0), batch: 4, task: |_| task(200), ..LoadOptions::default() };
     let load = Load::start(clients.clone(), load);
     let mut deaths = Vec::new();
     for death in 0..AGENT_DEATHS {
-        let host = &mut hosts[death % 4];
+        let host = &mut hosts[death % VICTIMS.len()];
         sleep(Duration::from_millis(300 + lab.rng.u64(0..200))).await;
         deaths.push(now());
         host.process().kill().await?;
@@ -124,7 +125,7 @@ async fn agent_killed(lab: &mut Lab) -> Result<Seen, FaultError> {
             sleep(AWAY).await;
         }
         host.restart()?;
-        clients.until_agents(4).await?;
+        clients.until_agents(VICTIMS.len() as u32).await?;
     }
     let judged = judge(lab, &clients, load.finish(SETTLE_MAX).await).await?;
     let replaced = replacements(&judged.history, &deaths);
