@@ -337,3 +337,21 @@ fn an_urgent_task_gets_what_is_held_back_for_it_though_an_aged_one_is_ahead_of_i
     c.expect(urgent, TaskState::Assigned);
     c.expect(aged, TaskState::Queued);
 }
+
+#[test]
+fn a_tier_that_became_too_small_to_hold_anything_back_offers_what_it_held() {
+    let mut c = Cluster::with_strategy("priority");
+    c.join(agent("a").slots(5).kinds(&["k1"]).prefetch(Some(0)));
+    c.join(agent("b").slots(1).kinds(&["k2"]).prefetch(Some(0)));
+    c.join(agent("c").slots(4).kinds(&["k3"]).prefetch(Some(1)));
+    for kind in ["k1", "k1", "k1", "k1", "k2"] {
+        c.submit(task(kind).priority(0));
+    }
+    for _ in 0..8 {
+        c.submit(task("k3").priority(9));
+    }
+    let waiting = c.submit(task("k1").priority(0));
+    c.expect(waiting, TaskState::Queued);
+    c.disconnect("b");
+    c.expect(waiting, TaskState::Assigned);
+}

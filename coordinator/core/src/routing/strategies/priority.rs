@@ -44,10 +44,12 @@ impl Tiers {
         slots - slots * u64::from(self.held_back_percent) / 100
     }
 
-    /// Slots of each agent's tier that are open to all.
+    /// Slots of an agent's tier that are open to all. Without bound where nothing is held back: agents may have taken more
+    /// ahead than the tier has slots.
     fn open_slots(&self, facts: &Facts) -> u64 {
         let tier = self.tiers[usize::from(tier_of(facts))];
-        self.bound(tier).saturating_sub(tier.in_use)
+        let bound = self.bound(tier);
+        if bound == tier.slots { u64::MAX } else { bound.saturating_sub(tier.in_use) }
     }
 
     /// Whether a tier has slots left for this task that are not held back from it.
