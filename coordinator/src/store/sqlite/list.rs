@@ -117,9 +117,27 @@ fn read_group(
     statement.query_and_then(params_from_iter(values), row::task)?.collect()
 }
 
-/// Sorts before every id of this millisecond and after every id of the one before.
+/// Sorts before every id of this millisecond and after every id of the one before. A time later than ids can tell (RFC
+/// 9562: 48 bits of milliseconds) counts as the last one.
 fn first_id(at: Timestamp) -> Value {
     const MILLIS_SHIFT: u32 = 80;
-    let first = u128::from(at.unix_millis()) << MILLIS_SHIFT;
+    const MILLIS_MAX: u64 = (1 << 48) - 1;
+    let first = u128::from(at.unix_millis().min(MILLIS_MAX)) << MILLIS_SHIFT;
     Value::Blob(first.to_be_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_times_sort_after_all_others() {
+        let bytes = |at| {
+            let Value::Blob(bytes) = first_id(at) else { panic!("an id is a blob") };
+            bytes
+        };
+        let next_century = Timestamp::from_unix_micros(4_102_444_800_000_000);
+        assert!(bytes(Timestamp::from_unix_micros(u64::MAX)) > bytes(next_century));
+        assert!(bytes(Timestamp::from_unix_micros((1 << 48) * 1_000)) > bytes(next_century));
+    }
 }
