@@ -290,7 +290,9 @@ async fn read_only(lab: &mut Lab) -> Result<Seen, FaultError> {
     let judged = judge(lab, &clients, load.finish(SETTLE_MAX).await).await?;
     let data = coordinator.data_dir().display().to_string();
     let clear = said.contains(&data) && (said.contains("read-only") || said.contains("may not write"));
-    let text = format!("ended with {code:?}: {}", said.trim());
+    // The reason comes after what the log has to say.
+    let reason = said.find("error:").map_or(said.as_str(), |at| &said[at..]);
+    let text = format!("ended with {code:?}: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
     Ok(judged.seen(code == Some(1) && clear, text))
 }
 
