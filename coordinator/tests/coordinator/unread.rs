@@ -1,14 +1,12 @@
 //! Peers that ask and do not read: they are cut off, disconnected, and what was kept for them is let go.
 
-use std::time::Duration;
-
 use evenkeel_proto::v1::{
     self, agent_message::Message as FromAgent, agent_service_client::AgentServiceClient,
     task_service_client::TaskServiceClient,
 };
 use evenkeel_shared::Code;
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::{net::TcpStream, sync::mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::transport::{Channel, Endpoint};
 
@@ -134,14 +132,17 @@ async fn a_request_that_does_not_end_ends_the_connection() {
 async fn whoever_has_nothing_to_read_is_left_alone() {
     let mut config = config();
     config.limits.unread_timeout_ms = 300;
+    config.limits.greeting_timeout_ms = 1_500;
     let world = World::with(config).await;
     let mut agent = world.agent("a-1").await;
     let watch = v1::WatchRequest::default();
     let mut events = soon(world.tasks().watch(watch)).await.unwrap().into_inner();
     let (requests, stream) = mpsc::channel(1);
     let mut results = soon(world.tasks().submit_stream(ReceiverStream::new(stream))).await.unwrap().into_inner();
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    for reason in ["unread", "unfinished", "silent"] {
+    // When a later connection that says nothing is closed, several times the bound have passed.
+    let _silent = soon(TcpStream::connect(world.coordinator.grpc_addr())).await.unwrap();
+    world.metric_becomes("evenkeel_connections_closed_total{reason=\"silent\"}", 1.0).await;
+    for reason in ["unread", "unfinished"] {
         let closed = format!("evenkeel_connections_closed_total{{reason=\"{reason}\"}}");
         assert_eq!(world.metric(&closed).await, 0.0, "{reason}");
     }
