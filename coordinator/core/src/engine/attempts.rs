@@ -240,8 +240,7 @@ impl Engine {
         self.tell(task, TaskEventKind::Finished, Told { agent: agent.clone(), progress: 0.0, message: words }, out);
         let row = self.tasks.remove(task);
         self.router.release_class(row.class);
-        let fingerprint = self.keys.find(&row.spec).map_or(0, |keyed| keyed.fingerprint);
-        self.keys.finish(&row.spec, self.now.plus(limits::KEY_MEMORY));
+        let fingerprint = self.keys.finish(&row.spec, self.now.plus(limits::KEY_MEMORY));
         self.count_end(state);
         out.messages.push(Message::Finished(std::sync::Arc::new(FinishedTask {
             id: row.id,

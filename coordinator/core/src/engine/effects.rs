@@ -173,7 +173,7 @@ pub struct FinishedTask {
     pub id: TaskId,
     /// What was asked for.
     pub spec: Arc<TaskSpec>,
-    /// Hash of it, to compare submissions under one idempotency key.
+    /// Hash of it, to compare submissions under one idempotency key; 0 where the task has none.
     pub fingerprint: u128,
     /// A terminal state.
     pub state: TaskState,

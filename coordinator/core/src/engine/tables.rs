@@ -270,11 +270,14 @@ impl KeyTable {
         }
     }
 
-    /// The task is over; its key is forgotten at `until`.
-    pub fn finish(&mut self, spec: &TaskSpec, until: Timestamp) {
-        if !spec.idempotency_key.is_empty() {
-            self.finished.push_back((until, spec.tenant.clone(), spec.idempotency_key.clone()));
+    /// The task is over; its key is forgotten at `until`. Answers the fingerprint kept under it, 0 where there is no key.
+    pub fn finish(&mut self, spec: &TaskSpec, until: Timestamp) -> u128 {
+        if spec.idempotency_key.is_empty() {
+            return 0;
         }
+        let fingerprint = self.find(spec).map_or(0, |keyed| keyed.fingerprint);
+        self.finished.push_back((until, spec.tenant.clone(), spec.idempotency_key.clone()));
+        fingerprint
     }
 
     pub fn forget(&mut self, now: Timestamp) {
