@@ -16,14 +16,18 @@ pub mod faults;
 mod files;
 pub mod history;
 mod ledger;
+pub mod levels;
 mod oracle;
 mod plan;
 mod progress;
+pub mod record;
 mod report;
 mod runner;
+pub mod scenario;
 pub mod simulation;
 mod target;
 mod task_time;
+pub mod trace;
 
 pub use error::LoadtestError;
 pub use plan::{RunPlan, Target};
