@@ -3,12 +3,12 @@
 use std::{fmt, time::Duration};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{ledger::LedgerTotals, oracle::Verified, plan::RunPlan};
 
 /// Percentiles of a latency, in milliseconds, with an error below 0.1 %.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Half are at most this.
     pub p50: f64,

@@ -6,12 +6,14 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// Longest time that can be asked for. More would be the attempt timeout's matter and not the harness's.
 const TASK_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A distribution of task times. Written `fixed:0`, `uniform:1ms..20ms` or `exp:5ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum TaskTime {
     /// The same for each task.
     Fixed(Duration),
@@ -71,6 +73,20 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text} is longer than the longest task time, {} s", TASK_TIME_MAX.as_secs()));
     }
     Ok(time)
+}
+
+impl TryFrom<String> for TaskTime {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<TaskTime> for String {
+    fn from(time: TaskTime) -> Self {
+        time.to_string()
+    }
 }
 
 impl fmt::Display for TaskTime {
