@@ -1,8 +1,30 @@
 //! Service levels: what has to hold while a scenario runs, when a violation matters, and what it calls for.
+//!
+//! What is decided is pure and takes its time from the windows that it is given: [`Watch`] says which levels are violated,
+//! [`Trial`] what becomes of a change under test, [`decide`] whether the verdict is go. [`Judge`] is the shell around them:
+//! it makes and undoes the change through the API, and sends alerts. Rejected: an expression language over metrics. Nine
+//! measures with fixed meanings can be checked before the run starts, and mean the same in every record.
+
+mod check;
+mod decide;
+mod measure;
+mod trial;
+mod watch;
+mod webhook;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    check::{LevelError, check, strategy_of},
+    decide::decide,
+    trial::{Action, RECOVERED_WINDOWS, Trial},
+    watch::{Happening, LevelEvent, Watch},
+};
+
+/// Levels of a scenario, at most: each is judged every second, and a percentile keeps a histogram of its own.
+pub const LEVELS_MAX: usize = 64;
 
 /// A threshold, and what a violation of it means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
