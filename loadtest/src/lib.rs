@@ -20,6 +20,7 @@ pub mod levels;
 mod oracle;
 mod plan;
 mod progress;
+pub mod queueing;
 pub mod record;
 mod report;
 mod runner;

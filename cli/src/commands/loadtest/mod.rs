@@ -2,6 +2,7 @@
 
 mod faults;
 mod run;
+mod simulate;
 mod simulate_faults;
 
 use clap::Subcommand;
@@ -15,6 +16,8 @@ pub enum LoadtestCommand {
     Run(run::RunArgs),
     /// Do harm to clusters of real processes, and show what they kept of their promises
     Faults(faults::FaultsArgs),
+    /// Simulate a fleet's queues in no time, with the real engine, beside an ideal central queue
+    Simulate(simulate::SimulateArgs),
     /// Simulate clusters with faults, each from one seed, and check that every promise was kept
     SimulateFaults(simulate_faults::SimulateFaultsArgs),
     /// Agents for `faults`
@@ -29,6 +32,7 @@ pub enum LoadtestCommand {
 pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
     match command {
         LoadtestCommand::Run(args) => run::run(args, global).await,
+        LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,
         LoadtestCommand::Faults(args) => faults::run(args, global).await,
         LoadtestCommand::FaultAgents(args) => faults::agents(args, global).await,

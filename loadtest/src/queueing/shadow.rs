@@ -1,0 +1,1 @@
+//! Replays a recorded history through another strategy.
