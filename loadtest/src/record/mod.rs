@@ -6,13 +6,25 @@
 //! the percentiles here are taken from them. Rejected: a database of runs. A directory of documents can be looked into,
 //! copied and deleted with the tools that everyone has.
 
+pub mod collect;
+mod error;
+#[cfg(test)]
+pub(crate) mod example;
 mod histograms;
+mod intervals;
+mod log;
+pub mod store;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::histograms::Histograms;
+pub use self::{
+    error::RecordError,
+    histograms::Histograms,
+    intervals::{INTERVALS_MAX, Interval, Intervals, Sparse},
+    store::RunStore,
+};
 use crate::{levels::LevelOutcome, report::Latency, scenario::Scenario};
 
 /// The version of the form of records. A reader refuses what it does not know.
@@ -36,6 +48,23 @@ pub enum Phase {
 impl Phase {
     /// All phases, in the order of a task's life.
     pub const ALL: [Self; 4] = [Self::Acceptance, Self::Queueing, Self::Execution, Self::EndToEnd];
+
+    /// Its name in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Acceptance => "acceptance",
+            Self::Queueing => "queueing",
+            Self::Execution => "execution",
+            Self::EndToEnd => "end_to_end",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.name() == name)
+    }
 }
 
 /// Which tasks a histogram is of.
