@@ -73,7 +73,7 @@ pub fn check(
     if let Some(change) = change {
         change_alone(change, levels)?;
     }
-    webhook.map_or(Ok(()), |webhook| super::webhook::check(&webhook.url))
+    webhook.map_or(Ok(()), |webhook| super::webhook::check(&webhook.url).map(|_| ()))
 }
 
 type Problem = (&'static str, String);

@@ -5,8 +5,10 @@
 //! it makes and undoes the change through the API, and sends alerts. Rejected: an expression language over metrics. Nine
 //! measures with fixed meanings can be checked before the run starts, and mean the same in every record.
 
+mod change;
 mod check;
 mod decide;
+mod judge;
 mod measure;
 mod trial;
 mod watch;
@@ -17,8 +19,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    change::Restored,
     check::{LevelError, check, strategy_of},
     decide::decide,
+    judge::{Judge, Judgement, Observed},
     trial::{Action, RECOVERED_WINDOWS, Trial},
     watch::{Happening, LevelEvent, Watch},
 };

@@ -14,15 +14,23 @@ use crate::record::ChangeOutcome;
 /// may be one in which little ended.
 pub const RECOVERED_WINDOWS: u32 = 3;
 
-/// What is to be done about the change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is to be done about the change, or told of it.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Make it.
     Make,
     /// Undo it.
     Undo,
-    /// It cannot be judged any more: nothing is to be done about it, and the run tells nothing more.
-    GiveUp,
+    /// Nothing: it was undone, and that helped.
+    Recovered {
+        /// How long after it was undone the levels held again, in seconds.
+        after_s: f64,
+    },
+    /// Nothing: it could not be made, undone or judged, or undoing it did not help.
+    GiveUp {
+        /// What went wrong.
+        why: String,
+    },
 }
 
 /// A change under test in a run that goes on.
@@ -118,16 +126,10 @@ impl Trial {
         }
     }
 
-    /// Whether all is known that the run can tell of the change.
+    /// What is changed, in one line.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.state == State::Over
-    }
-
-    /// Whether it is known that the change is in force or may be.
-    #[must_use]
-    pub fn is_in_force(&self) -> bool {
-        matches!(self.state, State::Making | State::InForce | State::Undoing)
+    pub fn text(&self) -> &str {
+        &self.outcome.change
     }
 
     /// What became of the change, at the end of the run.
@@ -191,10 +193,13 @@ impl Trial {
         if let Some((since_s, windows)) = holding
             && windows >= RECOVERED_WINDOWS
         {
-            self.outcome.recovered_after_s = Some((since_s - undone_at_s).max(0.0));
+            let after_s = (since_s - undone_at_s).max(0.0);
+            self.outcome.recovered_after_s = Some(after_s);
             self.outcome.rollback_succeeded = Some(true);
             self.state = State::Over;
-        } else if holding.is_none() && now_s - undone_at_s > self.recovery_max_s {
+            return Some(Action::Recovered { after_s });
+        }
+        if holding.is_none() && now_s - undone_at_s > self.recovery_max_s {
             self.outcome.rollback_succeeded = Some(false);
             let (names, max_s) = (self.names(), self.recovery_max_s);
             return Some(self.give_up(format!("{names} did not hold again within {max_s} s of the rollback")));
@@ -203,9 +208,9 @@ impl Trial {
     }
 
     fn give_up(&mut self, error: String) -> Action {
-        self.outcome.error = Some(error);
+        self.outcome.error = Some(error.clone());
         self.state = State::Over;
-        Action::GiveUp
+        Action::GiveUp { why: error }
     }
 
     fn names(&self) -> String {

@@ -105,6 +105,11 @@ impl Watch {
         Ok(Self { levels: levels.iter().map(level).collect(), past: Past::default(), duration_s })
     }
 
+    /// Watches nothing.
+    pub(super) fn none() -> Self {
+        Self { levels: Vec::new(), past: Past::default(), duration_s: 0.0 }
+    }
+
     /// Judges a window; they come in order and without gaps.
     pub fn observe(&mut self, window: &Window, seen: &Histograms) -> Vec<LevelEvent> {
         self.past.add(window);
