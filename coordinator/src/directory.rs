@@ -3,19 +3,27 @@
 //! The dispatcher writes it, after the commit; readers never wait for the engine. A durable task leaves when it is over,
 //! because the store has it then. An ephemeral one is in no store, so the most recent of those that are over are kept here,
 //! bounded by count and by bytes.
+//!
+//! It is written several times for each task, so it keeps what the engine shares anyway and adds a few words to it; what
+//! readers are shown is put together when one asks.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use evenkeel_core::{
     engine::{AcceptedTask, FinishedTask},
     model::{RecoveredState, RecoveredTask, TaskEvent},
 };
 use evenkeel_shared::{AgentId, Delivery, TaskId, TaskSpec, TaskState, Tenant, Timestamp};
+
+use crate::hashing::NumberState;
 
 /// A task that is not over.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,10 +94,34 @@ pub struct Directory(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    live: DashMap<TaskId, LiveTask>,
-    over: DashMap<TaskId, Arc<FinishedTask>>,
+    tasks: DashMap<TaskId, Row, NumberState>,
+    /// Those of them that are not over.
+    live: AtomicUsize,
     ephemeral: Mutex<Ephemeral>,
     limits: KeptLimits,
+}
+
+#[derive(Debug)]
+enum Row {
+    Live(Live),
+    Over(Arc<FinishedTask>),
+}
+
+/// Where a live task is.
+#[derive(Debug)]
+struct Live {
+    task: Arc<AcceptedTask>,
+    state: TaskState,
+    attempts_made: u32,
+    agent: Option<AgentId>,
+    /// Few tasks report any.
+    progress: Option<Box<Progress>>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    fraction: f64,
+    note: String,
 }
 
 #[derive(Debug, Default)]
@@ -99,74 +131,93 @@ struct Ephemeral {
     /// Those that are over, in the order of their end.
     ended: VecDeque<TaskId>,
     /// The idempotency keys of those that are over: the engine forgets them soon, and the store never has them.
-    keys: BTreeMap<(Tenant, String), TaskId>,
+    keys: HashMap<(Tenant, String), TaskId>,
     output_bytes: usize,
+}
+
+impl Live {
+    fn shown(&self) -> LiveTask {
+        let progress = self.progress.as_deref();
+        LiveTask {
+            id: self.task.id,
+            spec: Arc::clone(&self.task.spec),
+            payload: self.task.payload.clone(),
+            accepted_at: self.task.at,
+            redrive_of: self.task.redrive_of,
+            state: self.state,
+            attempts_made: self.attempts_made,
+            agent: self.agent.clone(),
+            progress: progress.map_or(0.0, |progress| progress.fraction),
+            progress_note: progress.map(|progress| progress.note.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 impl Directory {
     /// A directory of what was recovered.
     #[must_use]
     pub fn new(recovered: &[RecoveredTask], limits: KeptLimits) -> Self {
-        let live = recovered.iter().map(|task| (task.id, recovered_task(task))).collect();
-        Self(Arc::new(State { live, over: DashMap::new(), ephemeral: Mutex::default(), limits }))
+        let tasks = DashMap::with_hasher(NumberState::default());
+        for task in recovered {
+            tasks.insert(task.id, Row::Live(recovered_task(task)));
+        }
+        let live = AtomicUsize::new(tasks.len());
+        Self(Arc::new(State { tasks, live, ephemeral: Mutex::default(), limits }))
     }
 
     /// A task was accepted.
-    pub fn accepted(&self, task: &AcceptedTask) {
+    pub fn accepted(&self, task: &Arc<AcceptedTask>) {
         if task.spec.delivery == Delivery::Ephemeral {
             self.ephemeral().ids.insert(task.id);
         }
-        let live = LiveTask {
-            id: task.id,
-            spec: Arc::clone(&task.spec),
-            payload: task.payload.clone(),
-            accepted_at: task.at,
-            redrive_of: task.redrive_of,
-            state: TaskState::Queued,
-            attempts_made: 0,
-            agent: None,
-            progress: 0.0,
-            progress_note: String::new(),
-        };
-        self.0.live.insert(task.id, live);
+        let task = Arc::clone(task);
+        let live = Live { state: TaskState::Queued, attempts_made: 0, agent: None, progress: None, task };
+        if !matches!(self.0.tasks.insert(live.task.id, Row::Live(live)), Some(Row::Live(_))) {
+            self.0.live.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Something happened to a task. Returns what the task asks for, if it is live.
     pub fn apply(&self, event: &TaskEvent) -> Option<Arc<TaskSpec>> {
         use evenkeel_core::model::TaskEventKind as Kind;
-        let mut task = self.0.live.get_mut(&event.task)?;
+        let mut row = self.0.tasks.get_mut(&event.task)?;
+        let Row::Live(live) = &mut *row else { return None };
         if !event.state.is_terminal() {
-            task.state = event.state;
+            live.state = event.state;
         }
         match event.kind {
             Kind::Assigned => {
-                task.agent.clone_from(&event.agent);
-                task.attempts_made = event.attempt.0;
-                task.progress = 0.0;
-                task.progress_note.clear();
+                live.agent.clone_from(&event.agent);
+                live.attempts_made = event.attempt.0;
+                live.progress = None;
             }
-            Kind::Adopted => task.agent.clone_from(&event.agent),
+            Kind::Adopted => live.agent.clone_from(&event.agent),
             Kind::Progress => {
-                task.progress = event.progress;
-                task.progress_note.clone_from(&event.message);
+                let note = event.message.clone();
+                live.progress = Some(Box::new(Progress { fraction: event.progress, note }));
             }
             _ => {}
         }
-        Some(Arc::clone(&task.spec))
+        Some(Arc::clone(&live.task.spec))
     }
 
     /// A task is over.
     pub fn finished(&self, task: &Arc<FinishedTask>) {
-        if task.spec.delivery == Delivery::Ephemeral {
-            self.keep(task);
+        let before = if task.spec.delivery == Delivery::Ephemeral {
+            let before = self.0.tasks.insert(task.id, Row::Over(Arc::clone(task)));
+            self.make_room(task);
+            before
+        } else {
+            self.0.tasks.remove(&task.id).map(|(_, row)| row)
+        };
+        if let Some(Row::Live(_)) = before {
+            self.0.live.fetch_sub(1, Ordering::Relaxed);
         }
-        self.0.live.remove(&task.id);
     }
 
-    fn keep(&self, task: &Arc<FinishedTask>) {
-        self.0.over.insert(task.id, Arc::clone(task));
+    /// An ephemeral task is kept that is over: the oldest of those go that there is no room for with it.
+    fn make_room(&self, task: &FinishedTask) {
         let mut ephemeral = self.ephemeral();
-        ephemeral.ids.insert(task.id);
         ephemeral.ended.push_back(task.id);
         ephemeral.output_bytes += task.output.len();
         if !task.spec.idempotency_key.is_empty() {
@@ -175,23 +226,26 @@ impl Directory {
         while ephemeral.ended.len() > self.0.limits.tasks || ephemeral.output_bytes > self.0.limits.bytes {
             let Some(oldest) = ephemeral.ended.pop_front() else { break };
             ephemeral.ids.remove(&oldest);
-            if let Some((_, gone)) = self.0.over.remove(&oldest) {
-                ephemeral.output_bytes -= gone.output.len();
+            let Entry::Occupied(row) = self.0.tasks.entry(oldest) else { continue };
+            let Row::Over(gone) = row.get() else { continue };
+            ephemeral.output_bytes -= gone.output.len();
+            if !gone.spec.idempotency_key.is_empty() {
                 let key = (gone.spec.tenant.clone(), gone.spec.idempotency_key.clone());
                 if ephemeral.keys.get(&key) == Some(&oldest) {
                     ephemeral.keys.remove(&key);
                 }
             }
+            row.remove();
         }
     }
 
     /// What is known of a task; `None`: the store may know it.
     #[must_use]
     pub fn get(&self, id: TaskId) -> Option<Known> {
-        if let Some(task) = self.0.live.get(&id) {
-            return Some(Known::Live(Box::new(task.clone())));
-        }
-        self.0.over.get(&id).map(|task| Known::Over(Arc::clone(&task)))
+        Some(match &*self.0.tasks.get(&id)? {
+            Row::Live(live) => Known::Live(Box::new(live.shown())),
+            Row::Over(task) => Known::Over(Arc::clone(task)),
+        })
     }
 
     /// The ephemeral task under this key that is over and kept, and the hash of what it asked for. The engine knows the
@@ -199,19 +253,25 @@ impl Directory {
     #[must_use]
     pub fn by_key(&self, tenant: &Tenant, key: &str) -> Option<(TaskId, u128)> {
         let id = *self.ephemeral().keys.get(&(tenant.clone(), key.to_owned()))?;
-        self.0.over.get(&id).map(|task| (id, task.fingerprint))
+        match &*self.0.tasks.get(&id)? {
+            Row::Over(task) => Some((id, task.fingerprint)),
+            Row::Live(_) => None,
+        }
     }
 
     /// Where a live task is.
     #[must_use]
     pub fn live_state(&self, id: TaskId) -> Option<TaskState> {
-        self.0.live.get(&id).map(|task| task.state)
+        match &*self.0.tasks.get(&id)? {
+            Row::Live(live) => Some(live.state),
+            Row::Over(_) => None,
+        }
     }
 
     /// Live tasks.
     #[must_use]
     pub fn live_count(&self) -> usize {
-        self.0.live.len()
+        self.0.live.load(Ordering::Relaxed)
     }
 
     /// Ephemeral tasks before `before` in the order of lists, newest first, for as long as `keep` has room for them: it is
@@ -243,24 +303,22 @@ impl Directory {
     }
 }
 
-fn recovered_task(task: &RecoveredTask) -> LiveTask {
+fn recovered_task(task: &RecoveredTask) -> Live {
     let (state, agent) = match &task.state {
         RecoveredState::Queued { .. } => (TaskState::Queued, None),
         RecoveredState::RetryWait { .. } => (TaskState::RetryWait, None),
         RecoveredState::Assigned { agent, .. } => (TaskState::Assigned, Some(agent.clone())),
     };
-    LiveTask {
+    let accepted = AcceptedTask {
         id: task.id,
         spec: Arc::clone(&task.spec),
         payload: task.payload.clone(),
-        accepted_at: task.accepted_at,
+        fingerprint: task.fingerprint,
+        order: task.order,
+        at: task.accepted_at,
         redrive_of: task.redrive_of,
-        state,
-        attempts_made: task.attempts_made,
-        agent,
-        progress: 0.0,
-        progress_note: String::new(),
-    }
+    };
+    Live { task: Arc::new(accepted), state, attempts_made: task.attempts_made, agent, progress: None }
 }
 
 #[cfg(test)]

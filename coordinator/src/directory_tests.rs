@@ -17,7 +17,7 @@ fn spec(delivery: Delivery) -> Arc<TaskSpec> {
 }
 
 fn accept(directory: &Directory, id: u128, delivery: Delivery) {
-    directory.accepted(&AcceptedTask {
+    directory.accepted(&Arc::new(AcceptedTask {
         id: TaskId::from_u128(id),
         spec: spec(delivery),
         payload: Bytes::from_static(b"in"),
@@ -25,7 +25,7 @@ fn accept(directory: &Directory, id: u128, delivery: Delivery) {
         order: 0,
         at: AT,
         redrive_of: None,
-    });
+    }));
 }
 
 fn finish(directory: &Directory, id: u128, delivery: Delivery, output: usize) {

@@ -14,6 +14,7 @@ pub mod failpoint;
 pub mod fingerprint;
 pub mod gateway;
 pub mod grpc;
+pub mod hashing;
 pub mod http;
 pub mod hub;
 pub mod intake;

@@ -9,12 +9,15 @@ use dashmap::DashMap;
 use evenkeel_core::engine::{Reply, RequestId};
 use tokio::sync::oneshot;
 
-use crate::waiters::{ResultSink, Waiters};
+use crate::{
+    hashing::NumberState,
+    waiters::{ResultSink, Waiters},
+};
 
 /// The open requests. Clones share them. Bounded by the intake, which every request passes first.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
-    open: Arc<DashMap<RequestId, Open>>,
+    open: Arc<DashMap<RequestId, Open, NumberState>>,
     last: Arc<AtomicU64>,
 }
 

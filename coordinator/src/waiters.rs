@@ -8,31 +8,38 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use evenkeel_core::engine::FinishedTask;
 use evenkeel_shared::TaskId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Names one waiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct WaiterId(u64);
+use crate::hashing::NumberState;
 
 /// Who waits for what. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Waiters {
-    by_task: Arc<DashMap<TaskId, Vec<ResultSink>>>,
-    last_id: Arc<AtomicU64>,
+    by_task: Arc<DashMap<TaskId, Those, NumberState>>,
 }
 
-/// Where the results of a waiter's tasks go. Bounded by the number of tasks and by the bytes of output held for it.
+/// Those who wait for one task: hardly ever more than one.
+#[derive(Debug)]
+enum Those {
+    One(ResultSink),
+    Many(Vec<ResultSink>),
+}
+
+/// Where the results of a waiter's tasks go. Bounded by the number of tasks and by the bytes of output held for it. Clones
+/// are of the same waiter.
 #[derive(Clone, Debug)]
-pub struct ResultSink {
-    waiter: WaiterId,
+pub struct ResultSink(Arc<Sink>);
+
+#[derive(Debug)]
+struct Sink {
     queue: mpsc::Sender<Arc<FinishedTask>>,
     held: Arc<Held>,
 }
@@ -55,33 +62,30 @@ impl Waiters {
     /// A waiter for at most `tasks_max` tasks at a time, of which at most `bytes_max` bytes of output are held.
     #[must_use]
     pub fn open(&self, tasks_max: usize, bytes_max: usize) -> (ResultSink, Results) {
-        let waiter = WaiterId(self.last_id.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = mpsc::channel(tasks_max.max(1));
+        let (queue, receiver) = mpsc::channel(tasks_max.max(1));
         let held = Arc::new(Held { bytes: AtomicUsize::new(0), bytes_max, overflow: CancellationToken::new() });
-        (ResultSink { waiter, queue: sender, held: Arc::clone(&held) }, Results { queue: receiver, held })
+        (ResultSink(Arc::new(Sink { queue, held: Arc::clone(&held) })), Results { queue: receiver, held })
     }
 
     /// Waits for a task. Waiting twice is waiting once.
     pub fn register(&self, task: TaskId, sink: ResultSink) {
-        let mut waiting = self.by_task.entry(task).or_default();
-        if waiting.iter().all(|other| other.waiter != sink.waiter) {
-            waiting.push(sink);
+        match self.by_task.entry(task) {
+            Entry::Vacant(place) => drop(place.insert(Those::One(sink))),
+            Entry::Occupied(mut place) => place.get_mut().add(sink),
         }
     }
 
     /// Waits no longer.
     pub fn forget(&self, task: TaskId, sink: &ResultSink) {
-        if let Some(mut waiting) = self.by_task.get_mut(&task) {
-            waiting.retain(|other| other.waiter != sink.waiter);
-        }
-        self.by_task.remove_if(&task, |_, waiting| waiting.is_empty());
+        self.by_task.remove_if_mut(&task, |_, those| those.remove(sink));
     }
 
     /// A task is over.
     pub fn notify(&self, finished: &Arc<FinishedTask>) {
-        let Some((_, waiting)) = self.by_task.remove(&finished.id) else { return };
-        for sink in waiting {
-            sink.push(Arc::clone(finished));
+        match self.by_task.remove(&finished.id) {
+            None => {}
+            Some((_, Those::One(sink))) => sink.push(Arc::clone(finished)),
+            Some((_, Those::Many(sinks))) => sinks.iter().for_each(|sink| sink.push(Arc::clone(finished))),
         }
     }
 
@@ -98,18 +102,45 @@ impl Waiters {
     }
 }
 
+impl Those {
+    /// Who is among them already is so once.
+    fn add(&mut self, sink: ResultSink) {
+        match self {
+            Self::One(other) if other.is(&sink) => {}
+            Self::One(other) => *self = Self::Many(vec![other.clone(), sink]),
+            Self::Many(others) if others.iter().any(|other| other.is(&sink)) => {}
+            Self::Many(others) => others.push(sink),
+        }
+    }
+
+    /// Whether nobody is left.
+    fn remove(&mut self, sink: &ResultSink) -> bool {
+        match self {
+            Self::One(other) => other.is(sink),
+            Self::Many(others) => {
+                others.retain(|other| !other.is(sink));
+                others.is_empty()
+            }
+        }
+    }
+}
+
 impl ResultSink {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Hands a result over; a waiter that has too much already is told so by [`Results::overflow`].
     pub fn push(&self, finished: Arc<FinishedTask>) {
         let len = finished.output.len();
-        let held = self.held.bytes.fetch_add(len, Ordering::AcqRel) + len;
-        if held > self.held.bytes_max {
-            self.held.overflow.cancel();
+        let held = self.0.held.bytes.fetch_add(len, Ordering::AcqRel) + len;
+        if held > self.0.held.bytes_max {
+            self.0.held.overflow.cancel();
             return;
         }
-        match self.queue.try_send(finished) {
+        match self.0.queue.try_send(finished) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => self.held.overflow.cancel(),
+            Err(mpsc::error::TrySendError::Full(_)) => self.0.held.overflow.cancel(),
         }
     }
 }
