@@ -82,25 +82,33 @@ impl<E: Positioned> Hub<E> {
         Self { state: Arc::new(Mutex::new(state)), limits }
     }
 
-    /// Tells everybody. Returns how many were cut off because their queue was full.
-    pub fn publish(&self, event: E) -> usize {
-        let event = Arc::new(event);
+    /// Tells everybody of these events, in order. Returns how many were cut off because their queue was full.
+    pub fn publish(&self, events: impl IntoIterator<Item = E>) -> usize {
+        // All that takes time is done outside the lock: making the events, and letting go of old ones.
+        let events: Vec<Arc<E>> = events.into_iter().map(Arc::new).collect();
+        let mut gone = Vec::with_capacity(events.len());
         let mut state = self.lock();
-        if state.ring.len() >= self.limits.ring
-            && let Some(oldest) = state.ring.pop_front()
-        {
-            state.covered_after = oldest.position();
-        }
-        state.ring.push_back(Arc::clone(&event));
         let mut cut_off = 0;
-        state.watchers.retain(|watcher| match watcher.try_send(Arc::clone(&event)) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                cut_off += 1;
-                false
+        for event in &events {
+            state.watchers.retain(|watcher| match watcher.try_send(Arc::clone(event)) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    cut_off += 1;
+                    false
+                }
+            });
+        }
+        for event in events {
+            if state.ring.len() >= self.limits.ring
+                && let Some(oldest) = state.ring.pop_front()
+            {
+                state.covered_after = oldest.position();
+                gone.push(oldest);
             }
-        });
+            state.ring.push_back(event);
+        }
+        drop(state);
         cut_off
     }
 
@@ -161,9 +169,9 @@ mod tests {
     #[test]
     fn who_joins_late_gets_the_ring_and_then_what_comes() {
         let hub = hub(10, 10);
-        (101..=103).for_each(|n| assert_eq!(hub.publish(n), 0));
+        (101..=103).for_each(|n| assert_eq!(hub.publish([n]), 0));
         let joined = hub.join(Some(EventPosition(101))).unwrap();
-        hub.publish(104);
+        hub.publish([104]);
         assert_eq!(all(joined), [102, 103, 104]);
     }
 
@@ -171,7 +179,7 @@ mod tests {
     fn a_position_before_the_ring_is_sent_to_the_store_first() {
         let hub = hub(2, 10);
         assert_eq!(hub.join(Some(EventPosition(7))).unwrap_err(), JoinError::Behind { up_to: EventPosition(100) });
-        (101..=105).for_each(|n| assert_eq!(hub.publish(n), 0));
+        (101..=105).for_each(|n| assert_eq!(hub.publish([n]), 0));
         let behind = hub.join(Some(EventPosition(102))).unwrap_err();
         assert_eq!(behind, JoinError::Behind { up_to: EventPosition(103) });
         assert_eq!(all(hub.join(Some(EventPosition(103))).unwrap()), [104, 105]);
@@ -181,9 +189,9 @@ mod tests {
     fn a_slow_watcher_is_cut_off_and_the_others_go_on() {
         let hub = hub(10, 2);
         let slow = hub.join(None).unwrap();
-        assert_eq!((101..=103).map(|n| hub.publish(n)).sum::<usize>(), 1);
+        assert_eq!((101..=103).map(|n| hub.publish([n])).sum::<usize>(), 1);
         let mut quick = hub.join(None).unwrap();
-        hub.publish(104);
+        hub.publish([104]);
         assert_eq!(*quick.live.try_recv().unwrap(), 104);
         assert_eq!(all(slow), [101, 102]);
     }
@@ -202,11 +210,11 @@ mod tests {
         #[test]
         fn there_is_neither_gap_nor_repeat(before in 0_u64..50, after in 0_u64..50, ring in 1_usize..60, from in 0_u64..60) {
             let hub = hub(ring, 100);
-            (1..=before).for_each(|n| { hub.publish(100 + n); });
+            (1..=before).for_each(|n| { hub.publish([100 + n]); });
             let from = EventPosition(100 + from.min(before));
             match hub.join(Some(from)) {
                 Ok(joined) => {
-                    (1..=after).for_each(|n| { hub.publish(100 + before + n); });
+                    (1..=after).for_each(|n| { hub.publish([100 + before + n]); });
                     let expected: Vec<u64> = (from.0 + 1..=100 + before + after).collect();
                     prop_assert_eq!(all(joined), expected);
                 }

@@ -42,6 +42,16 @@ pub struct Intake {
     bytes: Arc<Semaphore>,
 }
 
+/// A session's turn to have a batch in the mailbox. One for each session.
+#[derive(Debug)]
+pub struct SessionTurn(Arc<Semaphore>);
+
+impl Default for SessionTurn {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
 impl Intake {
     /// The way into this coordinator.
     #[must_use]
@@ -82,20 +92,16 @@ impl Intake {
         self.put(Batch::new(vec![event], permit))
     }
 
-    /// Delivers what an agent said, as soon as there is room, and waits until it is handled: meanwhile the session's
-    /// stream is held back, and what it says next gathers into one batch.
+    /// Delivers what an agent said, as soon as there is room and what the session delivered before is handled. Until then
+    /// the session's stream is held back, so that no session has more than one batch in the mailbox.
     ///
     /// # Errors
     /// UNAVAILABLE if the coordinator is gone.
-    pub async fn deliver(&self, events: Vec<Event>) -> Result<(), Error> {
-        let Ok(permit) = Arc::clone(&self.sessions).acquire_owned().await else {
-            return Err(Lifecycle::restarting());
-        };
-        let (handled, done) = oneshot::channel();
-        self.put(Batch::new(events, permit).acknowledged_by(handled))?;
-        // An error means that the batch was dropped: handled, or the coordinator is gone, as the next batch will find.
-        let _ = done.await;
-        Ok(())
+    pub async fn deliver(&self, turn: &SessionTurn, events: Vec<Event>) -> Result<(), Error> {
+        let turn = Arc::clone(&turn.0).acquire_owned().await;
+        let place = Arc::clone(&self.sessions).acquire_owned().await;
+        let (Ok(turn), Ok(place)) = (turn, place) else { return Err(Lifecycle::restarting()) };
+        self.put(Batch::new(events, place).in_turn(turn))
     }
 
     fn put<M>(&self, message: M) -> Result<(), Error>

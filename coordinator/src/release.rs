@@ -1,16 +1,21 @@
 //! The dispatcher: what is durable is said, to everybody whom it concerns.
 //!
-//! It runs on the store writer's thread and never waits: every queue that it fills is bounded, and who does not take what
-//! is his is cut off. Newly accepted tasks are entered before anything else of a batch is said, so that a client that asks
-//! for a task on hearing its id finds it.
+//! It never waits: every queue that it fills is bounded, and who does not take what is his is cut off. What is looked at is
+//! entered before anything else of a batch is said, so that a client that asks for a task on hearing its id finds it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use evenkeel_core::{
     engine::{AgentMessage, Message},
     model::{ClusterEvent, TaskEvent},
 };
-use evenkeel_shared::{AttemptRef, Error, EventPosition, SessionEpoch, TaskId, TaskSpec};
+use evenkeel_shared::{AttemptRef, Error, EventPosition, SessionEpoch, TaskSpec};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
@@ -26,7 +31,7 @@ use crate::{
 /// Old results that wait to be looked up in the store: a large fleet that comes back with all its results at once.
 pub const LOOK_UPS_MAX: usize = 65_536;
 /// Of these, as many at a time ask the store: a part of its readers, so that no flood of results holds up clients.
-pub const LOOK_UPS_ASKING_MAX: usize = 4;
+pub const LOOK_UPS_ASKING_MAX: usize = 2;
 /// When an agent whose old results found no room may try again.
 const LOOK_UP_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -78,24 +83,70 @@ pub struct Dispatcher {
     pub runtime: Handle,
 }
 
+/// Batches with messages that are not said yet, so that nothing is said past them. Clones share the count.
+#[derive(Clone, Debug, Default)]
+pub struct Unsaid(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub struct UnsaidBatch(Unsaid);
+
+impl Unsaid {
+    /// One more.
+    #[must_use]
+    pub fn one(&self) -> UnsaidBatch {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        UnsaidBatch(self.clone())
+    }
+
+    /// Whether all has been said. Then what was said happened before.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Drop for UnsaidBatch {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
 impl Dispatcher {
-    /// Says all of it, in order.
-    pub fn release(&self, messages: Vec<Message>) {
-        for message in &messages {
-            if let Message::Accepted(task) = message {
-                self.directory.accepted(task);
+    /// Says all of it: first to the directory and to those who watch, then to everybody else, both in order. So who hears
+    /// of something finds it, wherever it looks.
+    /// The list is emptied.
+    pub fn release(&self, messages: &mut Vec<Message>) {
+        let is_shown = |message: &Message| {
+            matches!(message, Message::Accepted(_) | Message::TaskEvent(_) | Message::ClusterEvent(_))
+        };
+        let (mut tasks, mut cluster) = (Vec::new(), Vec::new());
+        for message in messages.extract_if(.., |message| is_shown(message)) {
+            match message {
+                Message::Accepted(task) => self.directory.accepted(&task),
+                Message::TaskEvent(event) => {
+                    let spec = self.directory.apply(&event);
+                    tasks.push(WatchedEvent { event, spec });
+                }
+                Message::ClusterEvent(event) => cluster.push(event),
+                _ => {}
             }
         }
-        // Tasks leave the directory when they end; the events of their end may come after.
-        let mut ended = HashMap::new();
-        for message in messages {
-            self.say(message, &mut ended);
+        let mut cut_off = 0;
+        if !tasks.is_empty() {
+            cut_off += self.task_hub.publish(tasks);
+        }
+        if !cluster.is_empty() {
+            cut_off += self.cluster_hub.publish(cluster);
+        }
+        self.metrics.slow_consumers(SlowConsumer::Watch, cut_off);
+        for message in messages.drain(..) {
+            self.say(message);
         }
     }
 
-    fn say(&self, message: Message, ended: &mut HashMap<TaskId, Arc<TaskSpec>>) {
+    fn say(&self, message: Message) {
         match message {
-            Message::Accepted(_) => {}
             Message::Reply { request, reply } => self.pending.answer(request, reply, &self.waiters),
             Message::ToAgent { session, message } => self.tell_agent(session, message),
             Message::CloseSession { session, error } => {
@@ -104,20 +155,12 @@ impl Dispatcher {
             }
             Message::LookUpResult { session, attempt } => self.look_up(session, attempt),
             Message::Finished(task) => {
-                ended.insert(task.id, Arc::clone(&task.spec));
                 self.directory.finished(&task);
                 self.waiters.notify(&task);
                 self.metrics.finished(&task);
             }
-            Message::TaskEvent(event) => {
-                let spec = self.directory.apply(&event).or_else(|| ended.get(&event.task).cloned());
-                let cut_off = self.task_hub.publish(WatchedEvent { event, spec });
-                self.metrics.slow_consumers(SlowConsumer::Watch, cut_off);
-            }
-            Message::ClusterEvent(event) => {
-                let cut_off = self.cluster_hub.publish(event);
-                self.metrics.slow_consumers(SlowConsumer::Watch, cut_off);
-            }
+            // Said already.
+            Message::Accepted(_) | Message::TaskEvent(_) | Message::ClusterEvent(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use dashmap::DashMap;
@@ -13,6 +13,8 @@ use evenkeel_core::engine::AgentMessage;
 use evenkeel_shared::{Code, Error, SessionEpoch, limits::HELD_ATTEMPTS_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+
+use crate::hashing::NumberState;
 
 /// Bits of a session's number below the incarnation: a million sessions a second for twelve days.
 const COUNTER_BITS: u32 = 40;
@@ -26,7 +28,7 @@ pub struct Sessions(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    open: DashMap<SessionEpoch, Session>,
+    open: DashMap<SessionEpoch, Session, NumberState>,
     last_epoch: AtomicU64,
     queue_max: usize,
 }
@@ -45,7 +47,7 @@ pub struct SessionEnd {
     /// Nothing more is read.
     ended: CancellationToken,
     /// Nothing more is written, not even what is queued.
-    cut: CancellationToken,
+    cut: AtomicBool,
     /// The agent has taken the end, or is gone.
     gone: CancellationToken,
 }
@@ -66,7 +68,7 @@ impl Sessions {
     #[must_use]
     pub fn new(incarnation: u64, queue_max: usize) -> Self {
         let last_epoch = AtomicU64::new(incarnation << COUNTER_BITS);
-        Self(Arc::new(State { open: DashMap::new(), last_epoch, queue_max }))
+        Self(Arc::new(State { open: DashMap::default(), last_epoch, queue_max }))
     }
 
     /// Opens a session: its number, its queue, its end.
@@ -152,13 +154,13 @@ impl SessionEnd {
 
     fn cut_off(&self, error: Error) {
         self.finish(Some(error));
-        self.cut.cancel();
+        self.cut.store(true, Ordering::Release);
     }
 
     /// The agent has taken the end, or no longer reads.
     pub fn hang_up(&self) {
         self.ended.cancel();
-        self.cut.cancel();
+        self.cut.store(true, Ordering::Release);
         self.gone.cancel();
     }
 
@@ -172,9 +174,10 @@ impl SessionEnd {
         self.ended.cancelled().await;
     }
 
-    /// Done once nothing more is to be written.
-    pub async fn is_cut(&self) {
-        self.cut.cancelled().await;
+    /// Whether nothing more is to be written.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// What the stream ends with; `None`: well.
@@ -210,7 +213,7 @@ mod tests {
         assert_eq!(sessions.send(slow, ack()), Sent::Queued);
         assert_eq!(sessions.send(slow, ack()), Sent::CutOff);
         assert_eq!(sessions.send(slow, ack()), Sent::Gone);
-        end.is_cut().await;
+        assert!(end.is_cut());
         assert_eq!(end.error().unwrap().code, Code::ResourceExhausted);
         assert_eq!(sessions.send(quick, ack()), Sent::Queued);
         assert!(queue.try_recv().is_ok());

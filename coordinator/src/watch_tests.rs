@@ -29,7 +29,7 @@ impl World {
             if event % 2 == 0 {
                 self.numbers.stored.lock().unwrap().push(event);
             }
-            self.hub.publish(event);
+            self.hub.publish([event]);
         }
     }
 
@@ -60,7 +60,7 @@ impl Source for NumbersAnd {
             if event % 2 == 0 {
                 self.numbers.stored.lock().unwrap().push(event);
             }
-            self.hub.publish(event);
+            self.hub.publish([event]);
         }
         Ok(page)
     }

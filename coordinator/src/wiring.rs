@@ -149,13 +149,14 @@ impl Coordinator {
             data_dir: data_dir.display().to_string(),
         });
         let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
-        let parts = Parts::new(clock, &config.limits, &recovery, store.as_ref());
+        let parts = Parts::new(clock, &config.limits, &recovery, store.as_ref()).map_err(StartError::Threads)?;
         let engine = make_engine(clock, config.engine.settings(), recovery).await?;
         let threads = ActorThreads::start().map_err(StartError::Threads)?;
         let snapshot = parts.snapshot.clone();
         let publisher = system::start(&threads.rest, publisher::MAILBOX_MAX, || Publisher::new(snapshot)).await;
-        let writer = parts.start_writer(&threads, store, publisher.clone()).await;
-        let actor = parts.start_coordinator(&threads, engine, writer.clone()).await;
+        let dispatcher = parts.dispatcher();
+        let writer = parts.start_writer(&threads, store, publisher.clone(), dispatcher.clone()).await;
+        let actor = parts.start_coordinator(&threads, engine, writer.clone(), dispatcher).await;
 
         let intake = Intake::new(actor.clone());
         let gateway = parts.gateway(intake);
@@ -220,7 +221,7 @@ impl Coordinator {
 }
 
 impl Parts {
-    fn new(clock: Clock, limits: &LimitsConfig, recovery: &Recovery, store: &dyn Store) -> Self {
+    fn new(clock: Clock, limits: &LimitsConfig, recovery: &Recovery, store: &dyn Store) -> io::Result<Self> {
         let kept = KeptLimits { tasks: limits.ephemeral_kept_max, bytes: limits.ephemeral_kept_bytes_max };
         let hub = HubLimits {
             ring: limits.recent_events_max,
@@ -233,7 +234,7 @@ impl Parts {
         let directory = Directory::new(&recovery.tasks, kept);
         let sessions = Sessions::new(recovery.incarnation, limits.session_queue_max);
         let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone());
-        Self {
+        Ok(Self {
             clock,
             lifecycle: Lifecycle::default(),
             snapshot,
@@ -241,11 +242,11 @@ impl Parts {
             sessions,
             waiters: Waiters::default(),
             pending: Pending::default(),
-            reads: Reads::new(store.reader()),
+            reads: Reads::start(store.reader())?,
             metrics,
             task_hub: Hub::new(start, hub),
             cluster_hub: Hub::new(start, hub),
-        }
+        })
     }
 
     async fn start_writer(
@@ -253,8 +254,16 @@ impl Parts {
         threads: &ActorThreads,
         store: Box<dyn Store>,
         publisher: Addr<Publisher>,
+        dispatcher: Dispatcher,
     ) -> Addr<StoreWriter> {
-        let dispatcher = Dispatcher {
+        let lifecycle = self.lifecycle.clone();
+        let on_fatal: store_writer::OnFatal = Arc::new(|_| std::process::exit(EXIT_STORE_FAILED));
+        let make = move || StoreWriter::new(store, dispatcher, publisher, lifecycle, on_fatal);
+        system::start(&threads.store, store_writer::MAILBOX_MAX, make).await
+    }
+
+    fn dispatcher(&self) -> Dispatcher {
+        Dispatcher {
             pending: self.pending.clone(),
             sessions: self.sessions.clone(),
             directory: self.directory.clone(),
@@ -266,11 +275,7 @@ impl Parts {
             look_up_turns: Arc::new(Semaphore::new(LOOK_UPS_ASKING_MAX)),
             metrics: self.metrics.clone(),
             runtime: Handle::current(),
-        };
-        let lifecycle = self.lifecycle.clone();
-        let on_fatal: store_writer::OnFatal = Arc::new(|_| std::process::exit(EXIT_STORE_FAILED));
-        let make = move || StoreWriter::new(store, dispatcher, publisher, lifecycle, on_fatal);
-        system::start(&threads.store, store_writer::MAILBOX_MAX, make).await
+        }
     }
 
     async fn start_coordinator(
@@ -278,9 +283,10 @@ impl Parts {
         threads: &ActorThreads,
         engine: Engine,
         writer: Addr<StoreWriter>,
+        dispatcher: Dispatcher,
     ) -> Addr<CoordinatorActor> {
         let (clock, lifecycle) = (self.clock, self.lifecycle.clone());
-        let make = move || CoordinatorActor::new(engine, clock, lifecycle, writer);
+        let make = move || CoordinatorActor::new(engine, clock, lifecycle, writer, dispatcher);
         system::start(&threads.engine, intake::MAILBOX_MAX, make).await
     }
 

@@ -4,6 +4,10 @@
 //! makes few large transactions and an idle one makes small ones at once. As many batches as there are permits are with the
 //! writer; without one the actor rests, its mailbox fills, and the intake refuses or holds back: that is the backpressure
 //! from the disk to the clients.
+//!
+//! A few messages that wait for no change are said here and now if nothing is with the writer, which would only pass them
+//! on: two wake-ups of threads are most of the time that an ephemeral task takes when little else is going on. More than a
+//! few go to the writer all the same, so that the engine works on while they are said.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -23,6 +27,7 @@ use crate::{
     clock::Clock,
     failpoint::{self, Point},
     lifecycle::Lifecycle,
+    release::{Dispatcher, Unsaid},
     snapshot::SnapshotUpdate,
 };
 
@@ -33,6 +38,8 @@ pub const IN_FLIGHT_MAX: usize = 16;
 pub const GATHER_CHANGES_MAX: usize = 8_192;
 /// Messages of the mailbox gathered into one batch: the mailbox may never be empty.
 const GATHER_MESSAGES_MAX: usize = 256;
+/// Messages that are said by the engine's own thread: what one task or a handful of them causes, some ten microseconds.
+const SAID_AT_ONCE_MAX: usize = 64;
 /// Between two publications of what readers see: people do not see faster, and a large fleet's heartbeats all change it.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -42,6 +49,9 @@ pub struct CoordinatorActor {
     clock: Clock,
     lifecycle: Lifecycle,
     writer: Addr<StoreWriter>,
+    dispatcher: Dispatcher,
+    /// What is with the writer.
+    unsaid: Unsaid,
     in_flight: Arc<Semaphore>,
     gathered: Effects,
     gathered_messages: usize,
@@ -73,8 +83,8 @@ pub struct Batch {
     events: Vec<Event>,
     /// The place in the mailbox, given back when the batch is handled.
     place: OwnedSemaphorePermit,
-    /// Dropped when the batch is handled, which its sender notices.
-    handled: Option<oneshot::Sender<()>>,
+    /// Of a session, its turn, given back likewise.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Message for Batch {
@@ -85,13 +95,13 @@ impl Batch {
     /// A batch that holds this place in the mailbox.
     #[must_use]
     pub const fn new(events: Vec<Event>, place: OwnedSemaphorePermit) -> Self {
-        Self { events, place, handled: None }
+        Self { events, place, turn: None }
     }
 
-    /// Whose sender waits until it is handled.
+    /// Of a session that has nothing else to be handled until this is.
     #[must_use]
-    pub fn acknowledged_by(self, handled: oneshot::Sender<()>) -> Self {
-        Self { handled: Some(handled), ..self }
+    pub fn in_turn(self, turn: OwnedSemaphorePermit) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 }
 
@@ -123,12 +133,20 @@ impl Message for Stop {
 impl CoordinatorActor {
     /// An actor around this engine.
     #[must_use]
-    pub fn new(engine: Engine, clock: Clock, lifecycle: Lifecycle, writer: Addr<StoreWriter>) -> Self {
+    pub fn new(
+        engine: Engine,
+        clock: Clock,
+        lifecycle: Lifecycle,
+        writer: Addr<StoreWriter>,
+        dispatcher: Dispatcher,
+    ) -> Self {
         Self {
             engine,
             clock,
             lifecycle,
             writer,
+            dispatcher,
+            unsaid: Unsaid::default(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             gathered: Effects::default(),
             gathered_messages: 0,
@@ -182,6 +200,14 @@ impl CoordinatorActor {
     /// Hands what is gathered to the writer, now or as soon as it has room; until then the mailbox rests.
     fn hand_over(&mut self, ctx: &mut Context<Self>) {
         self.hand_over = HandOver::Idle;
+        if self.says_at_once() {
+            self.gathered_messages = 0;
+            self.unpublished = true;
+            // Emptied and kept: there is one such batch for each event of a quiet coordinator.
+            self.dispatcher.release(&mut self.gathered.messages);
+            self.arm(ctx);
+            return;
+        }
         match Arc::clone(&self.in_flight).try_acquire_owned() {
             Ok(permit) => self.send(permit, ctx),
             Err(_) => {
@@ -198,13 +224,23 @@ impl CoordinatorActor {
         }
     }
 
+    /// Whether what is gathered waits for nothing: for no change of its own, and for nothing that is to be said before it.
+    fn says_at_once(&self) -> bool {
+        let Effects { changes, messages } = &self.gathered;
+        changes.is_empty()
+            && (1..=SAID_AT_ONCE_MAX).contains(&messages.len())
+            && self.unsaid.is_none()
+            && !self.snapshot_is_due(self.clock.now())
+    }
+
     fn send(&mut self, permit: OwnedSemaphorePermit, ctx: &mut Context<Self>) {
         self.gathered_messages = 0;
         self.unpublished |= !self.gathered.is_empty();
         let snapshot = self.snapshot_if_due();
         if !self.gathered.is_empty() || snapshot.is_some() {
             let effects = mem::take(&mut self.gathered);
-            if self.writer.try_send(Commit { effects, snapshot, permit: Some(permit) }).is_err() {
+            let commit = Commit { effects, snapshot, permit: Some(permit), unsaid: self.unsaid.one() };
+            if self.writer.try_send(commit).is_err() {
                 // Its mailbox has room for every permit, so it is gone, and with it the only way to record anything.
                 tracing::error!("the store writer is gone; the coordinator stops");
                 self.stopped = true;
@@ -216,13 +252,17 @@ impl CoordinatorActor {
 
     fn snapshot_if_due(&mut self) -> Option<SnapshotUpdate> {
         let now = self.clock.now();
-        if !self.publish_now && now.since(self.published_at) < PUBLISH_INTERVAL {
+        if !self.snapshot_is_due(now) {
             return None;
         }
         self.publish_now = false;
         self.unpublished = false;
         self.published_at = now;
         Some(SnapshotUpdate { agents: self.engine.take_changed_agents(), status: self.engine.status(now) })
+    }
+
+    fn snapshot_is_due(&self, now: Timestamp) -> bool {
+        self.publish_now || now.since(self.published_at) >= PUBLISH_INTERVAL
     }
 
     /// Sets the timer to what the engine and the readers wait for, and to the tick at the latest.
@@ -262,12 +302,12 @@ impl Handler<Batch> for CoordinatorActor {
 
     fn handle(&mut self, batch: Batch, ctx: &mut Self::Context) {
         failpoint::hit(Point::Engine);
-        let Batch { events, place, handled } = batch;
+        let Batch { events, place, turn } = batch;
         if !self.stopped {
             self.feed(events);
             self.schedule(ctx);
         }
-        drop((place, handled));
+        drop((place, turn));
     }
 }
 

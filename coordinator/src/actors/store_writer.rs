@@ -31,7 +31,7 @@ use crate::{
     failpoint::{self, Point},
     lifecycle::Lifecycle,
     metrics::Metrics,
-    release::Dispatcher,
+    release::{Dispatcher, UnsaidBatch},
     snapshot::SnapshotUpdate,
     store::{Store, StoreError},
 };
@@ -102,6 +102,8 @@ pub struct Commit {
     /// Given back once the messages are out. `None`: given back already, because the engine must go on while the disk is
     /// full.
     pub permit: Option<OwnedSemaphorePermit>,
+    /// Dropped once the messages are out: until then nothing may be said past the writer.
+    pub unsaid: UnsaidBatch,
 }
 
 impl Message for Commit {
@@ -229,7 +231,7 @@ impl StoreWriter {
         if !self.group.changes.is_empty() {
             if failpoint::acks_before_commit() {
                 for batch in &mut self.group.batches {
-                    self.dispatcher.release(mem::take(&mut batch.effects.messages));
+                    self.dispatcher.release(&mut batch.effects.messages);
                 }
                 failpoint::acked_before_commit();
             }
@@ -240,12 +242,12 @@ impl StoreWriter {
             failpoint::committed(self.group.batches.iter().flat_map(|batch| &batch.effects.messages));
         }
         self.group.changes.clear();
-        for batch in self.group.batches.drain(..) {
+        for mut batch in self.group.batches.drain(..) {
             if let Some(update) = batch.snapshot {
                 publish(&self.publisher, &mut self.unpublished, update);
             }
-            self.dispatcher.release(batch.effects.messages);
-            drop(batch.permit);
+            self.dispatcher.release(&mut batch.effects.messages);
+            drop((batch.permit, batch.unsaid));
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use crate::{
     hub::{Hub, HubLimits},
     pending::Pending,
     reads::Reads,
+    release::Unsaid,
     sessions::Sessions,
     snapshot::Snapshot,
     store::{StoreReader, sqlite::SqliteStore},
@@ -107,6 +108,7 @@ struct Desk {
     metrics: Metrics,
     snapshot: Snapshot,
     permits: Arc<Semaphore>,
+    unsaid: Unsaid,
     said: mpsc::Receiver<Arc<ClusterEvent>>,
     _threads: ActorThreads,
 }
@@ -129,7 +131,7 @@ impl Desk {
             waiters: Waiters::default(),
             task_hub: Hub::new(EventPosition(0), limits),
             cluster_hub: cluster_hub.clone(),
-            reads: Reads::new(store.reader()),
+            reads: Reads::start(store.reader()).unwrap(),
             look_ups: Arc::new(Semaphore::new(1)),
             look_up_turns: Arc::new(Semaphore::new(1)),
             metrics: metrics.clone(),
@@ -145,7 +147,8 @@ impl Desk {
         let make = move || StoreWriter::new(Box::new(store), dispatcher, publisher, life, on_fatal);
         let writer = system::start(&threads.store, MAILBOX_MAX, make).await;
         let permits = Arc::new(Semaphore::new(permits));
-        Self { seen, writer, lifecycle, metrics, snapshot, permits, said, _threads: threads }
+        let unsaid = Unsaid::default();
+        Self { seen, writer, lifecycle, metrics, snapshot, permits, unsaid, said, _threads: threads }
     }
 
     async fn new() -> Self {
@@ -172,7 +175,8 @@ impl Desk {
             ..SnapshotUpdate::default()
         };
         let permit = Some(Arc::clone(&self.permits).acquire_owned().await.unwrap());
-        self.writer.try_send(Commit { effects, snapshot: Some(snapshot), permit }).unwrap();
+        let unsaid = self.unsaid.one();
+        self.writer.try_send(Commit { effects, snapshot: Some(snapshot), permit, unsaid }).unwrap();
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {

@@ -33,6 +33,7 @@ use super::{cluster::Identity, unreadable};
 use crate::{
     connections::Peer,
     gateway::Gateway,
+    intake::SessionTurn,
     lifecycle::Lifecycle,
     metrics::{BadInput, Metrics},
     sessions::{SessionEnd, Sessions},
@@ -105,8 +106,11 @@ impl Agents {
     /// Reads a session to its end.
     async fn serve(self, epoch: SessionEpoch, end: Arc<SessionEnd>, mut inbound: Streaming<v1::AgentFrame>) {
         let mut registered = false;
+        let turn = SessionTurn::default();
         let read = tokio::select! {
-            read = self.read(epoch, &mut inbound, &mut registered) => read,
+            // Most often there is something to read, and then it is not even asked whether the session has ended.
+            biased;
+            read = self.read(epoch, &turn, &mut inbound, &mut registered) => read,
             () = end.ended() => Ok("the session ended".to_owned()),
             () = self.gateway.lifecycle.closed() => Err(Lifecycle::restarting()),
         };
@@ -123,7 +127,7 @@ impl Agents {
         };
         if registered {
             // If the coordinator is gone there is nobody left to tell.
-            let _ = self.gateway.intake.deliver(vec![Event::SessionClosed { session: epoch, reason }]).await;
+            let _ = self.gateway.intake.deliver(&turn, vec![Event::SessionClosed { session: epoch, reason }]).await;
         }
     }
 
@@ -131,6 +135,7 @@ impl Agents {
     async fn read(
         &self,
         epoch: SessionEpoch,
+        turn: &SessionTurn,
         inbound: &mut Streaming<v1::AgentFrame>,
         registered: &mut bool,
     ) -> Result<String, Error> {
@@ -156,7 +161,7 @@ impl Agents {
             // A frame may be empty, and is no registration then.
             if !events.is_empty() {
                 *registered = true;
-                self.gateway.intake.deliver(events).await?;
+                self.gateway.intake.deliver(turn, events).await?;
             } else if !*registered && Instant::now() >= register_by {
                 return Err(late());
             }
@@ -248,12 +253,10 @@ fn frames(outbound: Outbound) -> impl Stream<Item = Result<v1::CoordinatorFrame,
         if outbound.over {
             return None;
         }
-        let end = Arc::clone(&outbound.end);
-        let first = tokio::select! {
-            biased;
-            () = end.is_cut() => None,
-            first = outbound.queue.recv() => first,
-        };
+        // A session is cut off when its queue is full, and its queue is closed with it. So nobody waits on an empty queue
+        // for a cut, and it is enough to look before and after.
+        let cut = outbound.end.is_cut();
+        let first = if cut { None } else { outbound.queue.recv().await.filter(|_| !outbound.end.is_cut()) };
         let Some(first) = first else {
             outbound.over = true;
             let status = outbound.end.error().map(to_status)?;
