@@ -87,9 +87,9 @@ struct PeerState {
     since: Instant,
     greeted: AtomicBool,
     /// Since when it takes nothing of what is written.
-    blocked_since: Mutex<Option<Instant>>,
-    /// Answers of which it takes nothing, and since when.
-    unread: Mutex<HashMap<u64, Instant>>,
+    blocked: Since,
+    /// Answers that have begun, and since when it takes nothing of them.
+    unread: Mutex<HashMap<u64, Arc<Since>>>,
     /// Messages that have begun and have not ended, and since when.
     unfinished: Mutex<HashMap<u64, Instant>>,
     /// Bytes that they ask for,
@@ -100,6 +100,39 @@ struct PeerState {
     closed_for: OnceLock<ClosedConnection>,
     /// Whoever reads or writes the connection; one task does both.
     task: AtomicWaker,
+}
+
+/// Since when something has been so, if it is so: a time after the connection's beginning. Told with every frame, so it is
+/// a number, and no lock.
+#[derive(Debug, Default)]
+struct Since(AtomicU64);
+
+impl Since {
+    /// It is so now; `began` is the connection's beginning.
+    fn set(&self, began: Instant) {
+        self.0.store(Self::number(began), Ordering::Relaxed);
+    }
+
+    /// It is so now, if it was not so before.
+    fn set_if_unset(&self, began: Instant) {
+        if self.0.load(Ordering::Relaxed) == 0 {
+            self.set(began);
+        }
+    }
+
+    /// It is not so.
+    fn unset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn get(&self, began: Instant) -> Option<Instant> {
+        let micros = self.0.load(Ordering::Relaxed);
+        (micros > 0).then(|| began + Duration::from_micros(micros))
+    }
+
+    fn number(began: Instant) -> u64 {
+        u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
 }
 
 impl Connections {
@@ -152,7 +185,7 @@ impl Connections {
         let peer = Peer(Arc::new(PeerState {
             since: Instant::now(),
             greeted: AtomicBool::new(self.0.limits.greeting_bytes == 0),
-            blocked_since: Mutex::default(),
+            blocked: Since::default(),
             unread: Mutex::default(),
             unfinished: Mutex::default(),
             unfinished_bytes: AtomicUsize::new(0),
@@ -211,7 +244,13 @@ impl Peer {
     /// An answer has begun.
     #[must_use]
     pub fn reading(&self) -> Reading {
-        Reading { peer: self.clone(), answer: self.0.last_call.fetch_add(1, Ordering::Relaxed) }
+        let reading = Reading {
+            peer: self.clone(),
+            answer: self.0.last_call.fetch_add(1, Ordering::Relaxed),
+            unread: Arc::default(),
+        };
+        locked(&self.0.unread).insert(reading.answer, Arc::clone(&reading.unread));
+        reading
     }
 
     /// A request has begun.
@@ -231,9 +270,8 @@ impl Peer {
         if !self.0.greeted.load(Ordering::Relaxed) && over(self.0.since, limits.greeting_within) {
             return Some(ClosedConnection::Silent);
         }
-        let blocked = locked(&self.0.blocked_since).is_some_and(|since| over(since, limits.unread_max));
-        let unread = || locked(&self.0.unread).values().any(|since| over(*since, limits.unread_max));
-        if blocked || unread() {
+        let late = |since: &Since| since.get(self.0.since).is_some_and(|since| over(since, limits.unread_max));
+        if late(&self.0.blocked) || locked(&self.0.unread).values().any(|since| late(since)) {
             return Some(ClosedConnection::Unread);
         }
         let unfinished = locked(&self.0.unfinished).values().any(|since| over(*since, limits.unread_max));
@@ -249,11 +287,10 @@ impl Peer {
     }
 
     fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
-        let mut blocked_since = locked(&self.0.blocked_since);
         if written.is_ready() {
-            *blocked_since = None;
+            self.0.blocked.unset();
         } else {
-            blocked_since.get_or_insert_with(Instant::now);
+            self.0.blocked.set_if_unset(self.0.since);
         }
         written
     }
@@ -268,23 +305,24 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Reading {
     peer: Peer,
     answer: u64,
+    unread: Arc<Since>,
 }
 
 impl Reading {
     /// A part was handed over; until the next one is asked for, the peer has not taken it.
     pub fn handed_over(&self) {
-        locked(&self.peer.0.unread).insert(self.answer, Instant::now());
+        self.unread.set(self.peer.0.since);
     }
 
     /// The next part is asked for.
     pub fn asked(&self) {
-        locked(&self.peer.0.unread).remove(&self.answer);
+        self.unread.unset();
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.asked();
+        locked(&self.peer.0.unread).remove(&self.answer);
     }
 }
 
@@ -323,6 +361,9 @@ impl Sending {
             locked(&self.peer.0.unfinished).remove(&self.request);
         }
         let bytes = std::mem::take(&mut self.bytes);
+        if bytes == 0 {
+            return;
+        }
         self.peer.0.unfinished_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.peer.0.unfinished_bytes_total.fetch_sub(bytes, Ordering::Relaxed);
     }
