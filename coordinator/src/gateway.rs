@@ -87,12 +87,7 @@ impl Gateway {
         }
         // The time before the question: a task stored after it must be known to the engine.
         let asked_at = self.clock.now();
-        let found = self
-            .reads
-            .ask(move |store| {
-                wanted.iter().map(|(tenant, key)| store.by_key(tenant, key)).collect::<Result<Vec<_>, _>>()
-            })
-            .await?;
+        let found = self.reads.ask(move |store| store.by_keys(&wanted)).await?;
         for (task, found) in tasks.iter_mut().filter(|task| keyed(task)).zip(found) {
             let spec = &task.spec;
             task.stored_key = match found.or_else(|| self.directory.by_key(&spec.tenant, &spec.idempotency_key)) {

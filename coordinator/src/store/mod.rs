@@ -88,7 +88,15 @@ pub trait StoreReader: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn by_key(&self, tenant: &Tenant, key: &str) -> Result<Option<(TaskId, u128)>, StoreError>;
+    fn by_key(&self, tenant: &Tenant, key: &str) -> Result<Option<(TaskId, u128)>, StoreError> {
+        Ok(self.by_keys(&[(tenant.clone(), key.to_owned())])?.pop().flatten())
+    }
+
+    /// The same for each of these keys, in their order.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn by_keys(&self, keys: &[(Tenant, String)]) -> Result<Vec<Option<(TaskId, u128)>>, StoreError>;
 
     /// Whether this very attempt ended by its agent's own word, so that the agent may forget its result.
     ///

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Connections that read at the same time: as many as the disk can make use of; more would only cost memory.
-const CONNECTIONS_MAX: usize = 4;
+pub const CONNECTIONS_MAX: usize = 4;
 /// How long a reader waits for one of them: queries are short, so beyond it something is wrong.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -132,14 +132,20 @@ impl StoreReader for SqliteReader {
         })
     }
 
-    fn by_key(&self, tenant: &Tenant, key: &str) -> Result<Option<(TaskId, u128)>, StoreError> {
+    fn by_keys(&self, keys: &[(Tenant, String)]) -> Result<Vec<Option<(TaskId, u128)>>, StoreError> {
         let sql = "SELECT id, fingerprint FROM tasks WHERE tenant = ?1 AND key = ?2";
         self.with(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query_and_then(params![tenant.as_str(), key], |row| {
-                Ok((codes::task_id(row, "id")?, codes::bits(row, "fingerprint")?))
-            })?;
-            rows.next().transpose()
+            // One transaction: each would take and give back the locks of the database by itself, which is most of the work.
+            let transaction = connection.unchecked_transaction()?;
+            let mut statement = transaction.prepare_cached(sql)?;
+            let mut found = Vec::with_capacity(keys.len());
+            for (tenant, key) in keys {
+                let mut rows = statement.query_and_then(params![tenant.as_str(), key], |row| {
+                    Ok::<_, StoreError>((codes::task_id(row, "id")?, codes::bits(row, "fingerprint")?))
+                })?;
+                found.push(rows.next().transpose()?);
+            }
+            Ok(found)
         })
     }
 
