@@ -1,10 +1,12 @@
 //! The gRPC interface of Evenkeel.
 //!
-//! Everything here is generated from `evenkeel/v1/*.proto`; there is no logic in this crate. Domain types live in
+//! Everything here is generated from `evenkeel/v1/*.proto`, the settings of the codec apart; there is no logic in this crate. Domain types live in
 //! `evenkeel-shared`, which also owns the conversions between the two, so that a change of the wire stays a change
 //! of the wire.
 
 #![allow(missing_docs)]
+
+pub mod codec;
 
 /// Messages, clients and servers of the package `evenkeel.v1`.
 #[allow(clippy::all)]
