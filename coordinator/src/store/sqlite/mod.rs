@@ -39,6 +39,7 @@ mod damage_tests;
 #[cfg(test)]
 mod tests;
 
+pub use read::CONNECTIONS_MAX as READ_CONNECTIONS_MAX;
 use read::SqliteReader;
 
 /// The last incarnation: numbers of the engine carry it from bit 40 up and have to fit a signed 64-bit column.
