@@ -10,6 +10,7 @@
 //! tasks require a label that only the run's own agents carry, so a run on a fleet in use mixes with nothing.
 
 mod agent;
+pub mod bench;
 mod client;
 mod error;
 pub mod faults;

@@ -1,5 +1,6 @@
 //! `evenkeel loadtest`: the load harness, one file for each of its commands.
 
+mod bench;
 mod faults;
 mod run;
 mod simulate;
@@ -20,6 +21,17 @@ pub enum LoadtestCommand {
     Simulate(simulate::SimulateArgs),
     /// Simulate clusters with faults, each from one seed, and check that every promise was kept
     SimulateFaults(simulate_faults::SimulateFaultsArgs),
+    /// Measure Evenkeel and bare routers side by side, in turn, and compare them with the goals
+    Bench(bench::BenchArgs),
+    /// The bare router of `bench`
+    #[command(hide = true)]
+    BenchServer,
+    /// Agents for `bench`
+    #[command(hide = true)]
+    BenchAgents(bench::BenchAgentsArgs),
+    /// A client for `bench`
+    #[command(hide = true)]
+    BenchClient(bench::BenchClientArgs),
     /// Agents for `faults`
     #[command(hide = true)]
     FaultAgents(faults::FaultAgentsArgs),
@@ -35,6 +47,10 @@ pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
         LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,
         LoadtestCommand::Faults(args) => faults::run(args, global).await,
+        LoadtestCommand::Bench(args) => bench::run(args, global).await,
+        LoadtestCommand::BenchServer => bench::server().await,
+        LoadtestCommand::BenchAgents(args) => bench::agents(args).await,
+        LoadtestCommand::BenchClient(args) => bench::client(args).await,
         LoadtestCommand::FaultAgents(args) => faults::agents(args, global).await,
     }
 }
