@@ -46,7 +46,7 @@ pub struct Contender {
     pub mean_ratio: Option<Estimate>,
     /// The same of the p99.
     pub p99_ratio: Option<Estimate>,
-    /// Work done over work that could have been, until the last task ended.
+    /// Work done over work that could have been, while tasks arrived.
     pub utilisation: f64,
     /// Share of slot time in use: lower than the utilisation where fast agents get more than their part.
     pub busy: f64,

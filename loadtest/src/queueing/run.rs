@@ -33,7 +33,7 @@ const KIND: &str = "work";
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Outcome {
     pub figures: Figures,
-    /// Work that was done, as a share of what the fleet could have done until the last task ended.
+    /// Work that was done, as a share of what the fleet could have done.
     pub utilisation: f64,
     /// Slots in use, on average.
     pub busy: f64,
@@ -83,7 +83,7 @@ impl<'a> Runner<'a> {
         f64::from(self.plan.agents) * f64::from(self.plan.slots)
     }
 
-    fn work(&self, seed: u64) -> Poisson {
+    pub fn work(&self, seed: u64) -> Poisson {
         let gap_us = self.mean_service_us / (self.slots() * self.plan.rho);
         Poisson::new(seed, self.demands.clone(), self.mean_service_us, gap_us, self.plan.tasks)
     }
@@ -94,7 +94,7 @@ impl<'a> Runner<'a> {
 
     /// Through the central queue.
     pub fn central(&self, seed: u64) -> Outcome {
-        let mut book = Book::new(self, self.slownesses(seed));
+        let mut book = Book::new(self, seed);
         let slownesses = book.slownesses.clone();
         central::run(&slownesses, self.plan.slots, self.work(seed), |done| book.enter(done));
         book.close(0)
@@ -102,22 +102,27 @@ impl<'a> Runner<'a> {
 
     /// Through the engine.
     pub fn engine(&self, seed: u64, strategy: &StrategyConfig) -> Result<Outcome, QueueingError> {
-        let mut book = Book::new(self, self.slownesses(seed));
+        let mut book = Book::new(self, seed);
+        let mut fleet = self.fleet(seed, strategy, &book.slownesses)?;
+        let totals = fleet.run(self.work(seed), |done| book.enter(done))?;
+        Ok(book.close(totals.events))
+    }
+
+    /// Agents that take so long, and an engine.
+    pub fn fleet(&self, seed: u64, strategy: &StrategyConfig, slownesses: &[f64]) -> Result<Fleet, QueueingError> {
         let kind = kind()?;
         let agent = |(at, &slowness): (usize, &f64)| {
             let id = AgentId::new(&format!("agent-{at:06}")).map_err(|why| refused("an agent", &why))?;
             Ok(AgentPlan { id, kinds: vec![kind.clone()], slots: self.plan.slots, slowness })
         };
-        let agents = book.slownesses.iter().enumerate().map(agent).collect::<Result<_, QueueingError>>()?;
+        let agents = slownesses.iter().enumerate().map(agent).collect::<Result<_, QueueingError>>()?;
         let settings =
             Settings { strategy: strategy.clone(), seed: seed_of(seed, Purpose::Engine), ..Settings::default() };
         let heartbeats = Heartbeats {
             every_us: settings.lease.heartbeat_interval().as_micros() as u64,
             age_us: (self.plan.heartbeat_age * self.mean_service_us) as u64,
         };
-        let mut fleet = Fleet::new(settings, agents, &[TaskSpec::of_kind(kind)], heartbeats)?;
-        let totals = fleet.run(self.work(seed), |done| book.enter(done))?;
-        Ok(book.close(totals.events))
+        Fleet::new(settings, agents, &[TaskSpec::of_kind(kind)], heartbeats)
     }
 }
 
@@ -133,6 +138,8 @@ fn refused(what: &str, why: &evenkeel_shared::Violation) -> QueueingError {
 struct Book {
     mean_service_us: f64,
     warm_up: u64,
+    /// Between the submissions of the first measured task and of the last one: what is used and done is counted there.
+    span: (u64, u64),
     slots: f64,
     slownesses: Vec<f64>,
     /// By the order of submission, without those of the warm-up.
@@ -140,33 +147,32 @@ struct Book {
     waited_us: f64,
     busy_us: u64,
     worked_us: f64,
-    ended: u64,
     tasks: u64,
 }
 
 impl Book {
-    fn new(runner: &Runner<'_>, slownesses: Vec<f64>) -> Self {
+    fn new(runner: &Runner<'_>, seed: u64) -> Self {
         let measured = (runner.plan.tasks - runner.plan.warm_up) as usize;
         Self {
             mean_service_us: runner.mean_service_us,
             warm_up: runner.plan.warm_up,
+            span: span(runner.work(seed), runner.plan.warm_up),
             slots: runner.slots(),
-            slownesses,
+            slownesses: runner.slownesses(seed),
             responses: vec![0.0; measured],
             waited_us: 0.0,
             busy_us: 0,
             worked_us: 0.0,
-            ended: 0,
             tasks: 0,
         }
     }
 
     fn enter(&mut self, done: Done) {
-        let run = done.finished - done.started;
+        let (from, to) = self.span;
+        let run = done.finished.clamp(from, to) - done.started.clamp(from, to);
         self.tasks += 1;
         self.busy_us += run;
         self.worked_us += run as f64 / self.slownesses[done.agent as usize];
-        self.ended = self.ended.max(done.finished);
         let measured = done.index.checked_sub(self.warm_up).and_then(|at| self.responses.get_mut(at as usize));
         if let Some(response) = measured {
             *response = ((done.finished - done.submitted) as f64 / self.mean_service_us) as f32;
@@ -176,7 +182,7 @@ impl Book {
 
     fn close(self, events: u64) -> Outcome {
         let wait = self.waited_us / self.responses.len() as f64 / self.mean_service_us;
-        let slot_us = (self.ended as f64 * self.slots).max(1.0);
+        let slot_us = ((self.span.1 - self.span.0) as f64 * self.slots).max(1.0);
         Outcome {
             figures: Figures::of(self.responses, wait),
             utilisation: self.worked_us / slot_us,
@@ -185,6 +191,18 @@ impl Book {
             events,
         }
     }
+}
+
+/// The submissions of the first task after so many, and of the last.
+fn span(work: Poisson, warm_up: u64) -> (u64, u64) {
+    let (mut from, mut to) = (0, 0);
+    for (index, job) in (0..).zip(work) {
+        to = job.at;
+        if index == warm_up {
+            from = job.at;
+        }
+    }
+    (from, to)
 }
 
 /// The results of `count` runs in their order, of which `threads` are under way at a time; or the first error.
