@@ -10,6 +10,7 @@ use super::{holdings::Holdings, limits, settings::Settings};
 use crate::{
     health::{
         lease::Lease,
+        pace::Pace,
         slow_start::Ramp,
         thresholds::{Condition, HealthTracker},
     },
@@ -88,6 +89,7 @@ pub(super) struct Agent {
     pub failed: u64,
     /// Sorted by kind. A handful as a rule, so they are a cache line or two.
     pub kinds_seen: Vec<KindStatistics>,
+    pub pace: Pace,
     /// It looks different from when that was last asked; see [`super::tables::AgentTable::mark_changed`].
     pub changed: bool,
     pub timers: [Option<TimerKey>; AgentTimer::COUNT],
@@ -124,6 +126,7 @@ impl Agent {
             succeeded: 0,
             failed: 0,
             kinds_seen: Vec::new(),
+            pace: Pace::default(),
             changed: false,
             timers: [None; AgentTimer::COUNT],
         }

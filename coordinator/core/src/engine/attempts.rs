@@ -352,6 +352,7 @@ impl Engine {
             Outcome::Succeeded(_) => {
                 row.succeeded += 1;
                 row.observe_run(&kind, run);
+                self.norms.observe(self.now, &kind, run, &mut row.pace);
                 true
             }
             Outcome::Failed(failure) => {

@@ -8,9 +8,7 @@
 
 use std::time::Duration;
 
-use evenkeel_shared::{
-    AdminState, AssignmentId, AttemptNumber, AttemptRef, Decision, Delivery, Health, Priority, TaskState,
-};
+use evenkeel_shared::{AdminState, AssignmentId, AttemptNumber, AttemptRef, Decision, Delivery, Health, TaskState};
 
 use super::{
     Engine, Timer, Told,
@@ -21,8 +19,9 @@ use super::{
     tables::{Current, Task},
 };
 use crate::{
-    ix::{AgentIx, ClassIx, TaskIx},
+    ix::{AgentIx, TaskIx},
     model::TaskEventKind,
+    queue::Admitted,
     routing::{AgentState, Pick, Room, TaskFacts},
 };
 
@@ -35,7 +34,7 @@ impl Engine {
         let row = &self.tasks[task];
         let (class, facts) = (row.class, facts(row));
         for room in [Room::Now, Room::Ahead] {
-            if self.paused || !self.may_have(task, room) {
+            if self.paused || (room == Room::Ahead && !self.tasks[task].may_go_ahead()) {
                 continue;
             }
             if let Some(pick) = self.router.pick(class, &facts, room) {
@@ -82,30 +81,20 @@ impl Engine {
 
     /// The task that goes next among those that some agent has room for.
     fn best_placeable(&mut self) -> Option<TaskIx> {
-        let Self { queue, router, tasks, now, .. } = self;
-        queue.best_where(*now, queue.classes(), |task| {
-            let row = &tasks[task];
-            router.pick(row.class, &facts(row), Room::Now).is_some()
-        })
+        let Self { queue, router, now, .. } = self;
+        let admitted = |class| router.least_level_placed(class).map(|from_level| Admitted { from_level, ahead: false });
+        queue.best_where(*now, admitted)
     }
 
-    /// Whether the task may be given such room. An agent that is stopped gives back what it has taken ahead, and that is
-    /// the end of an attempt: it must not be the last one of a task that nobody has tried.
-    fn may_have(&self, task: TaskIx, room: Room) -> bool {
-        let row = &self.tasks[task];
-        room == Room::Now || row.attempts_made + 1 < row.spec.retry.attempts_max
-    }
-
-    /// The task that goes next among those that this agent may take now.
+    /// The task that goes next among those that this agent may take now. One without room, as most are that ask in a busy
+    /// fleet, is told so before any class is looked at.
     fn best_for(&self, agent: AgentIx, room: Room) -> Option<TaskIx> {
-        // Urgent facts pass every bound that depends on the task, so a class refused here has no task for this agent.
-        let urgent = TaskFacts { priority: Priority::MAX, affinity: None };
-        let admits = |class: ClassIx, facts: &TaskFacts| self.router.may_take(class, agent, facts, room);
-        let classes = self.queue.classes().filter(|&class| admits(class, &urgent));
-        // What is refused to the most pressing task of a class may be kept for another one of it that is more urgent.
-        self.queue.best_where(self.now, classes, |task| {
-            let row = &self.tasks[task];
-            self.may_have(task, room) && admits(row.class, &facts(row))
+        if !self.router.has_slots(agent, room) {
+            return None;
+        }
+        self.queue.best_where(self.now, |class| {
+            let from_level = self.router.least_level_taken(class, agent, room)?;
+            Some(Admitted { from_level, ahead: room == Room::Ahead })
         })
     }
 
@@ -132,6 +121,8 @@ impl Engine {
         let starving = self
             .queue
             .classes()
+            // What a slot is enough for waits for a slot.
+            .filter(|&class| self.router.needs_more_than_a_slot(class))
             .filter_map(|class| self.queue.class_oldest(class).map(|(task, since)| (since, task, class)))
             .filter(|&(since, task, _)| {
                 self.now.since(since) >= self.settings.hold_after && !self.held.values().any(|&held| held == task)
@@ -299,6 +290,7 @@ impl Engine {
             slots_in_use: row.reserved.slots + row.ahead_slots,
             cpu_free: fresh(row.load.cpu_share),
             memory_free: fresh(row.load.memory_share),
+            slower_octaves: self.norms.octaves(&row.pace),
         };
         self.router.update(agent, &state);
     }

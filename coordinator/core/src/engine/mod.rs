@@ -59,7 +59,7 @@ pub use self::{
     settings::Settings,
 };
 use crate::{
-    health::{lease::LagGuard, outlier::Outliers, panic::PanicGuard},
+    health::{lease::LagGuard, outlier::Outliers, pace::Norms, panic::PanicGuard},
     ix::{AgentIx, TaskIx},
     model::{AgentView, ClusterEvent, ClusterEventKind, EngineStatus, TaskEvent, TaskEventKind, view::Counters},
     queue::Queue,
@@ -97,6 +97,7 @@ pub struct Engine {
     timers: TimerWheel<Timer>,
     lag: LagGuard,
     outliers: Outliers,
+    norms: Norms,
     panic: PanicGuard,
     was_panicking: bool,
     /// When the fleet was last looked over for silent agents.

@@ -151,6 +151,7 @@ impl Engine {
             cost: row.spec.requirements.resources.slots,
             order: row.order,
             since: row.since,
+            ahead: row.may_go_ahead(),
         });
         self.arm(task);
     }

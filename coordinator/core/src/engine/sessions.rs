@@ -214,6 +214,7 @@ impl Engine {
         row.tracker.observe_load(self.now, &load);
         row.load = load;
         row.load_at = self.now;
+        self.norms.fade(self.now, &mut row.pace);
         self.reassess(agent, out);
         self.refresh(agent);
         self.offer(agent, out);

@@ -52,6 +52,12 @@ impl Task {
     pub fn is_durable(&self) -> bool {
         self.spec.delivery == evenkeel_shared::Delivery::Durable
     }
+
+    /// Whether it may be taken ahead of a slot. An agent that is stopped gives back what it has taken ahead, and that is the
+    /// end of an attempt: it must not be the last one of a task that nobody has tried.
+    pub fn may_go_ahead(&self) -> bool {
+        self.attempts_made + 1 < self.spec.retry.attempts_max
+    }
 }
 
 /// The live attempt of a task.

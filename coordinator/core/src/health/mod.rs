@@ -9,6 +9,7 @@
 //! | [`outlier`] | does this agent fail so much more than the others that it should rest? |
 //! | [`slow_start`] | how much may an agent that came back take on? |
 //! | [`mod@panic`] | is so much of the fleet gone that reacting at full speed would make it worse? |
+//! | [`pace`] | how long does it take, compared with the others? |
 //! | [`decay`] | how much is a measurement worth that is this old? |
 //!
 //! Settings are plain values: durations are whole milliseconds in fields named `*_ms`, so that what a file says and what
@@ -20,6 +21,7 @@
 pub mod decay;
 pub mod lease;
 pub mod outlier;
+pub mod pace;
 pub mod panic;
 mod settings;
 pub mod slow_start;

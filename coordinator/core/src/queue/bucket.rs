@@ -21,6 +21,11 @@ impl Turn {
     pub(super) const fn task(self) -> TaskIx {
         self.head.task
     }
+
+    /// Whether it may be taken ahead of a slot.
+    pub(super) const fn ahead(self) -> bool {
+        self.head.ahead
+    }
 }
 
 /// What a bucket has to offer to a decision.

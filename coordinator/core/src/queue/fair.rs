@@ -68,6 +68,8 @@ pub(super) struct Moved {
 pub(super) struct Place {
     pub(super) order: u64,
     pub(super) task: TaskIx,
+    /// It may be taken ahead of a slot. Here because a decision asks it of every lane that is next.
+    pub(super) ahead: bool,
 }
 
 /// How the head of a lane has changed; `None`: the lane was, or is, empty.

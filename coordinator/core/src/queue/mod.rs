@@ -65,6 +65,22 @@ pub struct Waiting<'a> {
     pub order: u64,
     /// When it began to wait this time.
     pub since: Timestamp,
+    /// It may be taken ahead of a slot.
+    pub ahead: bool,
+}
+
+/// What may be taken of a class.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted {
+    /// Tasks of this priority and above, by its number.
+    pub from_level: u8,
+    /// Only those that may be taken ahead of a slot.
+    pub ahead: bool,
+}
+
+impl Admitted {
+    /// Every task.
+    pub const ALL: Self = Self { from_level: 0, ahead: false };
 }
 
 /// What is known of a waiting task.
@@ -76,6 +92,7 @@ struct Entry {
     cost: u32,
     order: u64,
     since: Timestamp,
+    ahead: bool,
 }
 
 /// One priority, over all classes.
@@ -128,12 +145,12 @@ impl Queue {
     /// Lets a task wait. One that waits already starts anew.
     pub fn push(&mut self, waiting: Waiting<'_>) {
         self.remove(waiting.task);
-        let Waiting { task, class, cost, order, since, .. } = waiting;
+        let Waiting { task, class, cost, order, since, ahead, .. } = waiting;
         let level = waiting.priority.level();
         let tenant = self.tenants.enter(waiting.tenant);
         let row = &mut self.levels[usize::from(level)];
         row.len += 1;
-        let (moved, heads) = row.accounts.insert(tenant, class, Place { order, task }, &mut self.tenants);
+        let (moved, heads) = row.accounts.insert(tenant, class, Place { order, task, ahead }, &mut self.tenants);
         let home = self.classes.entry(class).or_default();
         home.len += 1;
         let bucket = home.buckets.entry(level).or_default();
@@ -144,7 +161,7 @@ impl Queue {
         if at >= self.entries.len() {
             self.entries.resize(at + 1, None);
         }
-        self.entries[at] = Some(Entry { class, level, tenant, cost, order, since });
+        self.entries[at] = Some(Entry { class, level, tenant, cost, order, since, ahead });
         self.len += 1;
     }
 
@@ -174,7 +191,7 @@ impl Queue {
         self.len -= 1;
         let level = &mut self.levels[usize::from(entry.level)];
         level.len -= 1;
-        let place = Place { order: entry.order, task };
+        let place = Place { order: entry.order, task, ahead: entry.ahead };
         let heads = level.accounts.remove(entry.tenant, entry.class, place, &mut self.tenants);
         if let Some(class) = self.classes.get_mut(&entry.class) {
             class.len -= 1;
@@ -194,21 +211,24 @@ impl Queue {
 
     /// The task that goes next among these classes.
     pub fn best(&self, now: Timestamp, classes: impl Iterator<Item = ClassIx>) -> Option<TaskIx> {
-        self.best_where(now, classes, |_| true)
+        let classes = classes.filter_map(|class| self.classes.get(&class));
+        self.best_of(now, classes.map(|class| (class, Admitted::ALL)))
     }
 
-    /// The task that goes next among these classes, where tasks of some priorities may be passed over. `admits` is asked
-    /// for one task of each class and priority.
-    pub fn best_where(
-        &self,
-        now: Timestamp,
-        classes: impl Iterator<Item = ClassIx>,
-        mut admits: impl FnMut(TaskIx) -> bool,
-    ) -> Option<TaskIx> {
+    /// The task that goes next among those that are admitted, which is asked once for each class of which tasks wait.
+    ///
+    /// Of each class and priority the tenant whose turn it is counts: if its task may not be taken ahead, nobody's is. To ask
+    /// about each task instead was rejected: it is a trip to memory for each class and priority at every freed slot.
+    pub fn best_where(&self, now: Timestamp, mut admitted: impl FnMut(ClassIx) -> Option<Admitted>) -> Option<TaskIx> {
+        self.best_of(now, self.classes.iter().filter_map(|(&class, row)| Some((row, admitted(class)?))))
+    }
+
+    fn best_of<'a>(&self, now: Timestamp, classes: impl Iterator<Item = (&'a Class, Admitted)>) -> Option<TaskIx> {
         let mut offers = [None::<Offer>; Priority::COUNT];
-        for class in classes.filter_map(|class| self.classes.get(&class)) {
-            for (&level, bucket) in &class.buckets {
-                let Some(Offer { turn, oldest }) = bucket.offer().filter(|offer| admits(offer.turn.task())) else {
+        for (class, admitted) in classes {
+            for (&level, bucket) in class.buckets.range(admitted.from_level..) {
+                let Some(Offer { turn, oldest }) = bucket.offer().filter(|offer| offer.turn.ahead() || !admitted.ahead)
+                else {
                     continue;
                 };
                 let slot = &mut offers[usize::from(level)];

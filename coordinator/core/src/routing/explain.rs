@@ -3,12 +3,12 @@
 //! Whether a task may go there is read from the same bitmaps that a search uses. Only to name the rule or resource that
 //! stands in the way, the agent itself is looked at.
 
-use evenkeel_shared::units::ResourceName;
+use evenkeel_shared::{Resources, units::ResourceName};
 
 use super::{
     Router,
     classes::Class,
-    facts::{Facts, Pick, Room, TaskFacts},
+    facts::{Facts, Pick, Room, TaskFacts, least_level},
     refusal::Refusal,
     roster::Statics,
     selectors::takes,
@@ -36,6 +36,38 @@ impl Router {
         fit.agents(room).contains(agent)
             && self.index.selectors.agents(self.index.views.get(class.required_only()).selector).contains(agent)
             && self.strategy.refuses(facts, task, fit.need.slots).is_none()
+    }
+
+    /// The lowest priority, by its number, of which the agent may take tasks of this class now. `None`: not even the most
+    /// urgent.
+    #[must_use]
+    pub fn least_level_taken(&self, class: ClassIx, agent: AgentIx, room: Room) -> Option<u8> {
+        let (class, facts) = self.classes.get(class).zip(self.roster.facts().get(agent.at()))?;
+        let fit = self.index.fits.get(class.fit);
+        if !fit.agents(room).contains(agent)
+            || !self.index.selectors.agents(self.index.views.get(class.required_only()).selector).contains(agent)
+        {
+            return None;
+        }
+        least_level(|priority| {
+            let task = TaskFacts { priority, affinity: None };
+            self.strategy.refuses(facts, &task, fit.need.slots).is_none()
+        })
+    }
+
+    /// Whether the agent has a slot to give at all. If not, no class has to be asked about.
+    #[must_use]
+    pub fn has_slots(&self, agent: AgentIx, room: Room) -> bool {
+        self.roster.get(agent).is_some_and(|facts| match room {
+            Room::Now => facts.free_slots > 0,
+            Room::Ahead => facts.prefetch_free_slots > 0,
+        })
+    }
+
+    /// Whether tasks of this class set aside more than one slot.
+    #[must_use]
+    pub fn needs_more_than_a_slot(&self, class: ClassIx) -> bool {
+        self.classes.get(class).is_some_and(|class| self.index.fits.get(class.fit).need != Resources::slots(1))
     }
 
     /// Whether the agent may take such a task now. The same agents for which this is `Ok` are those that
@@ -114,7 +146,7 @@ impl Router {
             return Err(Refusal::NoFreeSlot { asked: need.slots, free: facts.free_slots.into() });
         }
         let plain = [
-            (ResourceName::Cpu, need.cpu_millis, facts.free_cpu_millis),
+            (ResourceName::Cpu, need.cpu_millis, facts.free_cpu_millis.into()),
             (ResourceName::Memory, need.memory_bytes, facts.free_memory_bytes),
         ];
         let custom = need.custom.iter().map(|(name, &asked)| {

@@ -23,6 +23,8 @@ pub struct AgentState<'a> {
     pub cpu_free: f32,
     /// Share of the memory that is free, likewise.
     pub memory_free: f32,
+    /// By how many octaves its attempts take longer than those of an ordinary agent; below 0 where they take less.
+    pub slower_octaves: f64,
 }
 
 /// What a decision depends on beside the class of the task.
@@ -32,6 +34,19 @@ pub struct TaskFacts {
     pub priority: Priority,
     /// Hash of its affinity key, if it has one.
     pub affinity: Option<u64>,
+}
+
+/// The lowest priority that is let pass, by its number, where all above one that is are too. Most bounds let all or none.
+pub(super) fn least_level(mut passes: impl FnMut(Priority) -> bool) -> Option<u8> {
+    let mut level_passes = |level: u8| Priority::new(level).is_some_and(&mut passes);
+    let most_urgent = Priority::MAX.level();
+    if level_passes(0) {
+        return Some(0);
+    }
+    if !level_passes(most_urgent) {
+        return None;
+    }
+    (1..=most_urgent).find(|&level| level_passes(level))
 }
 
 /// Which room a task is to have.
@@ -61,8 +76,11 @@ pub struct Pick {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 pub(crate) struct Facts {
-    pub free_cpu_millis: u64,
     pub free_memory_bytes: u64,
+    /// Up to four million processors.
+    pub free_cpu_millis: u32,
+    /// By how much it takes longer than an ordinary agent, in steps of which [`SLOWER_STEPS`] are a factor of two.
+    pub slower: i16,
     /// Slots here are counted up to 65,535, far above [`SLOTS_MAX`](evenkeel_shared::limits::SLOTS_MAX).
     pub free_slots: u16,
     pub prefetch_free_slots: u16,
@@ -76,6 +94,9 @@ pub(crate) struct Facts {
 }
 
 const _: () = assert!(size_of::<Facts>() == 32, "two agents to a cache line");
+
+/// Steps of an agent's pace to an octave: as fine as the finest step of a load, see `least_loaded`.
+pub(crate) const SLOWER_STEPS: u16 = 192;
 
 /// Yes or no, each a bit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,8 +140,9 @@ impl Facts {
     /// These facts with new moving parts.
     pub(super) fn with(&self, state: &AgentState<'_>) -> Self {
         Self {
-            free_cpu_millis: state.free.cpu_millis,
             free_memory_bytes: state.free.memory_bytes,
+            free_cpu_millis: u32::try_from(state.free.cpu_millis).unwrap_or(u32::MAX),
+            slower: (state.slower_octaves * f64::from(SLOWER_STEPS)) as i16,
             free_slots: slots(state.free.slots),
             prefetch_free_slots: slots(state.prefetch_free_slots),
             slots_usable: slots(state.slots_usable),
@@ -185,5 +207,13 @@ mod tests {
         for x in [0.000_1, 0.25, 0.3, 0.5, 0.999] {
             assert!((kept(x) - f64::from(x)).abs() < 1.0 / 30_000.0, "{x} became {}", kept(x));
         }
+    }
+
+    #[test]
+    fn the_least_level_is_the_first_that_passes() {
+        for first in 0..10 {
+            assert_eq!(least_level(|priority| priority.level() >= first), Some(first));
+        }
+        assert_eq!(least_level(|_| false), None);
     }
 }

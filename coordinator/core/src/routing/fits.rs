@@ -41,7 +41,7 @@ impl Fit {
     const fn fits_plain(&self, facts: &Facts) -> bool {
         facts.schedulable()
             && self.need.slots <= facts.free_slots as u32
-            && self.need.cpu_millis <= facts.free_cpu_millis
+            && self.need.cpu_millis <= facts.free_cpu_millis as u64
             && self.need.memory_bytes <= facts.free_memory_bytes
     }
 

@@ -166,7 +166,7 @@ impl Router {
 
     /// The agent for a task. `None` if no eligible agent has room.
     pub fn pick(&mut self, class: ClassIx, task: &TaskFacts, room: Room) -> Option<Pick> {
-        let (agent, preferences_given_up) = self.search(class, task, room)?;
+        let (agent, preferences_given_up) = self.search(class, room, |strategy, field| strategy.pick(field, task))?;
         let entry = self.classes.get_mut(class)?;
         entry.cursor = AgentIx(agent.0 + 1);
         Some(Pick {
@@ -177,13 +177,27 @@ impl Router {
         })
     }
 
+    /// The lowest priority, by its number, of which a task of this class would be given an agent with room now. `None`: not
+    /// even the most urgent would. A question: no draw is made and no turn passes.
+    pub fn least_level_placed(&mut self, class: ClassIx) -> Option<u8> {
+        facts::least_level(|priority| {
+            let task = TaskFacts { priority, affinity: None };
+            self.search(class, Room::Now, |strategy, field| strategy.finds(field, &task).then_some(())).is_some()
+        })
+    }
+
     /// Whether, since this was last asked, an agent may have come to be refused less because of another one's state.
     pub fn take_relented(&mut self) -> bool {
         self.strategy.take_relented()
     }
 
-    /// The agent for a task, and the number of preferences given up for it.
-    fn search(&mut self, class: ClassIx, task: &TaskFacts, room: Room) -> Option<(AgentIx, u8)> {
+    /// What is chosen in the first field in which anything is, and the number of preferences given up for it.
+    fn search<T>(
+        &mut self,
+        class: ClassIx,
+        room: Room,
+        mut choose: impl FnMut(&mut dyn Strategy, &Field<'_>) -> Option<T>,
+    ) -> Option<(T, u8)> {
         let class = self.classes.get(class)?;
         let Index { selectors, fits, views } = &mut self.index;
         let fit = fits.get(class.fit);
@@ -219,8 +233,8 @@ impl Router {
                     need_slots: fit.need.slots,
                     cursor: class.cursor,
                 };
-                if let Some(agent) = self.strategy.pick(&field, task) {
-                    return Some((agent, given_up));
+                if let Some(chosen) = choose(&mut *self.strategy, &field) {
+                    return Some((chosen, given_up));
                 }
             }
         }

@@ -33,13 +33,14 @@ struct Bench {
     queue: Queue,
     now: Timestamp,
     next: u32,
+    may_go_ahead: bool,
 }
 
 impl Bench {
     fn new(ageing_interval: Option<Duration>, weights: &[u32]) -> Self {
         let tenant_weights = (0..).map(tenant).zip(weights.iter().copied()).collect();
         let queue = Queue::new(QueueConfig { ageing_interval, tenant_weights, default_weight: 1 });
-        Self { queue, now: START, next: 0 }
+        Self { queue, now: START, next: 0, may_go_ahead: true }
     }
 
     fn push(&mut self, spec: Spec) -> TaskIx {
@@ -58,6 +59,7 @@ impl Bench {
             cost,
             order: task.0.into(),
             since: self.now,
+            ahead: self.may_go_ahead,
         });
     }
 
@@ -122,6 +124,30 @@ fn a_wait_raises_a_priority_by_one_an_interval() {
     assert_eq!(bench.best_of(&[0]), Some(fresh), "4.99 is still level 5 - 1");
     bench.now = START.plus(3 * INTERVAL);
     assert_eq!(bench.best_of(&[0]), Some(old));
+}
+
+#[test]
+fn what_is_not_admitted_is_passed_over_and_does_not_count() {
+    let mut bench = Bench::new(Some(INTERVAL), &[]);
+    let bulk = bench.push(Spec { level: 1, ..PLAIN });
+    let urgent = bench.push(Spec { level: 8, ..PLAIN });
+    let other = bench.push(Spec { class: 1, level: 3, ..PLAIN });
+    bench.may_go_ahead = false;
+    let last = bench.push(Spec { class: 1, level: 9, ..PLAIN });
+    let check = |bench: &Bench, what: &str, admitted: [Option<Admitted>; 2], expected: Option<TaskIx>| {
+        let best = bench.queue.best_where(bench.now, |ClassIx(class)| admitted[class as usize]);
+        assert_eq!(best, expected, "{what}");
+    };
+    let from = |from_level| Some(Admitted { from_level, ahead: false });
+    let ahead = |from_level| Some(Admitted { from_level, ahead: true });
+    check(&bench, "everything", [from(0), from(0)], Some(last));
+    check(&bench, "what may go ahead", [ahead(0), ahead(0)], Some(urgent));
+    check(&bench, "one class", [None, ahead(0)], Some(other));
+    check(&bench, "nothing of a class but the urgent", [from(9), ahead(3)], Some(other));
+    check(&bench, "only the urgent of each, ahead", [ahead(9), ahead(9)], None);
+    check(&bench, "the priority itself is let pass", [ahead(8), None], Some(urgent));
+    bench.queue.remove(urgent);
+    check(&bench, "one class without its urgent task", [ahead(1), None], Some(bulk));
 }
 
 #[test]

@@ -42,7 +42,13 @@ pub(super) trait Strategy: Debug + Send {
         field.best(0..LEVELS_MAX, field.cursor)
     }
 
-    /// Why the agent may not take the task although it has room.
+    /// Whether [`Strategy::pick`] would find one, without a draw or a turn.
+    fn finds(&self, field: &Field<'_>, _task: &TaskFacts) -> bool {
+        field.best(0..LEVELS_MAX, field.cursor).is_some()
+    }
+
+    /// Why the agent may not take the task although it has room. What one priority is let pass, all above it are; nothing
+    /// else of the task counts but its slots.
     fn refuses(&self, _facts: &Facts, _task: &TaskFacts, _need_slots: u32) -> Option<Refusal> {
         None
     }

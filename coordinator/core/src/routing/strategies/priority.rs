@@ -60,6 +60,13 @@ impl Tiers {
             || task.priority.level() >= self.urgent_priority
             || tier.in_use + u64::from(need_slots) <= bound
     }
+
+    fn find(&self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
+        let open = (0..=TIER_MAX)
+            .filter(|&tier| self.tiers[usize::from(tier)].slots > 0 && self.open(tier, task, field.need_slots));
+        open.map(|tier| u16::from(tier) * LEVELS_PER_TIER)
+            .find_map(|first| field.best(first..first + LEVELS_PER_TIER, field.cursor))
+    }
 }
 
 impl Strategy for Tiers {
@@ -74,10 +81,11 @@ impl Strategy for Tiers {
     }
 
     fn pick(&mut self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
-        let open = (0..=TIER_MAX)
-            .filter(|&tier| self.tiers[usize::from(tier)].slots > 0 && self.open(tier, task, field.need_slots));
-        open.map(|tier| u16::from(tier) * LEVELS_PER_TIER)
-            .find_map(|first| field.best(first..first + LEVELS_PER_TIER, field.cursor))
+        self.find(field, task)
+    }
+
+    fn finds(&self, field: &Field<'_>, task: &TaskFacts) -> bool {
+        self.find(field, task).is_some()
     }
 
     fn refuses(&self, facts: &Facts, task: &TaskFacts, need_slots: u32) -> Option<Refusal> {

@@ -104,6 +104,9 @@ impl Fleet {
         let with_room = self.with_room(needs, room);
 
         let class = self.router.class(kind, needs).unwrap();
+        if room == Room::Now {
+            self.check_placed(class, sort)?;
+        }
         let pick = self.router.pick(class, task, room);
         prop_assert_eq!(pick.is_some(), !eligible.is_empty(), "somebody is eligible: {:?}", eligible);
         if let Some(pick) = pick {
@@ -122,15 +125,29 @@ impl Fleet {
         Ok(())
     }
 
+    /// Asks from which priority on somebody would be picked, and compares with the model.
+    fn check_placed(&mut self, class: ClassIx, (kind, needs): &(Kind, Requirements)) -> Result<(), TestCaseError> {
+        let nobody = [0, 9].map(|level| self.eligible(kind, needs, &of_priority(level), Room::Now).is_empty());
+        let least = self.router.least_level_placed(class);
+        prop_assert_eq!([least != Some(0), least.is_none()], nobody, "{:?}", least);
+        Ok(())
+    }
+
     /// Asks of every agent whether it may take each sort of task, and compares with the model.
     fn check_all(&mut self) -> Result<(), TestCaseError> {
         for (kind, needs) in sorts() {
             let class = self.router.class(&kind, &needs).unwrap();
             for (room, task) in [(Room::Now, of_priority(0)), (Room::Ahead, of_priority(9))] {
-                let eligible = self.eligible(&kind, &needs, &task, room);
+                let [least_urgent, most_urgent] =
+                    [0, 9].map(|level| self.eligible(&kind, &needs, &of_priority(level), room));
+                let eligible = if task.priority.level() == 0 { &least_urgent } else { &most_urgent };
                 for at in (0..=AGENTS).map(AgentIx) {
                     let answer = self.router.admits(class, at, &task, room);
                     prop_assert_eq!(answer.is_ok(), eligible.contains(&at), "{}: {:?}", at, answer);
+                    let least = self.router.least_level_taken(class, at, room);
+                    let may = [least == Some(0), least.is_some()];
+                    prop_assert_eq!(may, [&least_urgent, &most_urgent].map(|set| set.contains(&at)), "{}", at);
+                    prop_assert!(least.is_none() || self.router.has_slots(at, room));
                     let matches = self.members.get(&at).is_some_and(|member| member.matches(&kind, &needs));
                     prop_assert_eq!(self.router.matches(class, at).is_ok(), matches);
                 }
@@ -174,6 +191,25 @@ proptest! {
                 fleet.take(step)?;
             }
             fleet.check_all()?;
+        }
+    }
+
+    #[test]
+    fn a_question_changes_no_pick(size in 1..120usize, priorities in collection::vec(0..10u8, 1..200)) {
+        for name in StrategyConfig::NAMES {
+            let picks = |asks: bool| {
+                let mut fleet = Fleet::of(name, (0..size).map(|at| agent(&format!("agent-{at}"), 3)));
+                let class = fleet.router.class(&kind("a"), &Requirements::default()).unwrap();
+                let pick = |&level: &u8| {
+                    if asks {
+                        fleet.router.least_level_placed(class);
+                    }
+                    let pick = fleet.assign(class, &Requirements::default(), &of_priority(level), Room::Now);
+                    pick.map(|pick| pick.agent)
+                };
+                priorities.iter().map(pick).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(picks(true), picks(false), "{}", name);
         }
     }
 

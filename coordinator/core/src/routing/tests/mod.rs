@@ -57,6 +57,7 @@ pub(super) struct Member {
     pub schedulable: bool,
     pub degraded: bool,
     pub cpu_free: f32,
+    pub slower_octaves: f64,
     /// What it works on.
     now: Resources,
     /// Slots taken ahead.
@@ -124,6 +125,7 @@ impl Fleet {
             schedulable: true,
             degraded: false,
             cpu_free: 1.0,
+            slower_octaves: 0.0,
             now: Resources::default(),
             ahead_slots: 0,
         };
@@ -155,6 +157,7 @@ impl Fleet {
             slots_in_use: member.slots_in_use(),
             cpu_free: member.cpu_free,
             memory_free: 1.0,
+            slower_octaves: member.slower_octaves,
         };
         self.router.update(agent, &state);
     }
