@@ -148,6 +148,7 @@ impl Fleet {
             slots_in_use: SLOTS - slots,
             cpu_free: 0.1 * (agent.at() % 10) as f32,
             memory_free: 0.5,
+            slower_octaves: 0.0,
         };
         self.router.update(agent, &state);
     }

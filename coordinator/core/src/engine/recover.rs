@@ -14,7 +14,7 @@ use super::{
     tables::{AgentTable, Current, KeyTable, Keyed, Numbers, Recorded, Task, TaskTable},
 };
 use crate::{
-    health::{lease::LagGuard, outlier::Outliers, panic::PanicGuard},
+    health::{lease::LagGuard, outlier::Outliers, pace::Norms, panic::PanicGuard},
     ix::{AgentIx, TaskIx},
     model::{RecoveredState, RecoveredTask, Recovery, view::Counters},
     queue::{Queue, QueueConfig, Waiting},
@@ -49,6 +49,7 @@ impl Engine {
             timers: TimerWheel::new(now),
             lag: LagGuard::new(&settings.lease, super::limits::TICK_INTERVAL),
             outliers: Outliers::new(settings.outliers),
+            norms: Norms::default(),
             panic: PanicGuard::new(settings.panic),
             was_panicking: false,
             silence_looked_at: Timestamp::ZERO,

@@ -72,7 +72,7 @@ pub(super) trait Strategy: Debug + Send {
 pub(super) fn build(config: &StrategyConfig, seed: u64) -> Box<dyn Strategy> {
     match *config {
         StrategyConfig::RoundRobin => Box::new(round_robin::RoundRobin),
-        StrategyConfig::LeastLoaded => Box::new(least_loaded::LeastLoaded),
+        StrategyConfig::LeastLoaded => Box::new(least_loaded::LeastLoaded::new()),
         StrategyConfig::Weighted { task_capacity, cpu, memory } => {
             Box::new(weighted::Weighted::new(task_capacity, cpu, memory))
         }
