@@ -214,6 +214,7 @@ impl Judge {
         self.alert(about, event.at_s, format!("{word}: {}", event.text), Some(told));
         if event.stops_run && !self.stopped {
             self.stopped = true;
+            self.watch.close(event.at_s);
             let why = format!("stopped by the service level {}", event.text);
             self.observed.stop = Some(why.clone());
             self.mark(MarkKind::Stage, About::RunStopped, event.at_s, why);

@@ -66,7 +66,8 @@ pub struct LevelEvent {
 pub struct Watch {
     levels: Vec<Level>,
     past: Past,
-    duration_s: f64,
+    /// When no more tasks arrive.
+    closed_at_s: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -102,12 +103,17 @@ impl Watch {
             violation: None,
             violations: Vec::new(),
         };
-        Ok(Self { levels: levels.iter().map(level).collect(), past: Past::default(), duration_s })
+        Ok(Self { levels: levels.iter().map(level).collect(), past: Past::default(), closed_at_s: duration_s })
     }
 
     /// Watches nothing.
     pub(super) fn none() -> Self {
-        Self { levels: Vec::new(), past: Past::default(), duration_s: 0.0 }
+        Self { levels: Vec::new(), past: Past::default(), closed_at_s: 0.0 }
+    }
+
+    /// No more tasks arrive from now on, earlier than planned.
+    pub fn close(&mut self, at_s: f64) {
+        self.closed_at_s = self.closed_at_s.min(at_s);
     }
 
     /// Judges a window; they come in order and without gaps.
@@ -115,7 +121,7 @@ impl Watch {
         self.past.add(window);
         // Its middle decides on which side of a moment a window is: their ends never fall on whole seconds.
         let middle_s = window.at_s - window.length_s / 2.0;
-        let drain = middle_s > self.duration_s;
+        let drain = middle_s > self.closed_at_s;
         let mut events = Vec::new();
         for (index, level) in self.levels.iter_mut().enumerate() {
             if middle_s < level.level.from_s {

@@ -136,9 +136,13 @@ impl Webhook {
 
     /// Waits a little for what is under way; says how many alerts were not delivered, if any were not.
     pub(super) async fn close(self) -> Option<String> {
+        self.close_within(LAST_MAX).await
+    }
+
+    async fn close_within(self, wait_max: Duration) -> Option<String> {
         let Self { url, queue, mut sender, mut results, offered } = self;
         drop(queue);
-        if timeout(LAST_MAX, &mut sender).await.is_err() {
+        if timeout(wait_max, &mut sender).await.is_err() {
             sender.abort();
         }
         let (mut delivered, mut error) = (0, None);
