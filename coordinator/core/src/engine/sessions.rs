@@ -214,7 +214,7 @@ impl Engine {
         row.tracker.observe_load(self.now, &load);
         row.load = load;
         row.load_at = self.now;
-        self.norms.fade(self.now, &mut row.pace);
+        self.norms.fade(self.now, row.holdings.is_empty(), &mut row.pace);
         self.reassess(agent, out);
         self.refresh(agent);
         self.offer(agent, out);

@@ -43,7 +43,7 @@ pub struct Pace {
     /// Above the kind's part, in octaves.
     octaves: f64,
     runs: f64,
-    /// When it was last learned or faded.
+    /// When the agent last had something to do, or faded.
     at: Timestamp,
 }
 
@@ -87,8 +87,12 @@ impl Norms {
         self.ordinary += (pace.octaves - self.ordinary) / self.runs;
     }
 
-    /// Lets an agent that does nothing become an ordinary one.
-    pub fn fade(&self, now: Timestamp, pace: &mut Pace) {
+    /// Lets an agent that has nothing to do become an ordinary one. To be called now and then of each agent.
+    pub fn fade(&self, now: Timestamp, idle: bool, pace: &mut Pace) {
+        if !idle {
+            pace.at = now;
+            return;
+        }
         pace.octaves = self.ordinary + (pace.octaves - self.ordinary) * remaining(now.since(pace.at), HALF_LIFE);
         pace.at = pace.at.max(now);
     }
