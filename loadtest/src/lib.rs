@@ -12,6 +12,7 @@
 mod agent;
 pub mod bench;
 mod client;
+pub mod drive;
 mod error;
 pub mod faults;
 mod files;
@@ -33,7 +34,7 @@ pub mod trace;
 
 pub use error::LoadtestError;
 pub use plan::{RunPlan, Target};
-pub use progress::{Bar, Progress, Silent, Stage};
+pub use progress::{Bar, Progress, Pulse, Silent, Stage};
 pub use report::{Latency, Report, Spread, Verdict};
 pub use runner::run;
 pub use task_time::TaskTime;

@@ -186,6 +186,21 @@ impl<'a> Oracle<'a> {
         true
     }
 
+    /// The task with this id.
+    pub(crate) fn number(&self, id: TaskId) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The task has an id.
+    pub(crate) fn is_accepted(&self, number: u32) -> bool {
+        self.records[number as usize].id.is_some()
+    }
+
+    /// How the task ended, if it did.
+    pub(crate) fn ended(&self, number: u32) -> Option<TaskState> {
+        self.records[number as usize].ending.map(|ending| ending.state)
+    }
+
     /// Why a task did not succeed; the first reason is kept.
     pub(crate) fn failure(&mut self, why: &str) {
         self.first_failure.get_or_insert_with(|| why.to_owned());

@@ -12,17 +12,22 @@ use crate::{error::LoadtestError, task_time::TaskTime};
 
 /// The kind of the run's tasks.
 pub(crate) const KIND: &str = "loadtest";
+/// The kind of follow-up tasks, which only specialists take.
+pub(crate) const SPECIALIST_KIND: &str = "loadtest-specialist";
 /// The tenant of the run's tasks: on a fleet in use they get one tenant's fair share and no more.
 pub(crate) const TENANT: &str = "loadtest";
 /// The label that ties the run's tasks to its agents; its value is the run's id.
 pub(crate) const RUN_LABEL: &str = "loadtest_run";
 
+/// The label with the region of an agent.
+pub(crate) const REGION_LABEL: &str = "region";
+
 /// Agents in one run: more need more ports than one address has, or more memory than one machine.
-const AGENTS_MAX: u32 = 20_000;
-/// Tasks in one run: the books of ten million take about a gigabyte.
-const TASKS_MAX: u32 = 10_000_000;
+pub(crate) const AGENTS_MAX: u32 = 20_000;
+/// Tasks in one run: the books of ten million take a gigabyte and a half.
+pub(crate) const TASKS_MAX: u32 = 10_000_000;
 /// What a task's description takes on the wire beside its payload, at most.
-const SPEC_BYTES: usize = 512;
+pub(crate) const SPEC_BYTES: usize = 512;
 
 /// Where the coordinator is.
 #[derive(Clone, Debug, PartialEq, Eq)]

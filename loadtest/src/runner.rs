@@ -73,7 +73,7 @@ async fn drive(
     progress: &dyn Progress,
 ) -> Result<Report, LoadtestError> {
     let ledger = Arc::new(Ledger::new(run, plan.tasks, plan.agents));
-    let fleet = Fleet::start(plan, url, &ledger)?;
+    let fleet = Fleet::start(&plan.into(), url, &ledger, |_| false)?;
     fleet.gather(progress).await?;
     let client = Client::new(plan, &ledger, endpoint(url)?.connect_lazy());
     let (client_totals, verified) = client.run(progress).await?;
@@ -82,10 +82,10 @@ async fn drive(
 }
 
 /// What the run asks of the cluster.
-struct Cluster(ClusterServiceClient<Channel>);
+pub(crate) struct Cluster(pub ClusterServiceClient<Channel>);
 
 impl Cluster {
-    async fn strategy(&mut self, url: &str) -> Result<StrategyConfig, LoadtestError> {
+    pub(crate) async fn strategy(&mut self, url: &str) -> Result<StrategyConfig, LoadtestError> {
         let answer = self.0.get_strategy(GetStrategyRequest {}).await;
         answer.map(tonic::Response::into_inner).map_err(|status| match status.code() {
             Code::Unavailable => LoadtestError::Unreachable { url: url.to_owned(), status: Box::new(status) },
@@ -93,7 +93,7 @@ impl Cluster {
         })
     }
 
-    async fn set(&mut self, strategy: StrategyConfig) -> Result<(), LoadtestError> {
+    pub(crate) async fn set(&mut self, strategy: StrategyConfig) -> Result<(), LoadtestError> {
         let request = SetStrategyRequest { strategy: Some(strategy) };
         let answer = self.0.set_strategy(request).await;
         answer.map_err(|status| LoadtestError::Call { call: "SetStrategy", status: Box::new(status) })?;

@@ -38,9 +38,13 @@ pub(crate) struct Coordinator {
 }
 
 struct Own {
+    program: PathBuf,
     child: Child,
     directory: Directory,
 }
+
+/// Any free port, of this machine's own address.
+const ANY_PORT: &str = "127.0.0.1:0";
 
 /// Where the own coordinator keeps its files; removed in the end if it was made for the run.
 struct Directory {
@@ -84,42 +88,10 @@ impl Coordinator {
                     // Tasks of a run before would be work that this run does not count.
                     return Err(unusable(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "it is not empty")));
                 }
-                Self::start(program, directory).await
+                let (child, grpc) = start(program, &directory.path, ANY_PORT).await?;
+                let own = Own { program: program.clone(), child, directory };
+                Ok(Self { url: format!("http://{grpc}"), own: Some(own) })
             }
-        }
-    }
-
-    async fn start(program: &Path, directory: Directory) -> Result<Self, LoadtestError> {
-        let (ready, log) = (directory.path.join("ready.json"), directory.path.join("coordinator.log"));
-        let failed =
-            |reason: String| LoadtestError::CoordinatorStart { program: program.to_owned(), reason, log: tail(&log) };
-        let log_file = fs::File::create(&log).map_err(|error| failed(format!("no log: {error}")))?;
-        let mut child = Command::new(program)
-            .args(["coordinator", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
-            .arg(directory.path.join("data"))
-            .arg("--ready-file")
-            .arg(&ready)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log_file)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| failed(error.to_string()))?;
-        let deadline = Instant::now() + START_MAX;
-        loop {
-            // A file that is half written is no JSON yet.
-            let text = fs::read(&ready).unwrap_or_default();
-            if let Ok(Ready { grpc }) = serde_json::from_slice(&text) {
-                return Ok(Self { url: format!("http://{grpc}"), own: Some(Own { child, directory }) });
-            }
-            let exited = child.try_wait().map_err(|error| failed(error.to_string()))?;
-            if let Some(status) = exited {
-                return Err(failed(format!("it ended with {status}")));
-            }
-            if Instant::now() > deadline {
-                return Err(failed(format!("it was not ready within {} s", START_MAX.as_secs())));
-            }
-            sleep(READY_POLL).await;
         }
     }
 
@@ -133,9 +105,40 @@ impl Coordinator {
         self.own.is_some()
     }
 
+    /// The number of its process, if it is one of the run's own and alive.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.own.as_ref().and_then(|own| own.child.id())
+    }
+
+    /// Where its files are, if it is one of the run's own.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| own.directory.path.as_path())
+    }
+
+    /// SIGKILL to a coordinator of the run's own: no chance to say or write anything more. A given one is left alone.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub(crate) async fn kill(&mut self) -> Result<(), LoadtestError> {
+        let Some(own) = &mut self.own else { return Ok(()) };
+        let failed = |source| LoadtestError::Directory { path: own.directory.path.clone(), source };
+        own.child.kill().await.map_err(failed)
+    }
+
+    /// Starts a coordinator of the run's own again, at the same address and on the same store.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn restart(&mut self) -> Result<(), LoadtestError> {
+        let Some(own) = &mut self.own else { return Ok(()) };
+        let grpc = self.url.trim_start_matches("http://");
+        (own.child, _) = start(&own.program, &own.directory.path, grpc).await?;
+        Ok(())
+    }
+
     /// Stops a coordinator of the run's own in an orderly way; kills it if that takes too long.
     pub(crate) async fn stop(self) {
-        if let Some(Own { mut child, directory }) = self.own {
+        if let Some(Own { mut child, directory, .. }) = self.own {
             let stopped = timeout(STOP_MAX, terminate(&mut child)).await;
             if !matches!(stopped, Ok(Ok(status)) if status.success()) {
                 tracing::warn!(?stopped, "the coordinator of this run did not stop in order");
@@ -143,6 +146,49 @@ impl Coordinator {
             drop(child);
             drop(directory);
         }
+    }
+}
+
+/// Starts the program in a directory; the process, and where it listens.
+async fn start(program: &Path, directory: &Path, grpc: &str) -> Result<(Child, String), LoadtestError> {
+    let (ready, log) = (directory.join("ready.json"), directory.join("coordinator.log"));
+    let failed =
+        |reason: String| LoadtestError::CoordinatorStart { program: program.to_owned(), reason, log: tail(&log) };
+    // What the process before it wrote would be taken for its own.
+    match fs::remove_file(&ready) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(format!("{} is in the way: {error}", ready.display())));
+        }
+        _ => {}
+    }
+    let log_file = fs::OpenOptions::new().create(true).append(true).open(&log);
+    let log_file = log_file.map_err(|error| failed(format!("no log: {error}")))?;
+    let mut child = Command::new(program)
+        .args(["coordinator", "--grpc", grpc, "--http", ANY_PORT, "--data-dir"])
+        .arg(directory.join("data"))
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log_file)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let deadline = Instant::now() + START_MAX;
+    loop {
+        // A file that is half written is no JSON yet.
+        let text = fs::read(&ready).unwrap_or_default();
+        if let Ok(Ready { grpc }) = serde_json::from_slice(&text) {
+            return Ok((child, grpc));
+        }
+        let exited = child.try_wait().map_err(|error| failed(error.to_string()))?;
+        if let Some(status) = exited {
+            return Err(failed(format!("it ended with {status}")));
+        }
+        if Instant::now() > deadline {
+            return Err(failed(format!("it was not ready within {} s", START_MAX.as_secs())));
+        }
+        sleep(READY_POLL).await;
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use evenkeel_proto::v1::{
-    AgentMessage, AttemptRef, AttemptResult, AttemptStarted, Cancelled, HandedBack, Success, agent_message::Message,
-    attempt_result::Outcome,
+    AgentMessage, AttemptRef, AttemptResult, AttemptStarted, Cancelled, Failure, FailureClass, HandedBack, Success,
+    agent_message::Message, attempt_result::Outcome,
 };
 
 /// Attempts held for each slot, at most: one that runs, one ahead, and as many done ones while their acknowledgements
@@ -26,6 +26,8 @@ pub(crate) struct Job {
     /// How long it takes.
     pub time: Duration,
     pub output: Bytes,
+    /// It fails in the end, and may be tried again.
+    pub fails: bool,
 }
 
 #[derive(Debug)]
@@ -56,8 +58,8 @@ pub(crate) struct Held {
 pub(crate) enum Entry {
     /// The task is executed.
     Started(u32),
-    /// The task is finished.
-    Finished,
+    /// The task is finished, after so long.
+    Finished(u32, Duration),
 }
 
 /// Messages to send, and entries for the books, in their order.
@@ -87,9 +89,9 @@ impl Held {
         loop {
             let due: Vec<_> = self.running.extract_if(.., |running| running.until <= now).collect();
             for Running { job, since, .. } in &due {
-                let outcome = Outcome::Success(Success { output: job.output.clone() });
-                steps.entries.push(Entry::Finished);
-                self.end(job, now.saturating_duration_since(*since), outcome, steps);
+                let ran = now.saturating_duration_since(*since);
+                steps.entries.push(Entry::Finished(job.number, ran));
+                self.end(job, ran, outcome(job), steps);
             }
             let started = self.start(now, steps);
             if due.is_empty() && !started {
@@ -174,10 +176,23 @@ impl Held {
         self.running.iter().map(|running| running.until).min()
     }
 
+    /// Nothing waits, runs, or is done without its acknowledgement.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.done.is_empty()
+    }
+
     /// Attempts that run.
     pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
+}
+
+fn outcome(job: &Job) -> Outcome {
+    if !job.fails {
+        return Outcome::Success(Success { output: job.output.clone() });
+    }
+    let class = FailureClass::Retryable.into();
+    Outcome::Failure(Failure { class, message: "the scenario says that this execution fails".into(), exit_code: None })
 }
 
 /// A message as it goes into a frame.

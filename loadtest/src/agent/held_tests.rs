@@ -4,7 +4,7 @@ const TASK_TIME: Duration = Duration::from_millis(10);
 
 fn job(number: u32) -> Job {
     let attempt = AttemptRef { task_id: format!("t{number}"), attempt: 1, assignment_id: u64::from(number) };
-    Job { attempt, number, time: TASK_TIME, output: Bytes::new() }
+    Job { attempt, number, time: TASK_TIME, output: Bytes::new(), fails: false }
 }
 
 /// What the steps say, in words.

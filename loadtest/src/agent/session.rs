@@ -13,7 +13,7 @@ use evenkeel_proto::v1::{
 use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
 use fastrand::Rng;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,12 +23,17 @@ use super::{
     fleet::Shared,
     held::{Entry, Held, Job, Steps, message},
 };
-use crate::plan::{KIND, RUN_LABEL};
+use crate::{
+    plan::{KIND, REGION_LABEL, RUN_LABEL, SPECIALIST_KIND},
+    task_time::mix,
+};
 
 /// Frames that wait for the connection; each holds all that one step had to say.
 const FRAMES_MAX: usize = 16;
 /// Longest wait for the welcome.
 const WELCOME_MAX: Duration = Duration::from_secs(30);
+/// Longest that an agent that goes away in order finishes what it holds.
+const FINISH_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for the coordinator to end the session of an agent that leaves.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// Heartbeats come up to so much earlier or later, so that a fleet that started together does not beat together.
@@ -47,6 +52,41 @@ pub(super) struct Agent {
     pub held: Held,
     pub rng: Rng,
     pub instance_id: String,
+    /// Takes follow-up tasks, and only those.
+    pub specialist: bool,
+    pub region: Option<String>,
+    /// What the scenario wants of it.
+    pub wanted: watch::Receiver<Wanted>,
+    /// Breaks of its connection that it has had.
+    pub breaks_seen: u32,
+    /// The coordinator has answered that it knows of the agent's leave.
+    pub answered: bool,
+}
+
+/// What a scenario wants of an agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// It is to be away, and how it goes.
+    pub away: Option<Away>,
+    /// Counts up with each break of its connection.
+    pub breaks: u32,
+}
+
+/// How an agent goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Away {
+    /// It says so, and finishes what it holds.
+    Orderly,
+    /// Without a word, and its work is gone.
+    Abrupt,
+}
+
+/// Why an agent ends a session by itself.
+enum Turn {
+    /// It was to go without a word, or its connection is to break.
+    Break,
+    /// It was to go in order.
+    Leave,
 }
 
 /// How a session ended.
@@ -85,14 +125,15 @@ impl Agent {
             Err(status) => return Broken { status, lived: Duration::ZERO },
         };
         let since = Instant::now();
-        self.shared.connected(1);
+        self.answered = false;
+        self.shared.connected(self.index, true);
         let interval = Duration::from_millis(welcome.heartbeat_interval_ms).max(HEARTBEAT_INTERVAL_MIN);
         let session = Session { frames, heartbeat_interval: interval };
         let status = match self.welcomed(&session, &welcome.superseded, first).await {
             Ok(()) => self.pump(session, &mut orders).await,
             Err(status) => status,
         };
-        self.shared.connected(-1);
+        self.shared.connected(self.index, false);
         Broken { status, lived: since.elapsed() }
     }
 
@@ -122,11 +163,14 @@ impl Agent {
 
     fn registration(&self) -> Register {
         let shared = &self.shared;
+        let kind = if self.specialist { SPECIALIST_KIND } else { KIND };
+        let run = (RUN_LABEL.to_owned(), shared.ledger.run().to_owned());
+        let region = self.region.clone().map(|region| (REGION_LABEL.to_owned(), region));
         Register {
             agent_id: shared.ledger.agent_id(self.index),
             instance_id: self.instance_id.clone(),
-            kinds: vec![KIND.into()],
-            labels: [(RUN_LABEL.to_owned(), shared.ledger.run().to_owned())].into(),
+            kinds: vec![kind.into()],
+            labels: region.into_iter().chain([run]).collect(),
             capacity: Some(v1::Resources { slots: shared.slots, ..v1::Resources::default() }),
             version: env!("CARGO_PKG_VERSION").into(),
             held: self.held.attempts(),
@@ -154,7 +198,22 @@ impl Agent {
 
     async fn pump(&mut self, session: Session, orders: &mut Streaming<CoordinatorFrame>) -> Status {
         let mut next_heartbeat = Instant::now() + self.jittered(session.heartbeat_interval);
+        let mut finish_by = None;
         loop {
+            match self.turn() {
+                Some(Turn::Break) => return Status::unavailable("the scenario breaks the connection"),
+                Some(Turn::Leave) if finish_by.is_none() => {
+                    finish_by = Some(Instant::now() + FINISH_MAX);
+                    if let Err(status) = send(&session.frames, vec![draining("the scenario says so")]).await {
+                        return status;
+                    }
+                }
+                _ => {}
+            }
+            let finished = self.answered && self.held.is_empty();
+            if finish_by.is_some_and(|by| finished || by <= Instant::now()) {
+                return end(session, orders).await;
+            }
             let wake = self.held.next_due().map_or(next_heartbeat, |due| due.min(next_heartbeat));
             let mut steps = Steps::default();
             tokio::select! {
@@ -164,6 +223,8 @@ impl Agent {
                     Err(status) => return status,
                 },
                 () = sleep_until(wake.into()) => {}
+                // The sender lives as long as the fleet.
+                Ok(()) = self.wanted.changed() => {}
                 () = self.shared.stop.cancelled() => return leave(session, orders).await,
             }
             let now = Instant::now();
@@ -176,6 +237,19 @@ impl Agent {
                 return status;
             }
         }
+    }
+
+    /// What the scenario wants done with this session.
+    fn turn(&mut self) -> Option<Turn> {
+        let wanted = *self.wanted.borrow_and_update();
+        if self.breaks_seen != wanted.breaks {
+            self.breaks_seen = wanted.breaks;
+            return Some(Turn::Break);
+        }
+        wanted.away.map(|away| match away {
+            Away::Orderly => Turn::Leave,
+            Away::Abrupt => Turn::Break,
+        })
     }
 
     fn obey(&mut self, frame: CoordinatorFrame, steps: &mut Steps) {
@@ -197,7 +271,8 @@ impl Agent {
                     }
                 }
                 // What runs takes milliseconds, and the coordinator gives a draining agent nothing new.
-                Order::Drain(_) | Order::Welcome(_) => {}
+                Order::Drain(_) => self.answered = true,
+                Order::Welcome(_) => {}
             }
         }
     }
@@ -205,17 +280,24 @@ impl Agent {
     fn take(&mut self, assignment: Assignment, now: Instant, steps: &mut Steps) {
         let number = self.shared.ledger.number(&assignment.idempotency_key);
         if let (Some(number), Some(attempt)) = (number, assignment.attempt) {
-            let time = self.shared.task_time.of_task(self.shared.seed, number);
+            let (time, failure_share) = self.shared.work(number);
+            let time = time.mul_f64(self.shared.slowness(self.index));
+            let draw = mix(self.shared.seed ^ mix(u64::from(number) << 32 | u64::from(attempt.attempt)));
+            let fails = failure_share > 0.0 && Rng::with_seed(draw).f64() < failure_share;
             let output = assignment.idempotency_key.into();
-            self.held.assign(Job { attempt, number, time, output }, now, steps);
+            self.held.assign(Job { attempt, number, time, output, fails }, now, steps);
         }
     }
 
     async fn carry_out(&self, session: &Session, steps: Steps) -> Result<(), Status> {
-        for entry in steps.entries {
-            match entry {
-                Entry::Started(number) => self.shared.ledger.started(number),
-                Entry::Finished => self.shared.ledger.finished(self.index),
+        if !steps.entries.is_empty() {
+            let now = Instant::now();
+            self.shared.ledger.busy(self.index, self.held.running(), now);
+            for entry in steps.entries {
+                match entry {
+                    Entry::Started(number) => self.shared.ledger.started(number, now),
+                    Entry::Finished(number, ran) => self.shared.ledger.finished(self.index, number, ran),
+                }
             }
         }
         if steps.messages.is_empty() {
@@ -242,15 +324,23 @@ impl Agent {
 
 /// Says that the agent leaves, so that the coordinator does not take it for dead, and waits for the stream's end.
 async fn leave(session: Session, orders: &mut Streaming<CoordinatorFrame>) -> Status {
-    let draining = message(Message::Draining(Draining { reason: "the load test is over".into() }));
-    let sent = send(&session.frames, vec![draining]).await;
+    match send(&session.frames, vec![draining("the load test is over")]).await {
+        Ok(()) => end(session, orders).await,
+        Err(status) => status,
+    }
+}
+
+fn draining(reason: &str) -> AgentMessage {
+    message(Message::Draining(Draining { reason: reason.into() }))
+}
+
+/// Says nothing more, and waits for the stream's end.
+async fn end(session: Session, orders: &mut Streaming<CoordinatorFrame>) -> Status {
     drop(session);
     let ended = async { while let Ok(Some(_)) = orders.message().await {} };
-    let in_time = timeout(LEAVE_MAX, ended).await.is_ok();
-    match sent {
-        Ok(()) if in_time => Status::cancelled("left"),
-        Ok(()) => Status::deadline_exceeded("left without an answer"),
-        Err(status) => status,
+    match timeout(LEAVE_MAX, ended).await {
+        Ok(()) => Status::cancelled("left"),
+        Err(_) => Status::deadline_exceeded("left without an answer"),
     }
 }
 

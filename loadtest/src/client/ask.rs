@@ -17,7 +17,7 @@ const GETS_MAX: usize = 32;
 
 /// What the coordinator says of tasks.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(crate) struct Answers {
     /// The ends of those that are over.
     pub ended: Vec<TaskFinished>,
     /// Those of which it said nothing at all: they may be over, under way or lost.
@@ -25,7 +25,7 @@ pub(super) struct Answers {
 }
 
 /// Asks for the ends of these tasks. What is missing is asked for again later, or is missing in the report.
-pub(super) async fn ended(calls: &TaskServiceClient<Channel>, ids: &[TaskId]) -> Answers {
+pub(crate) async fn ended(calls: &TaskServiceClient<Channel>, ids: &[TaskId]) -> Answers {
     let mut answers = Answers::default();
     let mut answered = 0;
     for ids in ids.chunks(WAIT_TASKS_MAX) {
@@ -33,7 +33,7 @@ pub(super) async fn ended(calls: &TaskServiceClient<Channel>, ids: &[TaskId]) ->
             Ok(some) => answers.ended.extend(some),
             // One unknown task fails the whole Wait: find out about the others one by one.
             Err(status) if status.code() == Code::NotFound => {
-                let mut gets = stream::iter(ids).map(|id| get(calls.clone(), *id)).buffer_unordered(GETS_MAX);
+                let mut gets = stream::iter(ids.to_vec()).map(|id| get(calls.clone(), id)).buffer_unordered(GETS_MAX);
                 while let Some(got) = gets.next().await {
                     match got {
                         Ok(end) => answers.ended.extend(end),

@@ -8,7 +8,7 @@ use std::{
 
 /// What was sent and may have to be sent again. Bounded by the tasks in flight.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     now: VecDeque<u32>,
     later: BinaryHeap<Reverse<(Instant, u32)>>,
     batches: BTreeMap<u64, Vec<u32>>,
@@ -17,12 +17,12 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// A task can be sent again now.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         !self.now.is_empty() || self.later.peek().is_some_and(|Reverse((at, _))| *at <= now)
     }
 
     /// Up to `max` tasks that can be sent again now.
-    pub(super) fn take_due(&mut self, now: Instant, max: usize) -> Vec<u32> {
+    pub(crate) fn take_due(&mut self, now: Instant, max: usize) -> Vec<u32> {
         let mut due = Vec::new();
         while due.len() < max {
             match self.now.pop_front().or_else(|| self.pop_later(now)) {
@@ -40,24 +40,29 @@ impl Backlog {
     }
 
     /// The task is to be sent again, and not before `until`.
-    pub(super) fn put_off(&mut self, number: u32, until: Instant) {
+    pub(crate) fn put_off(&mut self, number: u32, until: Instant) {
         self.later.push(Reverse((until, number)));
     }
 
     /// These tasks are sent as one batch; the batch's id.
-    pub(super) fn sent(&mut self, numbers: Vec<u32>) -> u64 {
+    pub(crate) fn sent(&mut self, numbers: Vec<u32>) -> u64 {
         self.batches_sent += 1;
         self.batches.insert(self.batches_sent, numbers);
         self.batches_sent
     }
 
     /// The tasks of a batch that is answered; `None` if no such batch waits for an answer.
-    pub(super) fn answered(&mut self, batch_id: u64) -> Option<Vec<u32>> {
+    pub(crate) fn answered(&mut self, batch_id: u64) -> Option<Vec<u32>> {
         self.batches.remove(&batch_id)
     }
 
+    /// The tasks of all batches that wait for an answer.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = u32> {
+        self.batches.values().flatten().copied()
+    }
+
     /// No answer comes any more: all tasks of unanswered batches are to be sent again, in their order.
-    pub(super) fn stream_lost(&mut self) {
+    pub(crate) fn stream_lost(&mut self) {
         let unanswered = std::mem::take(&mut self.batches);
         self.now.extend(unanswered.into_values().flatten());
     }

@@ -4,9 +4,9 @@
 //! on a new stream; of what was accepted, the ends are asked for, because notices go to the stream that submitted. The
 //! same is done when notices stay away, so that a notice that never comes is told apart from a task that never ends.
 
-mod ask;
-mod backlog;
-mod stream;
+pub(crate) mod ask;
+pub(crate) mod backlog;
+pub(crate) mod stream;
 
 use std::{
     mem,
@@ -33,12 +33,12 @@ use crate::{
 /// How often progress is told and open tasks are looked after.
 const TICK: Duration = Duration::from_millis(100);
 /// Notices that stay away for so long are asked for.
-const QUIET_MAX: Duration = Duration::from_secs(5);
+pub(crate) const QUIET_MAX: Duration = Duration::from_secs(5);
 /// How often ends are asked for while notices cannot come.
-const ASK_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Backoff between streams.
-const BACKOFF_BASE: Duration = Duration::from_millis(50);
-const BACKOFF_CAP: Duration = Duration::from_secs(2);
+pub(crate) const BACKOFF_BASE: Duration = Duration::from_millis(50);
+pub(crate) const BACKOFF_CAP: Duration = Duration::from_secs(2);
 /// Wait after a refusal that says no time.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_millis(100);
 /// A task that nobody took for so long is given up: an aborted run must not leave work that only its agents could take.
@@ -301,7 +301,7 @@ impl<'a> Client<'a> {
 }
 
 /// Whether another try can help.
-const fn passes(code: Code) -> bool {
+pub(crate) const fn passes(code: Code) -> bool {
     matches!(
         code,
         Code::Unavailable
@@ -314,11 +314,11 @@ const fn passes(code: Code) -> bool {
     )
 }
 
-fn task_id(text: &str) -> Result<TaskId, LoadtestError> {
+pub(crate) fn task_id(text: &str) -> Result<TaskId, LoadtestError> {
     text.parse().map_err(|violation| broken_protocol(format!("{violation}")))
 }
 
 /// The coordinator said what it must not say.
-fn broken_protocol(what: String) -> LoadtestError {
+pub(crate) fn broken_protocol(what: String) -> LoadtestError {
     LoadtestError::Call { call: "SubmitStream", status: Box::new(Status::internal(what)) }
 }

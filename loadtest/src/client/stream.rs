@@ -16,14 +16,14 @@ const REQUESTS_MAX: usize = 4;
 const OPEN_MAX: Duration = Duration::from_secs(10);
 
 /// Both ways of a stream.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     pub requests: mpsc::Sender<SubmitStreamRequest>,
     responses: Streaming<SubmitStreamResponse>,
 }
 
 impl Stream {
     /// Opens a stream with the first batch on it.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         calls: &mut TaskServiceClient<Channel>,
         first: SubmitStreamRequest,
     ) -> Result<Self, Status> {
@@ -36,7 +36,7 @@ impl Stream {
 }
 
 /// The next response; never, where there is no stream.
-pub(super) async fn response(stream: &mut Option<Stream>) -> Result<SubmitStreamResponse, Status> {
+pub(crate) async fn response(stream: &mut Option<Stream>) -> Result<SubmitStreamResponse, Status> {
     match stream {
         Some(stream) => {
             let response = stream.responses.message().await?;
@@ -47,7 +47,7 @@ pub(super) async fn response(stream: &mut Option<Stream>) -> Result<SubmitStream
 }
 
 /// Room for one more batch; never, where nothing is to be sent.
-pub(super) async fn room(
+pub(crate) async fn room(
     requests: Option<mpsc::Sender<SubmitStreamRequest>>,
 ) -> Result<OwnedPermit<SubmitStreamRequest>, SendError<()>> {
     match requests {

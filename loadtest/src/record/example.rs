@@ -157,6 +157,7 @@ impl Example {
             name: self.scenario.clone(),
             description: "An example <i>with</i> markup & more.".to_owned(),
             duration_s: f64::from(self.seconds),
+            strategy: None,
             fleet: Fleet {
                 agents: 100,
                 slots: 1,

@@ -5,10 +5,14 @@
 //! arrivals, the mix of work, the network, faults, service levels, and a change under test. Unknown keys are refused, and
 //! units are part of the names.
 
+mod file;
+mod validate;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::file::{BUILT_IN, ScenarioError};
 use crate::{
     levels::{Change, ServiceLevel, Webhook},
     task_time::TaskTime,
@@ -24,11 +28,15 @@ pub struct Scenario {
     pub description: String,
     /// How long tasks arrive. What is in flight then is waited for.
     pub duration_s: f64,
+    /// The strategy during the run; the one before it is put back afterwards. Without one: the coordinator's.
+    #[serde(default)]
+    pub strategy: Option<String>,
     /// The simulated agents.
     pub fleet: Fleet,
     /// When tasks are due.
     pub arrivals: Arrivals,
-    /// What tasks are like; drawn by weight.
+    /// What tasks are like; drawn by weight. May be empty where they are those of a trace.
+    #[serde(default)]
     pub work: Vec<Work>,
     /// Errors of the network, and what clients do about them.
     #[serde(default)]
@@ -51,6 +59,19 @@ pub struct Scenario {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Curve(pub Vec<(f64, f64)>);
+
+impl Curve {
+    /// The factor at this share of the duration; before the first point as there, after the last one likewise.
+    #[must_use]
+    pub fn at(&self, share: f64) -> f64 {
+        let after = self.0.partition_point(|point| point.0 <= share);
+        match (after.checked_sub(1).and_then(|at| self.0.get(at)), self.0.get(after)) {
+            (Some(from), Some(to)) => from.1 + (to.1 - from.1) * (share - from.0) / (to.0 - from.0),
+            (Some(only), None) | (None, Some(only)) => only.1,
+            (None, None) => 1.0,
+        }
+    }
+}
 
 /// The simulated agents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -246,6 +267,9 @@ pub enum Harm {
         share: f64,
         /// How long until they are resumed.
         away_s: f64,
+        /// Only agents of this region.
+        #[serde(default)]
+        region: Option<String>,
     },
     /// A share of the agents becomes slower.
     SlowAgents {
@@ -272,4 +296,23 @@ const fn middle() -> u8 {
 
 const fn small() -> u32 {
     64
+}
+
+impl Work {
+    /// Work that takes so long, everything else as by default.
+    #[must_use]
+    pub const fn of(time: TaskTime) -> Self {
+        Self {
+            name: String::new(),
+            weight: 1.0,
+            time,
+            priority: middle(),
+            tenants: BTreeMap::new(),
+            payload_bytes: small(),
+            ephemeral: false,
+            prefers_region: false,
+            failure_share: 0.0,
+            escalation: None,
+        }
+    }
 }

@@ -1,0 +1,107 @@
+//! What a run of a scenario is to do.
+
+use std::time::Duration;
+
+use evenkeel_shared::StrategyConfig;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::LoadtestError,
+    levels,
+    plan::Target,
+    scenario::{Harm, Process, Scenario},
+    trace::{Trace, TraceTask},
+};
+
+/// What a run of a scenario is to do. Start from [`ScenarioPlan::new`].
+#[derive(Clone, Debug)]
+pub struct ScenarioPlan {
+    /// With everything that the command line changed.
+    pub scenario: Scenario,
+    /// Where the coordinator is.
+    pub target: Target,
+    /// Everything random is drawn from it.
+    pub seed: u64,
+    /// The program's arguments, for the record.
+    pub command: Vec<String>,
+    /// Cancelled to end the run before its time: what is in flight is still waited for, and a change is undone.
+    pub interrupted: CancellationToken,
+}
+
+/// What the command line changes of a scenario.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// Agents, at most at the same time.
+    pub agents: Option<u32>,
+    /// Tasks, or sessions, a second.
+    pub rate_per_s: Option<f64>,
+    /// How long tasks arrive.
+    pub duration: Option<Duration>,
+    /// Agents that share a connection.
+    pub agents_per_connection: Option<u32>,
+    /// The strategy during the run.
+    pub strategy: Option<String>,
+}
+
+impl Overrides {
+    /// The scenario with these changes.
+    #[must_use]
+    pub fn apply(self, mut scenario: Scenario) -> Scenario {
+        let Self { agents, rate_per_s, duration, agents_per_connection, strategy } = self;
+        if let Some(agents) = agents {
+            scenario.fleet.agents = agents;
+        }
+        if let Some(rate_per_s) = rate_per_s {
+            scenario.arrivals.rate_per_s = rate_per_s;
+        }
+        if let Some(duration) = duration {
+            scenario.duration_s = duration.as_secs_f64();
+        }
+        if let Some(agents_per_connection) = agents_per_connection {
+            scenario.fleet.agents_per_connection = agents_per_connection;
+        }
+        scenario.strategy = strategy.or(scenario.strategy);
+        scenario
+    }
+}
+
+impl ScenarioPlan {
+    /// A run of this scenario, with the first seed.
+    #[must_use]
+    pub fn new(scenario: Scenario, target: Target) -> Self {
+        Self { scenario, target, seed: 1, command: Vec::new(), interrupted: CancellationToken::new() }
+    }
+
+    /// Checks everything that can be checked before anything is started.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn validate(&self) -> Result<(), LoadtestError> {
+        let Scenario { levels, duration_s, change, webhook, .. } = &self.scenario;
+        let wrong = |what: String| LoadtestError::Plan { what };
+        self.scenario.validate().map_err(|error| wrong(error.to_string()))?;
+        levels::check(levels, *duration_s, change.as_ref(), webhook.as_ref())
+            .map_err(|error| wrong(error.to_string()))?;
+        self.strategy()?;
+        let kills = self.scenario.faults.iter().any(|fault| fault.what == Harm::KillCoordinator);
+        if let (true, Target::Running { url }) = (kills, &self.target) {
+            return Err(wrong(format!(
+                "the scenario kills the coordinator, and {url} is not this run's to kill; leave --coordinator out, or take \
+                 `kill_coordinator` out of the scenario"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The strategy during the run, if the scenario names one.
+    pub(crate) fn strategy(&self) -> Result<Option<StrategyConfig>, LoadtestError> {
+        let named = self.scenario.strategy.as_deref().map(StrategyConfig::named).transpose();
+        named.map_err(|violation| LoadtestError::Plan { what: violation.to_string() })
+    }
+
+    /// The recorded tasks, if the scenario replays some.
+    pub(crate) fn recorded(&self) -> Result<Vec<TraceTask>, LoadtestError> {
+        let Process::Trace { file, .. } = &self.scenario.arrivals.process else { return Ok(Vec::new()) };
+        Trace::read(file).map_err(|error| LoadtestError::Plan { what: format!("{}: {error}", file.display()) })
+    }
+}

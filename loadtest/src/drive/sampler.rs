@@ -1,0 +1,79 @@
+//! Asks the coordinator how it is, beside the run: an answer that does not come keeps nobody waiting.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use evenkeel_proto::v1::{StatusRequest, cluster_service_client::ClusterServiceClient};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tonic::transport::Channel;
+
+/// How often it is asked.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Later than this is no answer.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// What the coordinator said last, and whether it answered since that was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub queue_depth: u64,
+    pub running: u64,
+    answered: u32,
+    failed: u32,
+}
+
+impl Sample {
+    /// It answered whenever it was asked, and at least once.
+    pub(crate) const fn available(&self) -> bool {
+        self.answered > 0 && self.failed == 0
+    }
+}
+
+/// Asks until it is dropped.
+pub(crate) struct Sampler {
+    sample: Arc<Mutex<Sample>>,
+    task: JoinHandle<()>,
+}
+
+impl Sampler {
+    pub(crate) fn start(mut cluster: ClusterServiceClient<Channel>) -> Self {
+        let sample = Arc::new(Mutex::new(Sample::default()));
+        let shared = Arc::clone(&sample);
+        let task = tokio::spawn(async move {
+            let mut ticks = interval(INTERVAL);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let answer = timeout(ANSWER_MAX, cluster.status(StatusRequest {})).await;
+                let mut sample = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Ok(Ok(status)) = answer {
+                    let status = status.into_inner();
+                    sample.answered += 1;
+                    sample.queue_depth = status.tasks_queued;
+                    sample.running = status.tasks_assigned + status.tasks_running;
+                } else {
+                    sample.failed += 1;
+                }
+            }
+        });
+        Self { sample, task }
+    }
+
+    /// What is known now.
+    pub(crate) fn take(&self) -> Sample {
+        let mut sample = self.sample.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = *sample;
+        (sample.answered, sample.failed) = (0, 0);
+        taken
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
