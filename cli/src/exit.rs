@@ -30,6 +30,8 @@ pub enum Exit {
     TimedOut,
     /// The coordinator refused: a limit is reached, or the state does not allow it.
     Refused,
+    /// A load test ended with no-go: a service level was broken.
+    NoGo,
     /// The reader of stdout has gone, as `head` does: what SIGPIPE would have made of it.
     BrokenPipe,
     /// Interrupted (SIGINT).
@@ -47,6 +49,7 @@ Exit codes:
     5  task failed (or was cancelled or quarantined)
     6  timed out
     7  refused: a limit is reached, or the state does not allow it
+    8  no-go: a load test broke a service level
    70  a part of the coordinator broke down; start it again
    74  the coordinator could not write its store; see its log
   130  interrupted, or forced to end by a second SIGINT
@@ -66,6 +69,7 @@ impl Exit {
             Self::TaskFailed => 5,
             Self::TimedOut => 6,
             Self::Refused => 7,
+            Self::NoGo => 8,
             Self::Interrupted => 130,
             Self::BrokenPipe => 141,
         }

@@ -3,6 +3,7 @@
 mod bench;
 mod faults;
 mod run;
+mod scenario;
 mod simulate;
 mod simulate_faults;
 
@@ -13,8 +14,10 @@ use crate::{args::Global, exit::Outcome};
 /// What to do with the load harness.
 #[derive(Debug, Subcommand)]
 pub enum LoadtestCommand {
-    /// Run many tasks on many simulated agents; fails if one is lost or recorded twice
-    Run(run::RunArgs),
+    /// Run many tasks on many simulated agents, or a scenario; fails if a task is lost or recorded twice
+    Run(Box<run::RunArgs>),
+    /// List the scenarios that come with the program
+    Scenarios(scenario::ScenariosArgs),
     /// Do harm to clusters of real processes, and show what they kept of their promises
     Faults(faults::FaultsArgs),
     /// Simulate a fleet's queues in no time, with the real engine, beside an ideal central queue
@@ -43,7 +46,8 @@ pub enum LoadtestCommand {
 /// If it came to no verdict.
 pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
     match command {
-        LoadtestCommand::Run(args) => run::run(args, global).await,
+        LoadtestCommand::Run(args) => run::run(*args, global).await,
+        LoadtestCommand::Scenarios(args) => scenario::list(&args, global),
         LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,
         LoadtestCommand::Faults(args) => faults::run(args, global).await,

@@ -1,4 +1,4 @@
-//! `evenkeel loadtest run`: many tasks on a simulated fleet, over real gRPC.
+//! `evenkeel loadtest run`: many tasks on a simulated fleet, over real gRPC; a number of them, or those of a scenario.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,6 +6,7 @@ use clap::Args;
 use evenkeel_loadtest::{Bar, LoadtestError, Report, RunPlan, Target, TaskTime, Verdict};
 use evenkeel_shared::{StrategyConfig, limits::PAYLOAD_BYTES_MAX, task::Delivery};
 
+use super::scenario::{self, Common, ScenarioArgs};
 use crate::{
     args::Global,
     exit::{CliError, Exit, Outcome},
@@ -16,9 +17,9 @@ use crate::{
 /// Arguments of `loadtest run`. Without --coordinator (or EVENKEEL_COORDINATOR) it starts one of its own.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Simulated agents
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    agents: u32,
+    /// Simulated agents [default: 1000, or as the scenario says]
+    #[arg(long, value_name = "N")]
+    agents: Option<u32>,
     /// Tasks to submit
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     tasks: u32,
@@ -43,10 +44,10 @@ pub struct RunArgs {
     /// Strategy of the run; the one before it is put back afterwards
     #[arg(long, value_name = "NAME", value_parser = StrategyConfig::NAMES)]
     strategy: Option<String>,
-    /// Agents that share a connection
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    agents_per_connection: u32,
-    /// Task times, payloads and jitter are drawn from it
+    /// Agents that share a connection [default: 1, or as the scenario says]
+    #[arg(long, value_name = "K")]
+    agents_per_connection: Option<u32>,
+    /// Everything random is drawn from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Give up when nothing was accepted and nothing ended for this long
@@ -55,17 +56,26 @@ pub struct RunArgs {
     /// Where a coordinator of its own keeps its store; it has to be empty and stays [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+}
+
+/// Agents of a run without a scenario.
+const AGENTS_DEFAULT: u32 = 1_000;
+
+/// The coordinator of a run: the one that is named, or one of its own.
+fn target(global: &Global, data_dir: Option<PathBuf>) -> Result<Target, CliError> {
+    if global.coordinator.is_some() {
+        return Ok(Target::Running { url: global.address()?.url().to_owned() });
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| CliError::new(Exit::Error, "could not find this program's file").because(error))?;
+    Ok(Target::Own { program, data_dir })
 }
 
 impl RunArgs {
     fn plan(self, global: &Global) -> Result<RunPlan, CliError> {
-        let target = if global.coordinator.is_some() {
-            Target::Running { url: global.address()?.url().to_owned() }
-        } else {
-            let program = std::env::current_exe()
-                .map_err(|error| CliError::new(Exit::Error, "could not find this program's file").because(error))?;
-            Target::Own { program, data_dir: self.data_dir }
-        };
+        let target = target(global, self.data_dir)?;
         let strategy = self.strategy.map(|name| StrategyConfig::named(&name)).transpose();
         Ok(RunPlan {
             slots: self.slots,
@@ -75,10 +85,10 @@ impl RunArgs {
             payload_bytes: self.payload_bytes,
             delivery: if self.ephemeral { Delivery::Ephemeral } else { Delivery::Durable },
             strategy: strategy.map_err(|violation| CliError::usage(violation.to_string()))?,
-            agents_per_connection: self.agents_per_connection,
+            agents_per_connection: self.agents_per_connection.unwrap_or(1),
             seed: self.seed,
             stall_timeout: self.stall_timeout,
-            ..RunPlan::new(target, self.agents, self.tasks)
+            ..RunPlan::new(target, self.agents.unwrap_or(AGENTS_DEFAULT), self.tasks)
         })
     }
 }
@@ -94,6 +104,16 @@ impl Show for Report {
 /// # Errors
 /// If the run came to no verdict.
 pub async fn run(args: RunArgs, global: &Global) -> Outcome {
+    if let Some(name) = args.scenario.scenario.clone() {
+        let common = Common {
+            agents: args.agents,
+            agents_per_connection: args.agents_per_connection,
+            strategy: args.strategy,
+            seed: args.seed,
+            target: target(global, args.data_dir)?,
+        };
+        return scenario::run(&name, args.scenario, common, global).await;
+    }
     let plan = args.plan(global)?;
     let interrupted = signals::shutdown()?;
     let bar = Bar::new();
@@ -110,7 +130,7 @@ pub async fn run(args: RunArgs, global: &Global) -> Outcome {
     })
 }
 
-fn failed(error: LoadtestError) -> CliError {
+pub(super) fn failed(error: LoadtestError) -> CliError {
     let exit = match error {
         LoadtestError::Plan { .. } | LoadtestError::Address { .. } => Exit::Usage,
         LoadtestError::Unreachable { .. } => Exit::Unreachable,
