@@ -32,6 +32,8 @@ pub enum Exit {
     Refused,
     /// A load test ended with no-go: a service level was broken.
     NoGo,
+    /// Runs of a load test became worse than those they were compared with, beyond noise.
+    Regression,
     /// The reader of stdout has gone, as `head` does: what SIGPIPE would have made of it.
     BrokenPipe,
     /// Interrupted (SIGINT).
@@ -50,6 +52,7 @@ Exit codes:
     6  timed out
     7  refused: a limit is reached, or the state does not allow it
     8  no-go: a load test broke a service level
+    9  regression: runs of a load test are worse than those they were compared with
    70  a part of the coordinator broke down; start it again
    74  the coordinator could not write its store; see its log
   130  interrupted, or forced to end by a second SIGINT
@@ -70,6 +73,7 @@ impl Exit {
             Self::TimedOut => 6,
             Self::Refused => 7,
             Self::NoGo => 8,
+            Self::Regression => 9,
             Self::Interrupted => 130,
             Self::BrokenPipe => 141,
         }

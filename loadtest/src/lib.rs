@@ -12,6 +12,7 @@
 mod agent;
 pub mod bench;
 mod client;
+pub mod compare;
 pub mod drive;
 mod error;
 pub mod faults;

@@ -140,7 +140,7 @@ impl Monitor {
     pub(crate) fn close(&mut self, now: Instant, tally: Tally, latencies: Histograms) {
         let now_s = self.since_start_s(now);
         let window = self.window(now_s, tally, &latencies);
-        self.latencies.add(&latencies);
+        self.latencies.add_interval(self.closed_s, window.length_s, &latencies);
         self.picture.add(window.length_s, self.ledger.load(now));
         let observed = self.judge.observe(&window, &latencies);
         observed.marks.into_iter().for_each(|mark| self.marks.push(mark));

@@ -23,7 +23,7 @@ pub use self::{
     error::RecordError,
     histograms::Histograms,
     intervals::{INTERVALS_MAX, Interval, Intervals, Sparse},
-    store::RunStore,
+    store::{KeptRun, RunStore},
 };
 use crate::{levels::LevelOutcome, report::Latency, scenario::Scenario};
 

@@ -1,7 +1,10 @@
 //! `evenkeel loadtest`: the load harness, one file for each of its commands.
 
+mod baseline;
 mod bench;
+mod compare;
 mod faults;
+mod history;
 mod run;
 mod scenario;
 mod simulate;
@@ -18,6 +21,13 @@ pub enum LoadtestCommand {
     Run(Box<run::RunArgs>),
     /// List the scenarios that come with the program
     Scenarios(scenario::ScenariosArgs),
+    /// Keep the runs that others are compared with
+    #[command(subcommand)]
+    Baseline(baseline::BaselineCommand),
+    /// Compare runs; a difference counts if it is beyond noise and large enough to matter
+    Compare(compare::CompareArgs),
+    /// Show the runs that were kept, and where their metrics go
+    History(history::HistoryArgs),
     /// Do harm to clusters of real processes, and show what they kept of their promises
     Faults(faults::FaultsArgs),
     /// Simulate a fleet's queues in no time, with the real engine, beside an ideal central queue
@@ -48,6 +58,9 @@ pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
     match command {
         LoadtestCommand::Run(args) => run::run(*args, global).await,
         LoadtestCommand::Scenarios(args) => scenario::list(&args, global),
+        LoadtestCommand::Baseline(command) => baseline::run(command, global),
+        LoadtestCommand::Compare(args) => compare::run(&args, global),
+        LoadtestCommand::History(args) => history::run(&args, global),
         LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,
         LoadtestCommand::Faults(args) => faults::run(args, global).await,
