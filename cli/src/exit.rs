@@ -291,6 +291,8 @@ mod tests {
             Exit::TaskFailed,
             Exit::TimedOut,
             Exit::Refused,
+            Exit::NoGo,
+            Exit::Regression,
             Exit::Interrupted,
             Exit::BrokenPipe,
         ];
