@@ -23,6 +23,10 @@ use args::{Cli, Command, Global};
 use exit::{CliError, Exit, Outcome};
 
 /// The system's allocator gives memory back badly under many threads, and is slower on small messages.
+///
+/// Built without its wish for huge pages (feature `no_thp`): each thread keeps a page of 64 KiB for each size of object, and
+/// a huge page makes 2 MiB of the first byte of it. After a minute and a half with 100 agents a coordinator held 233 MiB with
+/// them and 33 MiB without, at the same processor time for a task.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

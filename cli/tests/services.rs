@@ -78,6 +78,17 @@ fn dev_keeps_its_data_and_takes_it_up_again() {
     assert_eq!((&done[0]["state"], &done[0]["output"]), (&"succeeded".into(), &"kept".into()));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_coordinator_refuses_huge_pages() {
+    let data = tempfile::tempdir().unwrap();
+    let status = std::fs::read_to_string(Service::coordinator(data.path(), &[]).proc("status")).unwrap();
+    // Kernels before 5.0 do not say.
+    if let Some(line) = status.lines().find(|line| line.starts_with("THP_enabled:")) {
+        assert!(line.ends_with('0'), "{line}");
+    }
+}
+
 #[test]
 fn a_port_that_is_taken_is_named_with_the_flag_that_helps() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

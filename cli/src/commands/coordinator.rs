@@ -30,6 +30,7 @@ pub struct CoordinatorArgs {
 /// # Errors
 /// If a setting is wrong, an address is taken, the data cannot be used, or the coordinator stops by itself.
 pub async fn run(args: CoordinatorArgs, global: &Global) -> Outcome {
+    without_huge_pages();
     let mut config: CoordinatorConfig = settings::load(args.config.as_deref())?;
     args.service.apply(&mut config)?;
     config.insecure |= args.insecure;
@@ -43,4 +44,13 @@ pub async fn run(args: CoordinatorArgs, global: &Global) -> Outcome {
     }
     service::stop(coordinator, deadline).await?;
     Ok(Exit::Ok)
+}
+
+/// Some systems give huge pages to who has not asked for them; see the allocator in `main` for what they cost. Programs that
+/// are started from here on would inherit this, and a coordinator starts none.
+fn without_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::debug!(%error, "the system does not let a process refuse huge pages");
+    }
 }

@@ -108,6 +108,11 @@ impl Service {
         std::fs::read_to_string(self.state.path().join("log")).unwrap()
     }
 
+    /// What the system says of the process in this file.
+    pub fn proc(&self, file: &str) -> std::path::PathBuf {
+        Path::new("/proc").join(self.child.id().to_string()).join(file)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
