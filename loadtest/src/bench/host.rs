@@ -162,7 +162,10 @@ async fn drive<W: super::wire::ClientWire>(wire: W, channel: tonic::transport::C
     let ended = match plan.load {
         Load::Calls => closed.calls(wire, channel, tell).await,
         Load::Stream => closed.stream(wire, channel, tell).await,
-        Load::Open => Open { rate, urgent_rate, warm_up: lasts / 4, lasts }.run(wire, channel, tell).await,
+        Load::Open => {
+            let open = Open { rate, urgent_rate, warm_up: lasts / 4, lasts };
+            open.run(wire, channel, tell).await.map(|measured| Told::Verified { tasks: measured.tasks })
+        }
     };
     ended.unwrap_or_else(Told::from)
 }

@@ -21,6 +21,8 @@ mod report;
 mod round;
 mod runner;
 mod sample;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod yardstick;
 

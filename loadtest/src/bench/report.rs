@@ -195,6 +195,7 @@ const OF_TASKS: &[Column] = &[
     ("server CPU µs/task", "server_cpu_us_per_task", 2),
     ("agents", "agents_cpu_us_per_task", 2),
     ("client", "client_cpu_us_per_task", 2),
+    ("all", "all_cpu_us_per_task", 2),
     ("server MiB", "server_resident_mib", 0),
     ("waits/task", "server_voluntary_switches_per_task", 3),
     ("preempted/task", "server_involuntary_switches_per_task", 3),

@@ -147,6 +147,7 @@ impl Round<'_> {
             ("server_cpu_us_per_task", watched.server.cpu_us / tasks),
             ("agents_cpu_us_per_task", watched.agents.cpu_us / tasks),
             ("client_cpu_us_per_task", watched.client.cpu_us / tasks),
+            ("all_cpu_us_per_task", (watched.server.cpu_us + watched.agents.cpu_us + watched.client.cpu_us) / tasks),
             ("server_resident_mib", mib(watched.server.resident_bytes)),
             ("server_voluntary_switches_per_task", watched.server.voluntary as f64 / tasks),
             ("server_involuntary_switches_per_task", watched.server.involuntary as f64 / tasks),

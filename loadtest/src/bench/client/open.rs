@@ -70,7 +70,7 @@ impl Open {
         wire: W,
         channel: Channel,
         told: fn(&Told),
-    ) -> Result<Told, Trouble> {
+    ) -> Result<Measured, Trouble> {
         let (latencies, urgent) = (histogram(), histogram());
         let tally = Tally { counts: false, measured: Measured::default(), latencies, urgent };
         let tally = Arc::new(Mutex::new(tally));
@@ -101,9 +101,8 @@ impl Open {
                 return Err(ended.err().unwrap_or_else(|| Trouble::new("a stream ended before its time")));
             }
         };
-        let tasks = measured.tasks;
-        told(&Told::Measured(measured));
-        Ok(Told::Verified { tasks })
+        told(&Told::Measured(measured.clone()));
+        Ok(measured)
     }
 
     async fn bulk<W: ClientWire>(self, wire: W, channel: Channel, tally: Shared) -> Result<(), Trouble> {

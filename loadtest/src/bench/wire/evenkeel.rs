@@ -9,8 +9,8 @@ use evenkeel_proto::v1::{
 
 use super::{AgentWire, ClientWire, KIND, output};
 
-/// The priority of urgent tasks; the others have the default.
-const URGENT: u32 = 255;
+/// The priority of urgent tasks, the highest; the others have the default.
+const URGENT: u32 = 9;
 /// Loads of an agent that has nothing to do, far from every threshold.
 const CPU_SHARE: f64 = 0.05;
 const MEMORY_SHARE: f64 = 0.2;
