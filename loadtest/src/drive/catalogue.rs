@@ -11,7 +11,7 @@ use crate::{
     ledger::Ledger,
     plan::{KIND, REGION_LABEL, RUN_LABEL, SPECIALIST_KIND, TENANT},
     record::Slice,
-    scenario::{Scenario, Work},
+    scenario::{ESCALATED, Scenario, Work},
     task_time::{TaskTime, mix},
     trace::TraceTask,
 };
@@ -103,7 +103,7 @@ impl Catalogue {
         };
         let follow_up = work.escalation.as_ref().map(|escalation| {
             let follow_up = Kind {
-                slice: Slice::Work(format!("{}_escalated", work.name)),
+                slice: Slice::Work(format!("{}{ESCALATED}", work.name)),
                 specialist: true,
                 time: escalation.time,
                 priority: escalation.priority,

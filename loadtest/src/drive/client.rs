@@ -39,7 +39,7 @@ use crate::{
     error::LoadtestError,
     oracle::{Notice, Verified},
     plan::SPEC_BYTES,
-    record::Histograms,
+    record::{Histograms, MarkKind},
     scenario::Network,
     task_time::mix,
 };
@@ -205,6 +205,7 @@ impl<'a> Client<'a> {
         if self.next_break.is_some_and(|at| at <= now) && self.books.is_open(now) {
             self.schedule_break(now);
             if self.stream.is_some() {
+                self.monitor.marks.add(MarkKind::Fault, "the client's stream breaks".into());
                 // A broken connection passes; what it leads to is what is measured.
                 let _ = self.broken(&Status::unavailable("the scenario breaks the client's stream"));
             }

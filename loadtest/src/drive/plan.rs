@@ -55,13 +55,31 @@ impl Overrides {
             scenario.arrivals.rate_per_s = rate_per_s;
         }
         if let Some(duration) = duration {
-            scenario.duration_s = duration.as_secs_f64();
+            stretch(&mut scenario, duration.as_secs_f64());
         }
         if let Some(agents_per_connection) = agents_per_connection {
             scenario.fleet.agents_per_connection = agents_per_connection;
         }
         scenario.strategy = strategy.or(scenario.strategy);
         scenario
+    }
+}
+
+/// Gives a scenario another length. Shares of it follow by themselves; the seconds that faults last and that levels are
+/// not judged for do so here. Graces and rates stay: they are of the world, not of the run.
+fn stretch(scenario: &mut Scenario, duration_s: f64) {
+    let factor = duration_s / scenario.duration_s;
+    scenario.duration_s = duration_s;
+    for fault in &mut scenario.faults {
+        match &mut fault.what {
+            Harm::KillCoordinator => {}
+            Harm::LoseAgents { away_s: s, .. }
+            | Harm::DrainAgents { away_s: s, .. }
+            | Harm::SlowAgents { length_s: s, .. } => *s *= factor,
+        }
+    }
+    for level in &mut scenario.levels {
+        level.from_s *= factor;
     }
 }
 
@@ -103,5 +121,52 @@ impl ScenarioPlan {
     pub(crate) fn recorded(&self) -> Result<Vec<TraceTask>, LoadtestError> {
         let Process::Trace { file, .. } = &self.scenario.arrivals.process else { return Ok(Vec::new()) };
         Trace::read(file).map_err(|error| LoadtestError::Plan { what: format!("{}: {error}", file.display()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::BUILT_IN;
+
+    fn plan(scenario: Scenario) -> ScenarioPlan {
+        ScenarioPlan::new(scenario, Target::Own { program: "evenkeel".into(), data_dir: None })
+    }
+
+    #[test]
+    fn every_scenario_can_run_at_any_length_and_size() {
+        for (name, _) in BUILT_IN {
+            for (seconds, agents) in [(None, None), (Some(2), Some(10)), (Some(20_000), Some(10_000))] {
+                let duration = seconds.map(Duration::from_secs);
+                let overrides = Overrides { duration, agents, ..Overrides::default() };
+                let scenario = overrides.apply(Scenario::find(name).unwrap());
+                assert_eq!(plan(scenario).validate().map_err(|error| format!("{name}: {error}")), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_shorter_run_has_shorter_faults() {
+        let overrides = Overrides { duration: Some(Duration::from_secs(8)), ..Overrides::default() };
+        let scenario = overrides.apply(Scenario::find("maintenance").unwrap());
+        for fault in &scenario.faults {
+            let Harm::DrainAgents { away_s, .. } = fault.what else { panic!("{fault:?}") };
+            assert!((away_s - 1.2).abs() < 1e-9, "{away_s}");
+        }
+    }
+
+    #[test]
+    fn a_given_coordinator_is_not_killed() {
+        let target = Target::Running { url: "http://127.0.0.1:7400".into() };
+        let plan = ScenarioPlan::new(Scenario::find("failover").unwrap(), target);
+        let error = plan.validate().unwrap_err().to_string();
+        assert!(error.contains("not this run's to kill"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_strategy_is_named() {
+        let overrides = Overrides { strategy: Some("best".into()), ..Overrides::default() };
+        let error = plan(overrides.apply(Scenario::find("smoke").unwrap())).validate().unwrap_err().to_string();
+        assert!(error.contains("there is no strategy `best`"), "{error}");
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     task_time::TaskTime,
 };
 
+/// Follow-up tasks are called like the work they follow, with this behind it.
+pub const ESCALATED: &str = "_escalated";
+
 /// A scenario, as its file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ use evenkeel_shared::{
     limits::{LABEL_VALUE_BYTES_MAX, PAYLOAD_BYTES_MAX, SLOTS_MAX},
 };
 
-use super::{Arrivals, Curve, Fleet, Harm, Process, Scenario, ScenarioError, Work};
+use super::{Arrivals, Curve, ESCALATED, Fleet, Harm, Process, Scenario, ScenarioError, Work};
 use crate::plan::AGENTS_MAX;
 
 /// Longest run: a week. Beyond it a number is a mistake of units.
@@ -18,8 +18,8 @@ const RATE_MAX: f64 = 1e6;
 const FACTOR_MAX: f64 = 1_000.0;
 /// Largest mean of bursts and of sessions, in tasks.
 const MEAN_TASKS_MAX: f64 = 10_000.0;
-/// Longest absence of agents.
-const AWAY_S_MAX: f64 = 3_600.0;
+/// Longest absence of agents: no longer than a run.
+const AWAY_S_MAX: f64 = DURATION_S_MAX;
 /// Departures and breaks a minute, at most: a thousand a second.
 const PER_MINUTE_MAX: f64 = 60_000.0;
 /// Kinds of work, regions and tenants of one kind of work, at most: each has histograms of its own.
@@ -47,6 +47,7 @@ impl Scenario {
         self.arrivals.validate(&self.work)?;
         self.validate_work()?;
         self.validate_network()?;
+        self.validate_levels()?;
         for (at, fault) in self.faults.iter().enumerate() {
             let field = |name: &str| format!("faults[{at}].{name}");
             within(&field("at_share"), fault.at_share, 0.0, 1.0)?;
@@ -72,6 +73,22 @@ impl Scenario {
         }
         if !traced && self.work.iter().all(|work| work.weight == 0.0) {
             return Err(wrong("work[0].weight".into(), "all weights are 0; one must be above".into()));
+        }
+        Ok(())
+    }
+
+    /// Only what depends on the rest of the scenario; [`crate::levels::check`] does the others.
+    fn validate_levels(&self) -> Checked {
+        let of_work = |wanted: &str, work: &Work| {
+            let escalated = work.escalation.is_some() && wanted.strip_suffix(ESCALATED) == Some(&work.name);
+            work.name == wanted || escalated
+        };
+        for (at, level) in self.levels.iter().enumerate() {
+            if let Some(wanted) = &level.work
+                && !self.work.iter().any(|work| of_work(wanted, work))
+            {
+                return Err(wrong(format!("levels[{at}].work"), format!("there is no work `{wanted}`")));
+            }
         }
         Ok(())
     }
@@ -129,6 +146,9 @@ impl Arrivals {
             within(&field("at_share"), spike.at_share, 0.0, 1.0)?;
             within(&field("length_share"), spike.length_share, 0.0, 1.0)?;
             within(&field("times"), spike.times, 0.0, FACTOR_MAX)?;
+            if spike.work.is_some() && matches!(self.process, Process::Sessions { .. }) {
+                return Err(wrong(field("work"), "is not for sessions, which are of mixed work".into()));
+            }
             if let Some(wanted) = &spike.work
                 && !work.iter().any(|work| work.name == *wanted)
             {
