@@ -25,6 +25,7 @@ mod plan;
 mod progress;
 pub mod queueing;
 pub mod record;
+pub mod recorder;
 mod report;
 mod runner;
 pub mod scenario;

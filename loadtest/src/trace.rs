@@ -12,7 +12,7 @@
 //! | `priority` | 0 to 9 | 5 |
 //! | `kind` | what it was | `work` |
 //! | `agent` | the agent that had it last | not known |
-//! | `queued_ms` | how long it waited from its submission until its last attempt was assigned | not known |
+//! | `queued_ms` | how long it waited: the time from its submission to its end, less `service_ms` | not known |
 //! | `attempts` | attempts made | not known |
 //! | `state` | how it ended: `succeeded`, `failed`, ... | not known |
 //!
@@ -55,7 +55,7 @@ pub struct TraceTask {
     pub service: Duration,
     /// The agent that had it last.
     pub agent: Option<AgentId>,
-    /// How long it waited until its last attempt was assigned.
+    /// How long it waited: the time from its submission to its end, less the service.
     pub queued: Option<Duration>,
     /// Attempts made.
     pub attempts: Option<u32>,

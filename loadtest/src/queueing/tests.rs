@@ -8,7 +8,7 @@ use super::{
     *,
 };
 
-fn plan(agents: u32, service: &str, rho: f64) -> QueueingPlan {
+pub(super) fn plan(agents: u32, service: &str, rho: f64) -> QueueingPlan {
     QueueingPlan {
         agents,
         slots: 1,

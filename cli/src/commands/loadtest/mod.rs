@@ -9,6 +9,7 @@ mod run;
 mod scenario;
 mod simulate;
 mod simulate_faults;
+mod trace;
 
 use clap::Subcommand;
 
@@ -32,6 +33,8 @@ pub enum LoadtestCommand {
     Faults(faults::FaultsArgs),
     /// Simulate a fleet's queues in no time, with the real engine, beside an ideal central queue
     Simulate(simulate::SimulateArgs),
+    /// Record the history of a running coordinator as CSV, for `simulate --shadow` or a scenario
+    Trace(trace::TraceArgs),
     /// Simulate clusters with faults, each from one seed, and check that every promise was kept
     SimulateFaults(simulate_faults::SimulateFaultsArgs),
     /// Measure Evenkeel and bare routers side by side, in turn, and compare them with the goals
@@ -62,6 +65,7 @@ pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
         LoadtestCommand::Compare(args) => compare::run(&args, global),
         LoadtestCommand::History(args) => history::run(&args, global),
         LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
+        LoadtestCommand::Trace(args) => trace::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,
         LoadtestCommand::Faults(args) => faults::run(args, global).await,
         LoadtestCommand::Bench(args) => bench::run(args, global).await,

@@ -1,11 +1,17 @@
 //! `evenkeel loadtest simulate`: the real engine in simulated time, beside an ideal central queue.
 
-use std::{num::NonZero, thread, time::Duration};
+use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use clap::Args;
-use evenkeel_loadtest::queueing::{QueueingError, QueueingPlan, QueueingReport, ServiceLaw, simulate};
+use evenkeel_loadtest::queueing::{
+    QueueingError, QueueingPlan, QueueingReport, ServiceLaw,
+    shadow::{ShadowPlan, ShadowReport, shadow},
+    simulate,
+};
 use evenkeel_shared::StrategyConfig;
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
@@ -16,6 +22,19 @@ use crate::{
 
 /// The name that stands for every strategy.
 const ALL: &str = "all";
+/// What a recorded history decides.
+const SIMULATED: [&str; 10] = [
+    "agents",
+    "service",
+    "rho",
+    "heartbeat_age",
+    "speed_spread",
+    "tasks",
+    "warm_up",
+    "seeds",
+    "mean_service",
+    "threads",
+];
 /// One task in so many is for warming up, where nothing else is said.
 const WARM_UP_SHARE: u64 = 5;
 
@@ -25,9 +44,9 @@ pub struct SimulateArgs {
     /// Agents
     #[arg(long, default_value_t = 1_000)]
     agents: u32,
-    /// Slots of each
-    #[arg(long, default_value_t = 1)]
-    slots: u32,
+    /// Slots of each [default: 1; of a shadow as many as were seen in use at once]
+    #[arg(long)]
+    slots: Option<u32>,
     /// How long tasks take: exp, fixed, h2:C2 (hyperexponential with this squared coefficient of variation), or
     /// trace:FILE (as in a recorded history)
     #[arg(long, value_name = "LAW", default_value = "exp")]
@@ -59,24 +78,36 @@ pub struct SimulateArgs {
     /// The mean service time, for what the engine measures in real time [default: 100ms, or that of the trace]
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
     mean_service: Option<Duration>,
+    /// Replay this recorded history (CSV, see `loadtest trace`) through the strategies instead, and show what would have
+    /// changed
+    #[arg(long, value_name = "FILE", conflicts_with_all = SIMULATED)]
+    shadow: Option<PathBuf>,
+    /// In a shadow, take all agents for equally fast whatever their run times say
+    #[arg(long, requires = "shadow")]
+    equal_speeds: bool,
     /// Runs at a time [default: one for each processor]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
 
 impl SimulateArgs {
-    fn plan(self) -> Result<QueueingPlan, CliError> {
+    fn strategies(&self) -> Result<Vec<StrategyConfig>, CliError> {
         let named: Vec<&str> = match self.strategy.iter().any(|name| name == ALL) {
             true => StrategyConfig::NAMES.to_vec(),
             false => self.strategy.iter().map(String::as_str).collect(),
         };
         let strategies = named.into_iter().map(StrategyConfig::named).collect::<Result<_, _>>();
+        strategies.map_err(|violation| CliError::usage(violation.to_string()))
+    }
+
+    fn plan(self) -> Result<QueueingPlan, CliError> {
+        let strategies = self.strategies()?;
         Ok(QueueingPlan {
             agents: self.agents,
-            slots: self.slots,
+            slots: self.slots.unwrap_or(1),
             service: self.service,
             rho: self.rho,
-            strategies: strategies.map_err(|violation| CliError::usage(violation.to_string()))?,
+            strategies,
             heartbeat_age: self.heartbeat_age,
             speed_spread: self.speed_spread,
             tasks: self.tasks,
@@ -95,12 +126,24 @@ impl Show for QueueingReport {
     }
 }
 
+impl Show for ShadowReport {
+    fn show(&self, _style: &Style) -> String {
+        self.to_string()
+    }
+}
+
 /// Simulates.
 ///
 /// # Errors
 /// If the plan cannot be carried out.
 pub async fn run(args: SimulateArgs, global: &Global) -> Outcome {
     let interrupted = signals::shutdown()?;
+    if let Some(path) = args.shadow.clone() {
+        let (slots, equal_speeds, seed) = (args.slots, args.equal_speeds, args.seed);
+        let plan = ShadowPlan { path, strategies: args.strategies()?, slots, equal_speeds, seed };
+        let replay = tokio::task::spawn_blocking(move || shadow(&plan));
+        return show(replay, &interrupted, global).await;
+    }
     let plan = args.plan()?;
     let runs = plan.seeds * (plan.strategies.len() as u64 + 1);
     let bar = ProgressBar::with_draw_target(Some(runs), ProgressDrawTarget::stderr());
@@ -109,6 +152,15 @@ pub async fn run(args: SimulateArgs, global: &Global) -> Outcome {
         bar.finish_and_clear();
         report
     });
+    show(simulation, &interrupted, global).await
+}
+
+/// Shows what comes of it.
+async fn show<R: Show>(
+    simulation: JoinHandle<Result<R, QueueingError>>,
+    interrupted: &CancellationToken,
+    global: &Global,
+) -> Outcome {
     let report = tokio::select! {
         report = simulation => {
             report.map_err(|error| CliError::new(Exit::Error, "the simulation panicked").because(error))?

@@ -1,1 +1,0 @@
-//! Replays a recorded history through another strategy.
