@@ -4,7 +4,7 @@ use tonic::transport::Endpoint;
 use super::*;
 use crate::record::{Phase, Slice};
 
-/// A scenario of ten seconds whose tasks may take 100 ms for two seconds longer than that, with a level that stops the run.
+/// A scenario of ten seconds whose tasks may take longer than 100 ms for less than two seconds.
 fn scenario(stops_run: bool) -> Scenario {
     let level = json!({
         "name": "latency",
@@ -45,7 +45,7 @@ async fn a_violation_is_told_once_it_counts_and_when_it_is_over() {
     assert_eq!(second(&mut judge, 1.0, 500), Observed::default());
     assert_eq!(judge.violated().collect::<Vec<_>>(), ["latency"]);
     let counted = second(&mut judge, 2.0, 500);
-    let text = "latency: p99 of end to end is 500 ms, at most 100 ms, violated since 0.0 s";
+    let text = "latency: p99 of end to end is 500.2 ms, at most 100 ms, violated since 0.0 s";
     assert_eq!(counted.marks, [Mark { at_s: 2.0, kind: MarkKind::Level, text: text.to_owned() }]);
     assert_eq!(counted.lines, [format!("    2.0 s  critical: {text}")]);
     assert_eq!(counted.stop, None);
