@@ -126,6 +126,9 @@ impl World {
         pipe.last_at = at;
         pipe.bytes += bytes;
         pipe.travelling.push_back((at, packet));
+        if way == Way::Up && at.since(self.now) > self.plan.delay_excused {
+            self.troubles.agent(row.agent, self.now, at);
+        }
         self.at(at, What::Arrive { conn, way });
     }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use evenkeel_core::engine::{Engine, Settings};
+use evenkeel_core::{
+    engine::{Engine, Settings},
+    health::lease::LeaseSettings,
+};
 use evenkeel_shared::StrategyConfig;
 
 use super::faults::Fault;
@@ -72,6 +75,8 @@ pub(super) struct Plan {
     /// Between faults of each kind on average; a kind that is not here does not happen.
     pub faults: Vec<(Fault, Duration)>,
     pub network_delay: Delay,
+    /// What is on its way for longer than this may cost an agent its lease, though nothing else is wrong with it.
+    pub delay_excused: Duration,
     pub commit_time: Delay,
     /// Bytes on their way to an agent that has not read them, after which the coordinator's stream waits.
     pub window_bytes: usize,
@@ -119,14 +124,17 @@ impl Plan {
         let up_to = |max: u32, d: &mut fastrand::Rng| d.u32(max.div_ceil(2)..=max) as usize;
         let (agents, tasks) = (up_to(profile.agents, d).max(4), up_to(profile.tasks, d));
         let scale = profile.chaos.as_secs_f64() / 3_600.0;
+        let load = [0.2, 0.5, 0.8][d.usize(0..3)];
+        let engine = engine_settings(seed, profile, d);
         Self {
             seed,
             agents,
             tasks,
-            load: [0.2, 0.5, 0.8][d.usize(0..3)],
+            load,
             chaos: profile.chaos,
             heal_within: HEAL_WITHIN,
-            engine: engine_settings(seed, profile, d),
+            delay_excused: delay_excused(&engine.lease),
+            engine,
             faults: Fault::draw_mix(scale, agents, d),
             network_delay: network_delay(d),
             commit_time: Delay {
@@ -148,6 +156,13 @@ impl Plan {
 /// margin and its longest backoff of 10 s, make 252 s; before that the queue that the faults left is worked off, which is at
 /// most what the last minutes brought; agents that were ejected are back after 300 s.
 pub(super) const HEAL_WITHIN: Duration = Duration::from_secs(900);
+
+/// An agent writes within each of its longest intervals. So one whose lease runs out has written in time, and what it wrote
+/// was on its way for all of the lease but one of them.
+fn delay_excused(lease: &LeaseSettings) -> Duration {
+    let timeout = lease.session_timeout();
+    timeout - timeout / lease.missed_max.max(1)
+}
 
 /// Within a room, across a country, or across the world on a bad day.
 fn network_delay(d: &mut fastrand::Rng) -> Delay {

@@ -26,6 +26,30 @@ fn a_fixed_set_of_seeds_keeps_every_promise_and_heals() {
 }
 
 #[test]
+fn an_agent_may_be_lost_to_a_way_that_held_its_word_up_for_longer_than_a_lease_allows() {
+    // The ways of these worlds take 0.4 s on average and now and then more than a second; heartbeats come each half second.
+    let mut lost_so = 0;
+    for seed in [78, 457, 734] {
+        let plan = Plan::draw(seed, Profile::small());
+        let strict = Plan { delay_excused: Duration::MAX, ..plan.clone() };
+        let report = run(plan, Keep::Nothing).report;
+        assert!(report.is_clean(), "seed {seed} breaks {:?}", report.rules_broken());
+        lost_so += u32::from(run(strict, Keep::Nothing).report.rules_broken() == ["nothing-is-lost-without-a-fault"]);
+    }
+    assert!(lost_so > 0, "look for other seeds: none of these shows it any more");
+}
+
+#[test]
+fn an_engine_that_gives_agents_up_too_early_is_found_out() {
+    let gives_up_early = |seed| {
+        let mut plan = Plan::draw(seed, Profile::small());
+        plan.engine.lease.missed_max = 1;
+        run(plan, Keep::Nothing).report.rules_broken().contains(&"nothing-is-lost-without-a-fault")
+    };
+    assert!(SEEDS.into_iter().any(gives_up_early));
+}
+
+#[test]
 fn the_same_seed_is_the_same_run_to_the_byte() {
     for seed in [3, 4] {
         let (one, other) = (trace_of(seed, Profile::small()), trace_of(seed, Profile::small()));
