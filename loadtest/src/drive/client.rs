@@ -26,6 +26,7 @@ use tonic::{Status, transport::Channel};
 use super::{
     books::{Books, Tally},
     monitor::Monitor,
+    plan::ScenarioPlan,
 };
 use crate::{
     client::{
@@ -50,9 +51,6 @@ const TICK: Duration = Duration::from_millis(50);
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 /// Bytes of one message: half of what is allowed, for one more task of the largest payload and what protobuf adds.
 const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
-/// The drain ends when nothing was accepted and nothing ended for so long: longer than a coordinator takes to restart and
-/// its agents to come back.
-const STALL_MAX: Duration = Duration::from_secs(60);
 /// A pause doubles so often, at most.
 const DOUBLINGS_MAX: u32 = 10;
 /// What keeps the client's draws apart from those of arrivals.
@@ -71,6 +69,7 @@ pub(crate) struct Client<'a> {
     books: Books<'a>,
     monitor: &'a mut Monitor,
     network: Network,
+    stall_timeout: Duration,
     calls: TaskServiceClient<Channel>,
     backlog: Backlog,
     rng: Rng,
@@ -88,13 +87,7 @@ pub(crate) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    pub(crate) fn new(
-        books: Books<'a>,
-        monitor: &'a mut Monitor,
-        network: &Network,
-        seed: u64,
-        channel: Channel,
-    ) -> Self {
+    pub(crate) fn new(books: Books<'a>, monitor: &'a mut Monitor, plan: &ScenarioPlan, channel: Channel) -> Self {
         let calls = TaskServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -102,10 +95,11 @@ impl<'a> Client<'a> {
         Self {
             books,
             monitor,
-            network: network.clone(),
+            network: plan.scenario.network.clone(),
+            stall_timeout: plan.stall_timeout,
             calls,
             backlog: Backlog::default(),
-            rng: Rng::with_seed(mix(seed ^ CLIENT_SALT)),
+            rng: Rng::with_seed(mix(plan.seed ^ CLIENT_SALT)),
             stream: None,
             opening: None,
             asking: None,
@@ -194,7 +188,7 @@ impl<'a> Client<'a> {
             return false;
         }
         let since = self.last_news.max(self.books.ends);
-        self.books.in_flight() == 0 || now.saturating_duration_since(since) > STALL_MAX
+        self.books.in_flight() == 0 || now.saturating_duration_since(since) > self.stall_timeout
     }
 
     fn tick(&mut self, now: Instant) {

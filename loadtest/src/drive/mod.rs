@@ -146,7 +146,8 @@ impl Run<'_> {
         let presence = Presence::new(scenario, plan.seed);
         let fleet = Fleet::start(&fleet_plan, url, &ledger, |agent| !presence.is_there(agent))?;
         fleet.gather(self.progress.as_ref()).await?;
-        let pid = Arc::new(AtomicU32::new(coordinator.lock().await.pid().unwrap_or(0)));
+        let pid = coordinator.lock().await.pid().or_else(|| process::listener(url));
+        let pid = Arc::new(AtomicU32::new(pid.unwrap_or(0)));
         let mut meter = Meter::new(Arc::clone(&pid));
         meter.read();
         let (started, started_at_ms) = (Instant::now(), unix_ms());
@@ -180,7 +181,7 @@ impl Run<'_> {
         );
         let books = Books::new(scenario, plan.seed, &ledger, self.recorded, started);
         let channel = endpoint(url)?.connect_lazy();
-        let driven = Client::new(books, &mut monitor, &scenario.network, plan.seed, channel).run(started).await;
+        let driven = Client::new(books, &mut monitor, plan, channel).run(started).await;
         let driven = match driven {
             Ok(driven) => driven,
             Err(error) => {

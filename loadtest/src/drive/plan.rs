@@ -24,6 +24,8 @@ pub struct ScenarioPlan {
     pub seed: u64,
     /// The program's arguments, for the record.
     pub command: Vec<String>,
+    /// The wait for what is in flight ends when nothing was accepted and nothing came to its end for so long.
+    pub stall_timeout: Duration,
     /// Cancelled to end the run before its time: what is in flight is still waited for, and a change is undone.
     pub interrupted: CancellationToken,
 }
@@ -87,7 +89,10 @@ impl ScenarioPlan {
     /// A run of this scenario, with the first seed.
     #[must_use]
     pub fn new(scenario: Scenario, target: Target) -> Self {
-        Self { scenario, target, seed: 1, command: Vec::new(), interrupted: CancellationToken::new() }
+        // Longer than a coordinator takes to restart and its agents to come back.
+        let stall_timeout = Duration::from_secs(60);
+        let interrupted = CancellationToken::new();
+        Self { scenario, target, seed: 1, command: Vec::new(), stall_timeout, interrupted }
     }
 
     /// Checks everything that can be checked before anything is started.

@@ -110,6 +110,7 @@ pub async fn run(args: RunArgs, global: &Global) -> Outcome {
             agents_per_connection: args.agents_per_connection,
             strategy: args.strategy,
             seed: args.seed,
+            stall_timeout: args.stall_timeout,
             target: target(global, args.data_dir)?,
         };
         return scenario::run(&name, args.scenario, common, global).await;

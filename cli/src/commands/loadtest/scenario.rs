@@ -7,7 +7,10 @@ use evenkeel_loadtest::{
     Bar, Latency, Target,
     drive::{self, Overrides, ScenarioPlan},
     levels::{LevelOutcome, Severity},
-    record::{Decision, Mark, Phase, RunRecord, Slice, SliceLatency, store},
+    record::{
+        Decision, Mark, Phase, RunRecord, Slice, SliceLatency,
+        store::{RUNS_DIR, RunStore},
+    },
     scenario::{BUILT_IN, Scenario, ScenarioError},
 };
 use serde::Serialize;
@@ -29,7 +32,7 @@ use crate::{
 pub struct ScenarioArgs {
     /// Run this scenario, by its name (see `loadtest scenarios`) or from its file
     #[arg(long, value_name = "NAME|FILE", conflicts_with_all = [
-        "tasks", "slots", "in_flight", "batch", "task_time", "payload_bytes", "ephemeral", "stall_timeout",
+        "tasks", "slots", "in_flight", "batch", "task_time", "payload_bytes", "ephemeral",
     ])]
     pub scenario: Option<String>,
     /// Tasks, or sessions, that are due in a second, before the scenario's curve and spikes
@@ -39,12 +42,18 @@ pub struct ScenarioArgs {
     #[arg(long, value_name = "DURATION", requires = "scenario", value_parser = quantity::duration)]
     duration: Option<Duration>,
     /// Where the record of the run is kept
-    #[arg(long, value_name = "DIR", requires = "scenario", default_value = store::RUNS_DIR)]
+    #[arg(long, value_name = "DIR", requires = "scenario", default_value = RUNS_DIR)]
     runs_dir: PathBuf,
     /// Keep no record of the run
     #[arg(long, requires = "scenario")]
     no_save: bool,
+    /// Run it so often, each time with a coordinator and a record of its own; the worst end is the program's
+    #[arg(long, value_name = "N", requires = "scenario", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=REPEAT_MAX))]
+    repeat: u32,
 }
+
+/// Repetitions in one command, at most: a hundred are more than a comparison needs.
+const REPEAT_MAX: i64 = 100;
 
 /// What a scenario shares with a run without one.
 #[derive(Debug)]
@@ -53,6 +62,7 @@ pub struct Common {
     pub agents_per_connection: Option<u32>,
     pub strategy: Option<String>,
     pub seed: u64,
+    pub stall_timeout: Duration,
     pub target: Target,
 }
 
@@ -133,20 +143,32 @@ pub async fn run(name: &str, args: ScenarioArgs, common: Common, global: &Global
     let plan = ScenarioPlan {
         seed: common.seed,
         command: std::env::args().collect(),
+        stall_timeout: common.stall_timeout,
         interrupted: signals::shutdown()?,
         ..ScenarioPlan::new(scenario, common.target)
     };
-    let ran = drive::run(&plan, Arc::new(Bar::new())).await.map_err(failed)?;
-    if ran.interrupted {
-        return Ok(Exit::Interrupted);
+    let runs = RunStore::open(args.runs_dir);
+    let mut worst = Exit::Ok;
+    for _ in 0..args.repeat {
+        let ran = drive::run(&plan, Arc::new(Bar::new())).await.map_err(failed)?;
+        if ran.interrupted {
+            return Ok(Exit::Interrupted);
+        }
+        if !args.no_save {
+            let kept = runs.save(&ran.record, &ran.histograms);
+            let path = kept.map_err(|error| CliError::new(Exit::Error, "the run was not kept").because(error))?;
+            eprintln!("kept in {}", path.display());
+        }
+        global.output().one(&ran.record)?;
+        worst = worse(worst, exit_of(&ran.record));
     }
-    if !args.no_save {
-        let kept = store::RunStore::open(args.runs_dir).save(&ran.record, &ran.histograms);
-        let path = kept.map_err(|error| CliError::new(Exit::Error, "the run was not kept").because(error))?;
-        eprintln!("kept in {}", path.display());
-    }
-    global.output().one(&ran.record)?;
-    Ok(exit_of(&ran.record))
+    Ok(worst)
+}
+
+/// The graver of two ends of runs.
+fn worse(one: Exit, other: Exit) -> Exit {
+    let order = [Exit::Error, Exit::Unreachable, Exit::NoGo];
+    order.into_iter().find(|exit| [one, other].contains(exit)).unwrap_or(Exit::Ok)
 }
 
 /// How the program ends after this run: a broken promise goes before everything else.
