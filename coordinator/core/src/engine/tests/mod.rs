@@ -6,4 +6,5 @@ mod fixture;
 mod fleet;
 mod full_store;
 mod life;
+mod pace;
 mod random;
