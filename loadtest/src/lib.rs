@@ -18,6 +18,7 @@ mod error;
 pub mod faults;
 mod files;
 pub mod history;
+pub mod html;
 mod ledger;
 pub mod levels;
 mod oracle;

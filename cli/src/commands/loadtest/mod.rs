@@ -5,6 +5,7 @@ mod bench;
 mod compare;
 mod faults;
 mod history;
+mod report;
 mod run;
 mod scenario;
 mod simulate;
@@ -29,6 +30,8 @@ pub enum LoadtestCommand {
     Compare(compare::CompareArgs),
     /// Show the runs that were kept, and where their metrics go
     History(history::HistoryArgs),
+    /// Write a run as one HTML page, with pictures, that needs nothing else
+    Report(report::ReportArgs),
     /// Do harm to clusters of real processes, and show what they kept of their promises
     Faults(faults::FaultsArgs),
     /// Simulate a fleet's queues in no time, with the real engine, beside an ideal central queue
@@ -64,6 +67,7 @@ pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
         LoadtestCommand::Baseline(command) => baseline::run(command, global),
         LoadtestCommand::Compare(args) => compare::run(&args, global),
         LoadtestCommand::History(args) => history::run(&args, global),
+        LoadtestCommand::Report(args) => report::run(&args, global),
         LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
         LoadtestCommand::Trace(args) => trace::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,
