@@ -47,7 +47,11 @@ fn change_under_test(outcome: &ChangeOutcome) -> Option<String> {
     let because = outcome.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
     let violation = outcome.violation.as_deref().unwrap_or("it is not known which");
     match outcome.rollback_succeeded {
-        Some(true) => Some(format!("change `{change}`: rolled back after a violation ({violation})")),
+        Some(true) => {
+            let after_s = outcome.recovered_after_s.unwrap_or_default();
+            let recovered = format!("the service levels held again {after_s:.1} s later");
+            Some(format!("change `{change}`: rolled back after a violation ({violation}); {recovered}"))
+        }
         Some(false) => Some(format!("change `{change}`: the rollback after a violation ({violation}) failed{because}")),
         None if outcome.made_at_s.is_none() => Some(format!("change `{change}`: not made{because}")),
         None => outcome.error.as_ref().map(|error| format!("change `{change}`: {error}")),

@@ -25,7 +25,7 @@ fn change(made_at_s: Option<f64>, rollback_succeeded: Option<bool>, error: Optio
         made_at_s,
         violation: rollback_succeeded.map(|_| "latency: is bad".to_owned()),
         undone_at_s: None,
-        recovered_after_s: None,
+        recovered_after_s: rollback_succeeded.filter(|&succeeded| succeeded).map(|_| 2.0),
         rollback_succeeded,
         error: error.map(str::to_owned),
     }
@@ -70,7 +70,8 @@ fn a_change_that_had_to_be_undone_is_no_go_even_if_that_helped() {
     let check = |change, reason| check(none, &[], Some(change), Some(reason));
     check(
         change(Some(5.0), Some(true), None),
-        "change `strategy random`: rolled back after a violation (latency: is bad)",
+        "change `strategy random`: rolled back after a violation (latency: is bad); the service levels \
+         held again 2.0 s later",
     );
     check(
         change(Some(5.0), Some(false), Some("nobody answers")),
