@@ -3,7 +3,10 @@
 //!
 //! ```text
 //! cargo bench -p evenkeel-coordinator --bench recovery [-- TASKS...]
+//! cargo bench -p evenkeel-coordinator --bench recovery -- fill DIRECTORY TASKS
 //! ```
+//!
+//! The second form only fills a store, as a killed coordinator would leave it, to start a real one on.
 //!
 //! Each size is a database of its own, filled through the store itself with tasks that wait: a thousand tenants, four kinds,
 //! all priorities, payloads of 100 bytes, an idempotency key for every second one. The aim: a million in 5 seconds, and time
@@ -136,7 +139,13 @@ fn measure(tasks: u64) {
 }
 
 fn main() {
-    let asked: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [what, dir, tasks] = &arguments[..]
+        && what == "fill"
+    {
+        return fill(Path::new(dir), tasks.parse().expect("a number of tasks"));
+    }
+    let asked: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     println!("milliseconds (of the processor)\n");
     println!("| tasks | last owner | open | read | engine | all | processor µs a task |");
     println!("|---:|---|---:|---:|---:|---:|---:|");

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use evenkeel_core::model::{ClusterEventKind, TaskEventKind};
 use evenkeel_shared::{AttemptEnd, EventPosition, Failure, FailureClass, TaskId, TaskState, Timestamp};
-use rusqlite::Row;
+use rusqlite::{Row, RowIndex};
 
 use super::super::StoreError;
 
@@ -149,17 +149,17 @@ pub fn position(at: EventPosition) -> i64 {
 }
 
 /// A column that holds 16 bytes.
-pub fn bits(row: &Row<'_>, column: &str) -> Result<u128, StoreError> {
+pub fn bits(row: &Row<'_>, column: impl RowIndex) -> Result<u128, StoreError> {
     Ok(u128::from_be_bytes(row.get(column)?))
 }
 
 /// A column that holds a task id.
-pub fn task_id(row: &Row<'_>, column: &str) -> Result<TaskId, StoreError> {
+pub fn task_id(row: &Row<'_>, column: impl RowIndex) -> Result<TaskId, StoreError> {
     bits(row, column).map(TaskId::from_u128)
 }
 
 /// A column that holds a task id or nothing.
-pub fn optional_task_id(row: &Row<'_>, column: &str) -> Result<Option<TaskId>, StoreError> {
+pub fn optional_task_id(row: &Row<'_>, column: impl RowIndex) -> Result<Option<TaskId>, StoreError> {
     let bytes: Option<[u8; 16]> = row.get(column)?;
     Ok(bytes.map(|bytes| TaskId::from_u128(u128::from_be_bytes(bytes))))
 }
@@ -170,8 +170,17 @@ where
     T: std::str::FromStr,
     T::Err: fmt::Display,
 {
+    optional_name_at(row, column, column)
+}
+
+/// The same by place, for what is read in large numbers: each look-up by name compares it with those of the columns before.
+pub fn optional_name_at<T>(row: &Row<'_>, column: impl RowIndex, what: &str) -> Result<Option<T>, StoreError>
+where
+    T: std::str::FromStr,
+    T::Err: fmt::Display,
+{
     let text = row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-    text.map(|text| text.parse().map_err(|wrong: T::Err| StoreError::Corrupt(format!("{column}: {wrong}")))).transpose()
+    text.map(|text| text.parse().map_err(|wrong: T::Err| StoreError::Corrupt(format!("{what}: {wrong}")))).transpose()
 }
 
 /// The three columns of a failure.

@@ -253,6 +253,43 @@ fn a_live_task_whose_input_is_gone_is_not_passed_over() {
 }
 
 #[test]
+fn a_byte_of_a_key_that_differs_between_the_tasks_and_their_index_is_found_after_a_crash() {
+    let files = died_checkpointed();
+    let places: Vec<usize> =
+        (0..files.database.len()).filter(|&at| files.database[at..].starts_with(b"key-11")).collect();
+    assert!(places.len() >= 2, "the table and the index have it: {places:?}");
+    for at in places {
+        let mut damaged = files.clone();
+        damaged.database[at + 4] ^= 1;
+        let error = held(damaged.lay_out().path()).expect_err("found");
+        assert!(matches!(error, StoreError::Corrupt(_)), "{at}: {error}");
+    }
+}
+
+#[test]
+fn an_index_that_lacks_a_task_is_found_after_a_crash() {
+    for (index, has, lacks, named) in [
+        ("tasks_live", "state < 4", "state < 1", "not over"),
+        ("tasks_by_key", "key IS NOT NULL", "key > 'key-10'", "idempotency keys"),
+    ] {
+        let dir = died_checkpointed().lay_out();
+        // Indexed anew under another condition, and then under the right name of the wrong thing.
+        for (condition, then) in [(lacks, "REINDEX"), (has, "PRAGMA user_version")] {
+            let other = if condition == has { lacks } else { has };
+            let database = Connection::open(open::database_path(dir.path())).unwrap();
+            let sql = "UPDATE sqlite_schema SET sql = replace(sql, ?2, ?3) WHERE name = ?1";
+            database.pragma_update(None, "writable_schema", true).unwrap();
+            assert_eq!(database.execute(sql, [index, other, condition]).unwrap(), 1);
+            drop(database);
+            let database = Connection::open(open::database_path(dir.path())).unwrap();
+            database.prepare(then).unwrap().query([]).unwrap().next().unwrap();
+        }
+        let error = held(dir.path()).expect_err("found");
+        assert!(matches!(&error, StoreError::Corrupt(what) if what.contains(named)), "{index}: {error}");
+    }
+}
+
+#[test]
 fn what_a_live_task_cannot_have_come_to_is_damage_and_not_handed_to_the_engine() {
     for (change, named) in [
         ("UPDATE tasks SET attempts = 6 WHERE place = 3", "attempts"),

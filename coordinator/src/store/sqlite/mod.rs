@@ -31,6 +31,7 @@ mod prune;
 mod read;
 mod recover;
 mod row;
+mod soundness;
 mod sums;
 mod write;
 

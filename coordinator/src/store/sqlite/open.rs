@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{super::StoreError, Durability, log};
+use super::{super::StoreError, Durability, log, soundness};
 
 /// The oldest SQLite that will do: before it, a reset of the write-ahead log could lose a commit.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -46,7 +46,7 @@ pub fn open(dir: &Path, durability: Durability) -> Result<(Connection, File), St
     let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = check_identity(&connection, &path)?;
     if version > 0 {
-        check_soundness(&connection)?;
+        soundness::check(&connection)?;
     }
     configure(&connection, durability)?;
     empty_log(&connection)?;
@@ -120,17 +120,6 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<u32, StoreErro
         }
         _ => Err(StoreError::Foreign { path: path.to_owned() }),
     }
-}
-
-/// A database that its last owner did not release is looked through before anything is built on it.
-fn check_soundness(connection: &Connection) -> Result<(), StoreError> {
-    if connection.query_row("SELECT clean FROM meta", [], |row| row.get(0))? {
-        return Ok(());
-    }
-    // Not the quick one, which does not look whether the indexes have all that the tables have: which tasks are live and
-    // which keys are taken is read from indexes. A second for half a million tasks.
-    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt(verdict)) }
 }
 
 fn configure(connection: &Connection, durability: Durability) -> Result<(), StoreError> {

@@ -4,14 +4,16 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use evenkeel_core::model::{RecoveredAdmin, RecoveredState, RecoveredTask, Recovery};
-use evenkeel_shared::{AdminState, AssignmentId, AttemptNumber, AttemptRef, StrategyConfig, TaskSpec, TaskState};
+use evenkeel_shared::{
+    AdminState, AssignmentId, AttemptNumber, AttemptRef, StrategyConfig, TaskId, TaskSpec, TaskState, Timestamp,
+};
 use rusqlite::{Connection, Row};
 
 use super::{
     super::StoreError,
     codes::{self, Coded},
     row::{self, blob, decode_spec, required},
-    sums,
+    sums::{self, Accepted},
 };
 
 /// Different specs remembered while reading: tasks that ask for the same then share one in memory.
@@ -45,12 +47,35 @@ pub fn live_when_released(connection: &Connection) -> Result<Option<u64>, StoreE
     live.map(codes::uint).transpose()
 }
 
+/// The columns of a live task, by place: to look each up by its name took longer than to read it.
+mod column {
+    pub const ALL: &str = "place, id, state, state_at, accepted_at, attempts, crashes, agent, assignment, fingerprint, \
+                           redrive_of, tenant, kind, key, spec, payload, task_sum, payload_sum";
+    pub const PLACE: usize = 0;
+    pub const ID: usize = 1;
+    pub const STATE: usize = 2;
+    pub const STATE_AT: usize = 3;
+    pub const ACCEPTED_AT: usize = 4;
+    pub const ATTEMPTS: usize = 5;
+    pub const CRASHES: usize = 6;
+    pub const AGENT: usize = 7;
+    pub const ASSIGNMENT: usize = 8;
+    pub const FINGERPRINT: usize = 9;
+    pub const REDRIVE_OF: usize = 10;
+    pub const TENANT: usize = 11;
+    pub const KIND: usize = 12;
+    pub const KEY: usize = 13;
+    pub const SPEC: usize = 14;
+    pub const PAYLOAD: usize = 15;
+    pub const TASK_SUM: usize = 16;
+    pub const PAYLOAD_SUM: usize = 17;
+}
+
 fn tasks(connection: &Connection) -> Result<Vec<RecoveredTask>, StoreError> {
-    let mut statement = connection.prepare(
-        "SELECT place, id, state, state_at, accepted_at, attempts, crashes, agent, assignment, fingerprint, redrive_of,
-                tenant, kind, key, spec, payload, task_sum, payload_sum
-         FROM tasks INDEXED BY tasks_live LEFT JOIN inputs USING (place) WHERE state < 4",
-    )?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT {} FROM tasks INDEXED BY tasks_live LEFT JOIN inputs USING (place) WHERE state < 4",
+        column::ALL
+    ))?;
     let mut specs = Specs::default();
     let rows = statement.query_and_then([], |row| task(row, &mut specs))?;
     let mut tasks = rows.collect::<Result<Vec<_>, _>>()?;
@@ -61,46 +86,63 @@ fn tasks(connection: &Connection) -> Result<Vec<RecoveredTask>, StoreError> {
 }
 
 fn task(row: &Row<'_>, specs: &mut Specs) -> Result<RecoveredTask, StoreError> {
-    let id = codes::task_id(row, "id")?;
-    let attempts_made = codes::count(row.get("attempts")?)?;
-    let state_at = codes::timestamp(row.get("state_at")?)?;
-    let state = match TaskState::of_code(row.get("state")?)? {
+    let id = codes::task_id(row, column::ID)?;
+    let attempts_made = codes::count(row.get(column::ATTEMPTS)?)?;
+    let state_at = codes::timestamp(row.get(column::STATE_AT)?)?;
+    let state = match TaskState::of_code(row.get(column::STATE)?)? {
         TaskState::Queued => RecoveredState::Queued { since: state_at },
         TaskState::RetryWait => RecoveredState::RetryWait { not_before: state_at },
-        TaskState::Assigned => {
-            let assignment: Option<i64> = row.get("assignment")?;
-            let assignment = codes::uint(required(assignment, "the assignment of a task that is assigned")?)?;
-            RecoveredState::Assigned {
-                attempt: AttemptRef {
-                    task: id,
-                    attempt: AttemptNumber(attempts_made),
-                    assignment: AssignmentId(assignment),
-                },
-                agent: required(codes::optional_name(row, "agent")?, "the agent of a task that is assigned")?,
-                at: state_at,
-            }
-        }
+        TaskState::Assigned => assigned(row, id, AttemptNumber(attempts_made), state_at)?,
         other => return Err(StoreError::unreadable("the state of a live task", other)),
     };
-    row::check_input(row, id)?;
-    sums::check_task(row, id)?;
-    let payload = blob(row, "payload")?;
-    sums::check_bytes("the payload", payload, row.get("payload_sum")?, id)?;
-    let spec = specs.get(blob(row, "spec")?)?;
-    let crashes = codes::count(row.get("crashes")?)?;
+    row::check_input(row, column::SPEC, id)?;
+    check_sum(row, id)?;
+    let payload = blob(row, column::PAYLOAD)?;
+    sums::check_bytes("the payload", payload, row.get(column::PAYLOAD_SUM)?, id)?;
+    let spec = specs.get(blob(row, column::SPEC)?)?;
+    let crashes = codes::count(row.get(column::CRASHES)?)?;
     check_attempts(attempts_made, crashes, &spec, &state)?;
     Ok(RecoveredTask {
         id,
         spec,
         payload: Bytes::copy_from_slice(payload),
-        fingerprint: codes::bits(row, "fingerprint")?,
-        order: codes::uint(row.get("place")?)?,
-        accepted_at: codes::timestamp(row.get("accepted_at")?)?,
+        fingerprint: codes::bits(row, column::FINGERPRINT)?,
+        order: codes::uint(row.get(column::PLACE)?)?,
+        accepted_at: codes::timestamp(row.get(column::ACCEPTED_AT)?)?,
         attempts_made,
         crashes,
         state,
-        redrive_of: codes::optional_task_id(row, "redrive_of")?,
+        redrive_of: codes::optional_task_id(row, column::REDRIVE_OF)?,
     })
+}
+
+fn assigned(row: &Row<'_>, task: TaskId, attempt: AttemptNumber, at: Timestamp) -> Result<RecoveredState, StoreError> {
+    let assignment: Option<i64> = row.get(column::ASSIGNMENT)?;
+    let assignment = codes::uint(required(assignment, "the assignment of a task that is assigned")?)?;
+    let agent = codes::optional_name_at(row, column::AGENT, "agent")?;
+    Ok(RecoveredState::Assigned {
+        attempt: AttemptRef { task, attempt, assignment: AssignmentId(assignment) },
+        agent: required(agent, "the agent of a task that is assigned")?,
+        at,
+    })
+}
+
+/// Compares what was asked for with its sum. A task of a version without sums has none.
+fn check_sum(row: &Row<'_>, id: TaskId) -> Result<(), StoreError> {
+    let Some(stored) = row.get(column::TASK_SUM)? else { return Ok(()) };
+    let text = |at: usize| Ok::<_, StoreError>(row.get_ref(at)?.as_str_or_null().map_err(rusqlite::Error::from)?);
+    let accepted = Accepted {
+        place: row.get(column::PLACE)?,
+        id: blob(row, column::ID)?,
+        accepted_at: row.get(column::ACCEPTED_AT)?,
+        tenant: text(column::TENANT)?.unwrap_or_default(),
+        kind: text(column::KIND)?.unwrap_or_default(),
+        fingerprint: blob(row, column::FINGERPRINT)?,
+        key: text(column::KEY)?,
+        redrive_of: row.get_ref(column::REDRIVE_OF)?.as_blob_or_null().map_err(rusqlite::Error::from)?,
+        spec: blob(row, column::SPEC)?,
+    };
+    accepted.check(stored, id)
 }
 
 /// A task is there once, and an assignment is of one task: the engine would lose track of the others.

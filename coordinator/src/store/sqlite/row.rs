@@ -8,7 +8,7 @@ use evenkeel_shared::{
     AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Decision, TaskId, TaskSpec, TaskState, wire,
 };
 use prost::Message;
-use rusqlite::Row;
+use rusqlite::{Row, RowIndex};
 
 use super::{
     super::{StoreError, StoredAttempt, StoredEnd, StoredTask},
@@ -39,7 +39,7 @@ pub fn task(row: &Row<'_>) -> Result<StoredTask, StoreError> {
     let id = codes::task_id(row, "id")?;
     let state = TaskState::of_code(row.get("state")?)?;
     let state_at = codes::timestamp(row.get("state_at")?)?;
-    check_input(row, id)?;
+    check_input(row, "spec", id)?;
     sums::check_task(row, id)?;
     Ok(StoredTask {
         id,
@@ -99,15 +99,15 @@ fn decision(row: &Row<'_>) -> Result<Decision, StoreError> {
 }
 
 /// Every task has a row of what it asked for.
-pub fn check_input(row: &Row<'_>, id: TaskId) -> Result<(), StoreError> {
-    match row.get_ref("spec")? {
+pub fn check_input(row: &Row<'_>, spec: impl RowIndex, id: TaskId) -> Result<(), StoreError> {
+    match row.get_ref(spec)? {
         rusqlite::types::ValueRef::Null => Err(StoreError::Corrupt(format!("task {id} is there and its input is not"))),
         _ => Ok(()),
     }
 }
 
 /// A column of bytes, where it lies.
-pub fn blob<'r>(row: &'r Row<'_>, column: &str) -> Result<&'r [u8], StoreError> {
+pub fn blob<'r>(row: &'r Row<'_>, column: impl RowIndex) -> Result<&'r [u8], StoreError> {
     Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
 }
 

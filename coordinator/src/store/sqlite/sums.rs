@@ -93,6 +93,11 @@ impl Accepted<'_> {
             .part(self.spec)
             .stored()
     }
+
+    /// Compares the task with its sum.
+    pub fn check(&self, stored: i64, id: TaskId) -> Result<(), StoreError> {
+        if self.sum() == stored { Ok(()) } else { Err(damaged("what was asked for", id)) }
+    }
 }
 
 /// Compares a task with its sum. The row has all columns of [`Accepted`], and the sum.
@@ -113,7 +118,7 @@ pub fn check_task(row: &Row<'_>, id: TaskId) -> Result<(), StoreError> {
         redrive_of,
         spec: bytes("spec")?,
     };
-    if accepted.sum() == stored { Ok(()) } else { Err(damaged("what was asked for", id)) }
+    accepted.check(stored, id)
 }
 
 /// Compares a value of a task with its sum.
