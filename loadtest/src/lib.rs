@@ -11,6 +11,7 @@
 
 mod agent;
 pub mod bench;
+pub mod capacity;
 mod client;
 pub mod compare;
 pub mod drive;

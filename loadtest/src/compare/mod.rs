@@ -146,6 +146,17 @@ pub enum Verdict {
     NotJudged,
 }
 
+impl Change {
+    /// The interval as it is read; an end that says nothing more than "very much" is cut short.
+    #[must_use]
+    pub fn interval_text(&self) -> String {
+        let end = |percent: f64| {
+            if percent > 999.0 { "> +999 %".to_owned() } else { format!("{percent:+.1} %") }
+        };
+        self.interval_percent.map_or_else(|| "-".to_owned(), |(low, high)| format!("{} .. {}", end(low), end(high)))
+    }
+}
+
 impl Verdict {
     /// In one or two words.
     #[must_use]

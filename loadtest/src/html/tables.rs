@@ -187,7 +187,6 @@ pub(super) fn latencies(page: &mut Page, record: &RunRecord) {
 
 pub(super) fn comparison(page: &mut Page, comparison: &Comparison) {
     let rows = comparison.changes.iter().map(|change| {
-        let interval = change.interval_percent.map(|(low, high)| format!("{low:+.1} % to {high:+.1} %"));
         let words = change.verdict.words().to_owned();
         let verdict = match change.verdict {
             Verdict::Regression => Cell::Bad(format!("✗ {words}")),
@@ -200,7 +199,7 @@ pub(super) fn comparison(page: &mut Page, comparison: &Comparison) {
             Cell::Number(short(change.a)),
             Cell::Number(short(change.b)),
             Cell::Number(format!("{:+.1} %", change.change_percent)),
-            Cell::Number(interval.unwrap_or_else(|| "-".to_owned())),
+            Cell::Number(change.interval_text()),
             verdict,
         ]
     });

@@ -125,13 +125,12 @@ fn row(change: &Change) -> Vec<Cell> {
         Verdict::Unsure => Tone::Warn,
         Verdict::Same | Verdict::NotJudged => Tone::Plain,
     };
-    let interval = change.interval_percent.map(|(low, high)| format!("{low:+.1} % .. {high:+.1} %"));
     vec![
         Cell::text(format!("{} ({})", change.metric.name(), change.unit)),
         Cell::number(format!("{:.2}", change.a)),
         Cell::number(format!("{:.2}", change.b)),
         Cell::number(format!("{:+.1} %", change.change_percent)),
-        Cell::number(interval.unwrap_or_else(|| "-".to_owned())),
+        Cell::number(change.interval_text()),
         Cell::number(format!("{:.0} %", change.threshold_percent)),
         Cell::text(change.verdict.words()).tone(tone),
     ]

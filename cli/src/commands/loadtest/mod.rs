@@ -2,6 +2,7 @@
 
 mod baseline;
 mod bench;
+mod capacity;
 mod compare;
 mod faults;
 mod history;
@@ -32,6 +33,8 @@ pub enum LoadtestCommand {
     History(history::HistoryArgs),
     /// Write a run as one HTML page, with pictures, that needs nothing else
     Report(report::ReportArgs),
+    /// Find out how many tasks a second are carried, what bounds it, and what a target would need
+    Capacity(capacity::CapacityArgs),
     /// Do harm to clusters of real processes, and show what they kept of their promises
     Faults(faults::FaultsArgs),
     /// Simulate a fleet's queues in no time, with the real engine, beside an ideal central queue
@@ -68,6 +71,7 @@ pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
         LoadtestCommand::Compare(args) => compare::run(&args, global),
         LoadtestCommand::History(args) => history::run(&args, global),
         LoadtestCommand::Report(args) => report::run(&args, global),
+        LoadtestCommand::Capacity(args) => capacity::run(args, global).await,
         LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
         LoadtestCommand::Trace(args) => trace::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,

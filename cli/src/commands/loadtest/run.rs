@@ -64,7 +64,7 @@ pub struct RunArgs {
 const AGENTS_DEFAULT: u32 = 1_000;
 
 /// The coordinator of a run: the one that is named, or one of its own.
-fn target(global: &Global, data_dir: Option<PathBuf>) -> Result<Target, CliError> {
+pub(super) fn target(global: &Global, data_dir: Option<PathBuf>) -> Result<Target, CliError> {
     if global.coordinator.is_some() {
         return Ok(Target::Running { url: global.address()?.url().to_owned() });
     }
