@@ -131,7 +131,7 @@ async fn session<W: AgentWire>(
 
 enum Orders<D> {
     Opening(oneshot::Receiver<Streaming<D>>),
-    Open(Streaming<D>),
+    Open(Box<Streaming<D>>),
 }
 
 struct Heartbeats {
@@ -183,7 +183,7 @@ impl<W: AgentWire> Agent<W> {
         }
         if let Orders::Opening(orders) = &mut self.orders {
             let opened = orders.await.map_err(|_| Status::unavailable("the session was not opened"))?;
-            self.orders = Orders::Open(opened);
+            self.orders = Orders::Open(Box::new(opened));
         }
         loop {
             let Orders::Open(orders) = &mut self.orders else { return Err(Status::internal("it is not open")) };

@@ -7,6 +7,7 @@
 
 mod closed;
 mod marks;
+mod nats;
 mod open;
 
 use std::time::Duration;

@@ -70,7 +70,7 @@ const fn tasks(protocol: Protocol, load: Load, alone: bool) -> Measure {
 }
 
 use Load::{Calls, Stream};
-use Protocol::{Durable, Ephemeral, Yardstick};
+use Protocol::{Durable, Ephemeral, Jetstream, Nats, Yardstick};
 
 /// All of them, in the order in which a round takes them.
 pub const CONTENDERS: &[Contender] = &[
@@ -88,6 +88,12 @@ pub const CONTENDERS: &[Contender] = &[
         name: "stream-durable",
         what: "SubmitStream with results, DURABLE",
         measure: tasks(Durable, Stream, false),
+    },
+    Contender { name: "nats-queue-group", what: "NATS, queue group with reply", measure: tasks(Nats, Stream, false) },
+    Contender {
+        name: "jetstream",
+        what: "NATS JetStream, work queue on files, no fsync per message",
+        measure: tasks(Jetstream, Stream, false),
     },
     Contender {
         name: "bare-unary",
@@ -142,3 +148,10 @@ pub const CONTENDERS: &[Contender] = &[
         measure: Measure::Overload { tasks_max: Some(2_000) },
     },
 ];
+
+impl Contender {
+    /// Whether it needs a program that may not be installed.
+    pub(super) const fn needs_nats(&self) -> bool {
+        matches!(self.measure, Measure::Tasks { protocol, .. } if protocol.is_nats())
+    }
+}

@@ -137,6 +137,13 @@ pub(super) const GOALS: &[Goal] = &[
         value: throughput_by_cpu,
     },
     Goal {
+        id: "1 (NATS)",
+        what: "SubmitStream EPHEMERAL / NATS queue group, tasks/s",
+        bound: AtLeast(1.0),
+        contenders: &["stream-ephemeral", "nats-queue-group"],
+        value: throughput,
+    },
+    Goal {
         id: "2",
         what: "SubmitStream DURABLE / EPHEMERAL, tasks/s",
         bound: AtLeast(0.7),
@@ -149,6 +156,13 @@ pub(super) const GOALS: &[Goal] = &[
         bound: AtLeast(0.7),
         contenders: &["stream-durable", "stream-ephemeral"],
         value: throughput_by_cpu,
+    },
+    Goal {
+        id: "2 (JetStream)",
+        what: "SubmitStream DURABLE / JetStream work queue, tasks/s",
+        bound: AtLeast(1.0),
+        contenders: &["stream-durable", "jetstream"],
+        value: throughput,
     },
     Goal {
         id: "3",

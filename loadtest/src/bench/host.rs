@@ -11,12 +11,14 @@ use std::{
 use evenkeel_proto::v1::Delivery;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 use super::{
     BenchError,
     agents::{AgentsPlan, Host},
-    client::{self, Closed, Open, Told},
-    wire::{Evenkeel, Yardstick},
+    client::{self, Closed, Open, Told, Trouble},
+    nats::Agents,
+    wire::{ClientWire, Evenkeel, Yardstick},
     yardstick,
 };
 
@@ -29,6 +31,10 @@ pub enum Protocol {
     Durable,
     /// Evenkeel's, tasks in memory.
     Ephemeral,
+    /// That of NATS, with a queue group.
+    Nats,
+    /// The same, with a work queue of JetStream.
+    Jetstream,
 }
 
 impl fmt::Display for Protocol {
@@ -37,6 +43,8 @@ impl fmt::Display for Protocol {
             Self::Yardstick => "yardstick",
             Self::Durable => "durable",
             Self::Ephemeral => "ephemeral",
+            Self::Nats => "nats",
+            Self::Jetstream => "jetstream",
         })
     }
 }
@@ -45,18 +53,38 @@ impl FromStr for Protocol {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Yardstick, Self::Durable, Self::Ephemeral];
+        let all = [Self::Yardstick, Self::Durable, Self::Ephemeral, Self::Nats, Self::Jetstream];
         all.into_iter().find(|protocol| protocol.to_string() == text).ok_or_else(|| format!("`{text}` is no protocol"))
     }
 }
 
+/// In which words.
+enum Language {
+    Yardstick(Yardstick),
+    Evenkeel(Evenkeel),
+    /// With a work queue, or without.
+    Nats(bool),
+}
+
 impl Protocol {
-    fn delivery(self) -> Option<Delivery> {
+    const fn language(self) -> Language {
         match self {
-            Self::Yardstick => None,
-            Self::Durable => Some(Delivery::Durable),
-            Self::Ephemeral => Some(Delivery::Ephemeral),
+            Self::Yardstick => Language::Yardstick(Yardstick),
+            Self::Durable => Language::Evenkeel(Evenkeel { delivery: Delivery::Durable }),
+            Self::Ephemeral => Language::Evenkeel(Evenkeel { delivery: Delivery::Ephemeral }),
+            Self::Nats => Language::Nats(false),
+            Self::Jetstream => Language::Nats(true),
         }
+    }
+
+    /// Whether it keeps tasks on disk.
+    pub(super) const fn is_kept(self) -> bool {
+        matches!(self, Self::Durable | Self::Jetstream)
+    }
+
+    /// Whether it is that of a program that has to be installed.
+    pub(super) const fn is_nats(self) -> bool {
+        matches!(self, Self::Nats | Self::Jetstream)
     }
 }
 
@@ -130,14 +158,22 @@ pub async fn run_server(stop: CancellationToken) -> Result<(), BenchError> {
 /// # Errors
 /// If they are not, or a session ends.
 pub async fn run_agents(protocol: Protocol, plan: AgentsPlan, stop: CancellationToken) -> Result<(), BenchError> {
-    let mut host = match protocol.delivery() {
-        None => Host::gather(Yardstick, &plan).await?,
-        Some(delivery) => Host::gather(Evenkeel { delivery }, &plan).await?,
-    };
+    match protocol.language() {
+        Language::Yardstick(wire) => stay(Host::gather(wire, &plan).await?, stop, Host::ended).await,
+        Language::Evenkeel(wire) => stay(Host::gather(wire, &plan).await?, stop, Host::ended).await,
+        Language::Nats(kept) => stay(Agents::gather(&plan, kept).await?, stop, Agents::ended).await,
+    }
+}
+
+async fn stay<A>(
+    mut agents: A,
+    stop: CancellationToken,
+    ended: impl AsyncFnOnce(&mut A) -> BenchError,
+) -> Result<(), BenchError> {
     line("ready").map_err(BenchError::io("say that the agents are there"))?;
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        error = host.ended() => Err(error),
+        error = ended(&mut agents) => Err(error),
     }
 }
 
@@ -146,28 +182,32 @@ pub async fn run_agents(protocol: Protocol, plan: AgentsPlan, stop: Cancellation
 /// # Errors
 /// If there is no connection. Whatever goes wrong later is told.
 pub async fn run_client(url: &str, plan: ClientPlan) -> Result<(), BenchError> {
-    let channel = client::connect(url).await?;
-    let ended = match plan.protocol.delivery() {
-        None => drive(Yardstick, channel, plan).await,
-        Some(delivery) => drive(Evenkeel { delivery }, channel, plan).await,
+    let ended = match plan.protocol.language() {
+        Language::Yardstick(wire) => drive(wire, client::connect(url).await?, plan).await,
+        Language::Evenkeel(wire) => drive(wire, client::connect(url).await?, plan).await,
+        Language::Nats(kept) => plan.closed().nats(url, kept, tell).await,
     };
-    tell(&ended);
+    tell(&ended.unwrap_or_else(Told::from));
     Ok(())
 }
 
-async fn drive<W: super::wire::ClientWire>(wire: W, channel: tonic::transport::Channel, plan: ClientPlan) -> Told {
-    let ClientPlan { tasks, warm_up, in_flight, batch, rate, urgent_rate, .. } = plan;
-    let closed = Closed { tasks, warm_up, in_flight, batch };
-    let lasts = Duration::from_secs_f64(plan.seconds);
-    let ended = match plan.load {
-        Load::Calls => closed.calls(wire, channel, tell).await,
-        Load::Stream => closed.stream(wire, channel, tell).await,
+impl ClientPlan {
+    const fn closed(self) -> Closed {
+        let Self { tasks, warm_up, in_flight, batch, .. } = self;
+        Closed { tasks, warm_up, in_flight, batch }
+    }
+}
+
+async fn drive<W: ClientWire>(wire: W, channel: Channel, plan: ClientPlan) -> Result<Told, Trouble> {
+    match plan.load {
+        Load::Calls => plan.closed().calls(wire, channel, tell).await,
+        Load::Stream => plan.closed().stream(wire, channel, tell).await,
         Load::Open => {
-            let open = Open { rate, urgent_rate, warm_up: lasts / 4, lasts };
-            open.run(wire, channel, tell).await.map(|measured| Told::Verified { tasks: measured.tasks })
+            let (rate, urgent_rate, lasts) = (plan.rate, plan.urgent_rate, Duration::from_secs_f64(plan.seconds));
+            let measured = Open { rate, urgent_rate, warm_up: lasts / 4, lasts }.run(wire, channel, tell).await?;
+            Ok(Told::Verified { tasks: measured.tasks })
         }
-    };
-    ended.unwrap_or_else(Told::from)
+    }
 }
 
 fn tell(told: &Told) {

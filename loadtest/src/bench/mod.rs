@@ -16,6 +16,7 @@ mod disk;
 mod error;
 mod goals;
 mod host;
+mod nats;
 mod process;
 mod report;
 mod round;

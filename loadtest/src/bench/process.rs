@@ -4,14 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -19,11 +19,14 @@ use super::{
     agents::AgentsPlan,
     client::Told,
     host::{ClientPlan, Protocol},
+    nats,
     sample::Sample,
 };
 
 /// Longest wait for a line: the longest measure, and then some.
 const LINE_MAX: Duration = Duration::from_secs(180);
+/// The file that says where NATS listens is looked for this often.
+const PORTS_POLL: Duration = Duration::from_millis(20);
 /// Bytes of a log that are shown with an error.
 const LOG_TAIL_BYTES: usize = 2_048;
 
@@ -112,6 +115,9 @@ impl Server {
             let url = process.line().await?;
             return Ok(Self { process, url });
         }
+        if protocol.is_nats() {
+            return Self::nats(directory, protocol.is_kept()).await;
+        }
         let settings = directory.join("settings.toml");
         fs::write(&settings, config).map_err(BenchError::io("write the settings"))?;
         let any = "127.0.0.1:0";
@@ -123,6 +129,33 @@ impl Server {
         let ready: Ready =
             serde_json::from_str(&line).map_err(|error| process.failed(&format!("said `{line}`: {error}")))?;
         Ok(Self { process, url: format!("http://{}", ready.grpc) })
+    }
+}
+
+/// Where NATS says it listens.
+#[derive(Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+}
+
+impl Server {
+    async fn nats(directory: &Path, kept: bool) -> Result<Self, BenchError> {
+        let missing = || BenchError::io("start NATS")(std::io::ErrorKind::NotFound.into());
+        let program = nats::program().ok_or_else(missing)?;
+        let process = Program::start(&program, "NATS", &nats::arguments(directory, kept), directory)?;
+        let pid = process.child.id().ok_or_else(|| process.failed("ended before its time"))?;
+        let (file, began) = (nats::ports_file(directory, pid), Instant::now());
+        loop {
+            // A file that is half written is no JSON yet.
+            let ports = serde_json::from_slice::<Ports>(&fs::read(&file).unwrap_or_default());
+            if let Some(url) = ports.ok().and_then(|ports| ports.nats.into_iter().next()) {
+                return Ok(Self { process, url });
+            }
+            if began.elapsed() > LINE_MAX {
+                return Err(process.failed("did not say where it listens"));
+            }
+            sleep(PORTS_POLL).await;
+        }
     }
 }
 

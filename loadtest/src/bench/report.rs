@@ -22,6 +22,8 @@ pub struct BenchReport {
     pub settings: Settings,
     /// What was measured.
     pub contenders: Vec<Row>,
+    /// What was not, because `nats-server` is not installed.
+    pub skipped: Vec<&'static str>,
     /// And what of it.
     pub goals: Vec<Outcome>,
 }
@@ -151,7 +153,7 @@ impl Machine {
 }
 
 impl BenchReport {
-    pub(super) fn new(plan: &BenchPlan, machine: Machine, mut rows: Vec<Row>) -> Self {
+    pub(super) fn new(plan: &BenchPlan, machine: Machine, mut rows: Vec<Row>, absent: &[&Contender]) -> Self {
         let goals = GOALS.iter().map(|goal| goal.outcome(&rows)).filter(|outcome| outcome.met.is_some()).collect();
         rows.iter_mut().for_each(Row::summarize);
         Self {
@@ -168,6 +170,7 @@ impl BenchReport {
                 payload_bytes: super::wire::PAYLOAD_BYTES,
             },
             contenders: rows,
+            skipped: absent.iter().map(|contender| contender.name).collect(),
             goals,
         }
     }
@@ -253,6 +256,9 @@ impl fmt::Display for BenchReport {
         }
         for row in self.contenders.iter().filter(|row| !row.failures.is_empty()) {
             writeln!(f, "\n{} failed {} times: {}", row.name, row.failures.len(), row.failures.join("; "))?;
+        }
+        if !self.skipped.is_empty() {
+            writeln!(f, "\nSkipped, because nats-server is not installed: {}.", self.skipped.join(", "))?;
         }
         write!(f, "\n| goal | measure | bound | measured | |\n|---|---|---:|---:|---|")?;
         for goal in &self.goals {

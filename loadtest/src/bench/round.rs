@@ -116,7 +116,7 @@ impl Round<'_> {
 
     async fn tasks(&self, protocol: Protocol, load: Load, alone: bool) -> Result<Figures, Stop> {
         let mut figures = Figures::new();
-        if protocol == Protocol::Durable {
+        if protocol.is_kept() {
             let fsync = disk::probe(&self.directory.0).map_err(BenchError::io("write to the disk"))?;
             figures.extend([("fsync_p50_us", fsync.p50_us), ("fsync_p99_us", fsync.p99_us)]);
         }

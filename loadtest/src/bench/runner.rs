@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use super::{
     BenchError, BenchReport, CONTENDERS, Contender,
     contender::{IDLE_AGENTS, Measure},
-    disk,
+    disk, nats,
     report::{Machine, Row},
     round::{Came, Directory, Figures, Round},
 };
@@ -48,7 +48,8 @@ pub trait Heard: Sync {
 }
 
 impl BenchPlan {
-    fn contenders(&self) -> Result<Vec<&'static Contender>, BenchError> {
+    /// Those that are wanted: that can be measured, and that cannot because their program is not installed.
+    fn contenders(&self) -> Result<(Vec<&'static Contender>, Vec<&'static Contender>), BenchError> {
         for name in &self.only {
             if !CONTENDERS.iter().any(|contender| contender.name == name) {
                 return Err(BenchError::Unknown { name: name.clone() });
@@ -56,7 +57,8 @@ impl BenchPlan {
         }
         let wanted =
             |contender: &&Contender| self.only.is_empty() || self.only.iter().any(|name| name == contender.name);
-        Ok(CONTENDERS.iter().filter(wanted).collect())
+        let there = |contender: &&Contender| !contender.needs_nats() || nats::program().is_some();
+        Ok(CONTENDERS.iter().filter(wanted).partition(there))
     }
 
     fn check(&self) -> Result<(), BenchError> {
@@ -87,7 +89,10 @@ impl BenchPlan {
 /// If the plan makes no sense, or the processes cannot be started or end before their time.
 pub async fn run(plan: &BenchPlan, heard: &dyn Heard) -> Result<BenchReport, BenchError> {
     plan.check()?;
-    let contenders = plan.contenders()?;
+    let (contenders, absent) = plan.contenders()?;
+    for contender in &absent {
+        heard.measured(0, contender, "skipped: nats-server is not installed");
+    }
     let connections = contenders.iter().map(|contender| connections(plan, contender)).max().unwrap_or(1);
     files::allow_connections(connections)?;
     let base = base(plan)?;
@@ -112,7 +117,7 @@ pub async fn run(plan: &BenchPlan, heard: &dyn Heard) -> Result<BenchReport, Ben
             }
         }
     }
-    Ok(BenchReport::new(plan, before, rows))
+    Ok(BenchReport::new(plan, before, rows, &absent))
 }
 
 fn connections(plan: &BenchPlan, contender: &Contender) -> u32 {

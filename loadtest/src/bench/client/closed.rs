@@ -14,7 +14,7 @@ use super::{Measured, Told, Trouble, histogram, marks::Marks, quantile_us, recor
 use crate::bench::wire::{Caller, ClientWire, payload};
 
 /// Longest wait for news of anything.
-const QUIET_MAX: Duration = Duration::from_secs(60);
+pub(super) const QUIET_MAX: Duration = Duration::from_secs(60);
 /// So long after the last result a second one of a task would be seen.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -32,7 +32,7 @@ pub(in crate::bench) struct Closed {
 }
 
 /// How far it is.
-struct Course {
+pub(super) struct Course {
     plan: Closed,
     marks: Marks,
     latencies: Histogram<u64>,
@@ -43,24 +43,28 @@ struct Course {
 }
 
 impl Course {
-    fn new(plan: Closed, told: fn(&Told)) -> Self {
-        let marks = Marks::new(plan.total());
+    pub(super) fn new(plan: Closed, told: fn(&Told)) -> Self {
+        let marks = Marks::new(plan.tasks_in_all());
         let mut course = Self { plan, marks, latencies: histogram(), next: 0, ended: 0, began: None, told };
         course.ended_more();
         course
     }
 
     /// The number of the next task, if there is one.
-    fn submit(&mut self, now: u64) -> Option<u64> {
+    pub(super) fn submit(&mut self, now: u64) -> Option<u64> {
         let number = self.next;
-        (number < self.plan.total()).then(|| {
+        (number < self.plan.tasks_in_all()).then(|| {
             self.next += 1;
             self.marks.submitted(number, now);
             number
         })
     }
 
-    fn ended(&mut self, output: &[u8], now: u64) -> Result<(), Trouble> {
+    /// A task has ended.
+    ///
+    /// # Errors
+    /// It had ended before, or is none.
+    pub(super) fn ended(&mut self, output: &[u8], now: u64) -> Result<(), Trouble> {
         let latency_ns = self.marks.ended(output, now)?;
         if self.began.is_some() && self.ended < self.plan.warm_up + self.plan.tasks {
             record(&mut self.latencies, Duration::from_nanos(latency_ns));
@@ -68,6 +72,16 @@ impl Course {
         self.ended += 1;
         self.ended_more();
         Ok(())
+    }
+
+    /// Nanoseconds on its clock.
+    pub(super) fn now(&self) -> u64 {
+        self.marks.now()
+    }
+
+    /// Tasks that were submitted and have not ended.
+    pub(super) fn open(&self) -> u64 {
+        self.marks.open()
     }
 
     /// Says where one stretch ends and the next begins.
@@ -91,7 +105,7 @@ impl Course {
 
 impl Closed {
     /// With the tasks after those that count.
-    const fn total(self) -> u64 {
+    pub(super) const fn tasks_in_all(self) -> u64 {
         self.warm_up + self.tasks + self.in_flight
     }
 
@@ -110,8 +124,8 @@ impl Closed {
         while let Some(caller) = callers.join_next().await {
             caller.map_err(|error| Trouble::new(format!("a caller panicked: {error}")))??;
         }
-        let open = locked(&course).marks.open();
-        verified(self.total(), open)
+        let open = locked(&course).open();
+        verified(self.tasks_in_all(), open)
     }
 
     /// All tasks on one stream, in batches.
@@ -131,11 +145,11 @@ impl Closed {
             let mut caller = Caller::new(channel);
             caller.streaming::<_, W::Results>(W::STREAM, ReceiverStream::new(sent)).await?
         };
-        while course.marks.open() > 0 {
+        while course.open() > 0 {
             let heard = timeout(QUIET_MAX, answers.message()).await;
-            let heard = heard.map_err(|_| Trouble::broken(format!("{} results do not come", course.marks.open())))?;
+            let heard = heard.map_err(|_| Trouble::broken(format!("{} results do not come", course.open())))?;
             let results = heard?.ok_or_else(|| Trouble::broken("the stream ended before all results were there"))?;
-            let now = course.marks.now();
+            let now = course.now();
             let mut failed = Ok(());
             let refused = W::results(results, &mut |output| {
                 room += 1;
@@ -160,7 +174,7 @@ impl Closed {
             more
         };
         timeout(LINGER, more).await.unwrap_or(Ok(()))?;
-        verified(self.total(), course.marks.open())
+        verified(self.tasks_in_all(), course.open())
     }
 
     /// Submits whole batches as long as there is room for them.
@@ -173,7 +187,7 @@ impl Closed {
     ) -> Result<(), Trouble> {
         let batch = self.batch.min(self.in_flight);
         while *room >= batch {
-            let now = course.marks.now();
+            let now = course.now();
             let numbers: Vec<u64> = std::iter::from_fn(|| course.submit(now)).take(batch as usize).collect();
             if numbers.is_empty() {
                 break;
@@ -196,7 +210,7 @@ async fn call_after_call<W: ClientWire>(
     loop {
         let next = {
             let mut course = locked(&course);
-            let now = course.marks.now();
+            let now = course.now();
             course.submit(now)
         };
         let Some(number) = next else { return Ok(()) };
@@ -204,7 +218,7 @@ async fn call_after_call<W: ClientWire>(
         let answer = timeout(QUIET_MAX, call).await.map_err(|_| Trouble::broken("a call has no answer"))??;
         let output = W::answer(answer).map_err(Trouble::new)?;
         let mut course = locked(&course);
-        let now = course.marks.now();
+        let now = course.now();
         course.ended(&output, now)?;
     }
 }
@@ -213,7 +227,8 @@ fn locked(course: &Mutex<Course>) -> MutexGuard<'_, Course> {
     course.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn verified(tasks: u64, open: u64) -> Result<Told, Trouble> {
+/// What there is to tell once all that was submitted should have ended.
+pub(super) fn verified(tasks: u64, open: u64) -> Result<Told, Trouble> {
     if open > 0 {
         return Err(Trouble::broken(format!("{open} of {tasks} tasks got no result")));
     }
