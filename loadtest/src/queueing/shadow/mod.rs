@@ -5,7 +5,8 @@
 //! who would have gone elsewhere, who would have waited less, how evenly agents would have been used.
 //!
 //! The past is known only as far as the trace tells. An agent is taken to have the kinds and as many slots as it was seen
-//! to use at once, and to be as fast as its run times say. Retries, failures and the network are not replayed. How much that
+//! to use at once, and to be as fast as its run times say. Retries, failures and the network are not replayed; what tasks
+//! waited although there was room is taken for the network's and the coordinator's part, and added to every task. How much that
 //! matters shows a shadow through the strategy that was in force: what it changes of times and loads is the error of the model. Among
 //! equal agents one task that goes elsewhere moves most that follow it, so the number of moved tasks says little there.
 

@@ -25,6 +25,8 @@ const RESOLUTION_US: Micros = 1_000;
 const SPEED_PASSES: usize = 20;
 /// An agent's speed counts as if so many tasks had shown none: few tasks say little.
 const TASKS_ASSUMED: f64 = 16.0;
+/// A task that finds less than this share of all slots taken waits for nobody.
+const QUIET_SHARE: f64 = 0.9;
 /// Sorts of task: kinds, tenants and priorities that occur together. A bound on memory.
 const SORTS_MAX: usize = 100_000;
 
@@ -38,6 +40,8 @@ pub(super) struct Past {
     pub jobs: Vec<Job>,
     /// Tasks that no agent is known to have had.
     pub left_out: u64,
+    /// What a task waited that had not to wait for others: networks, disks, the coordinator. Replays have none of it.
+    pub overhead_us: Micros,
 }
 
 impl Past {
@@ -61,6 +65,7 @@ impl Past {
             Some(slots) => vec![slots; known.len()],
             None => slots_seen(&tasks, &agent_of, known.len()),
         };
+        let overhead_us = overhead(&tasks, slots.iter().map(|&slots| u64::from(slots)).sum());
         let slowness = if equal_speeds { vec![1.0; known.len()] } else { slownesses(&tasks, &agent_of, known.len()) };
         let (sorts, jobs) = work(&tasks, &agent_of, &slowness)?;
         let agents = known.into_iter().zip(kinds).zip(slots).zip(&slowness);
@@ -70,7 +75,8 @@ impl Past {
             slots,
             slowness,
         });
-        Ok(Self { agents: agents.collect(), left_out: (all - tasks.len()) as u64, tasks, agent_of, sorts, jobs })
+        let left_out = (all - tasks.len()) as u64;
+        Ok(Self { agents: agents.collect(), left_out, overhead_us, tasks, agent_of, sorts, jobs })
     }
 }
 
@@ -102,6 +108,24 @@ fn slots_seen(tasks: &[TraceTask], agent_of: &[u32], agents: usize) -> Vec<u32> 
         seen[at] = u32::try_from(busy[at]).unwrap_or(0).clamp(seen[at], SLOTS_MAX);
     }
     seen
+}
+
+/// The median wait of the tasks that came when there was room; 0 if none did.
+fn overhead(tasks: &[TraceTask], slots: u64) -> Micros {
+    let ends = tasks.iter().filter_map(|task| Some(micros(task.submitted_at + task.queued? + task.service)));
+    let mut ends: Vec<Micros> = ends.collect();
+    ends.sort_unstable();
+    let (mut ended, mut waits) = (0, Vec::new());
+    for (before, task) in tasks.iter().filter(|task| task.queued.is_some()).enumerate() {
+        while ends.get(ended).is_some_and(|&end| end <= micros(task.submitted_at)) {
+            ended += 1;
+        }
+        if (before.saturating_sub(ended) as f64) < QUIET_SHARE * slots as f64 {
+            waits.extend(task.queued.map(micros));
+        }
+    }
+    let middle = waits.len() / 2;
+    if waits.is_empty() { 0 } else { *waits.select_nth_unstable(middle).1 }
 }
 
 /// How many times as long as the others each agent took. As in [`evenkeel_core::health::pace`], a run time is taken for what

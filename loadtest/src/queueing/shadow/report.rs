@@ -24,6 +24,8 @@ pub struct ShadowReport {
     pub slots: u64,
     /// The slowest agent takes so many times as long as the fastest.
     pub speed_spread: f64,
+    /// What a recorded task waited although there was room: networks, disks, the coordinator. It is part of all times here.
+    pub overhead_ms: f64,
     /// What was recorded. `None`: the trace does not tell how long tasks waited.
     pub then: Option<Times>,
     /// How evenly agents were used.
@@ -130,8 +132,9 @@ impl<'a> Replayed<'a> {
     }
 
     pub fn enter(&mut self, done: Done) {
-        let (at, response) = (done.index as usize, (done.finished - done.submitted) as f64);
-        self.waits.push((done.started - done.submitted) as f32);
+        let overhead = self.past.overhead_us;
+        let (at, response) = (done.index as usize, (done.finished - done.submitted + overhead) as f64);
+        self.waits.push((done.started - done.submitted + overhead) as f32);
         self.responses.push(response as f32);
         self.busy_us[done.agent as usize] += done.finished - done.started;
         self.elsewhere += u64::from(self.past.agent_of[at] != done.agent);
@@ -173,6 +176,7 @@ impl ShadowReport {
             agents: past.agents.len(),
             slots: past.agents.iter().map(|agent| u64::from(agent.slots)).sum(),
             speed_spread: ends.1 / ends.0,
+            overhead_ms: past.overhead_us as f64 / 1e3,
             then: (!waits.is_empty()).then(|| Times::of(waits, responses)),
             then_load: LoadSpread::of(past, &busy_us),
             replayed,
@@ -182,10 +186,13 @@ impl ShadowReport {
 
 impl fmt::Display for ShadowReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tasks, left_out, agents, slots, speed_spread, then, then_load, replayed } = self;
+        let Self { tasks, left_out, agents, slots, speed_spread, overhead_ms, then, then_load, replayed } = self;
         write!(f, "{tasks} tasks on {agents} agents of {slots} slots in all, speeds 1 to {speed_spread:.1}")?;
         writeln!(f, "; {left_out} tasks left out, no agent had them.")?;
-        writeln!(f, "Times in milliseconds; load of agents over the mean.\n")?;
+        writeln!(
+            f,
+            "Times in milliseconds, {overhead_ms:.2} of each for what is not replayed; load of agents over the mean.\n"
+        )?;
         writeln!(
             f,
             "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6} {:>6} {:>9} {:>8} {:>8}",

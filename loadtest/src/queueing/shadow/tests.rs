@@ -58,6 +58,18 @@ fn the_strategy_that_was_in_force_changes_nothing() {
 }
 
 #[test]
+fn what_tasks_waited_although_there_was_room_is_added_to_every_replay() {
+    let mut tasks = history("least_loaded", 1.0);
+    let overhead = Duration::from_millis(7);
+    tasks.iter_mut().for_each(|task| task.queued = task.queued.map(|queued| queued + overhead));
+    let report = replay(tasks, &plan(&["least_loaded"])).unwrap();
+    let (then, row) = (report.then.unwrap(), &report.replayed[0]);
+    assert_eq!(report.overhead_ms, 7.0);
+    assert!(row.better + row.worse <= 40, "{row:?}");
+    assert!((then.wait_mean_ms - row.times.wait_mean_ms).abs() < 0.1, "{then:?} {row:?}");
+}
+
+#[test]
 fn another_strategy_moves_tasks_and_the_load_with_them() {
     let report = replay(history("bin_pack", 1.0), &plan(&["least_loaded"])).unwrap();
     let row = &report.replayed[0];
