@@ -94,15 +94,20 @@ impl Process {
 
     /// Memory that it holds, in bytes (`VmRSS`); 0 once it has ended.
     pub fn resident_bytes(&self) -> u64 {
-        self.status_kib("VmRSS:") << 10
+        self.status("VmRSS:") << 10
     }
 
     /// The most memory that it ever held, in bytes (`VmHWM`).
     pub fn resident_peak_bytes(&self) -> u64 {
-        self.status_kib("VmHWM:") << 10
+        self.status("VmHWM:") << 10
     }
 
-    fn status_kib(&self, field: &str) -> u64 {
+    /// Threads; 0 once it has ended.
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let Some(pid) = self.pid() else { return 0 };
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix(field));
