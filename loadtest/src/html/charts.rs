@@ -12,6 +12,9 @@ use crate::{
 /// How points of a stretch become one.
 type Pick = fn(&[(f64, f64)]) -> f64;
 
+/// A run ends with a stretch of some milliseconds, of which a rate says nothing.
+const LENGTH_MIN_S: f64 = 0.25;
+
 fn line(
     record: &RunRecord,
     name: &'static str,
@@ -20,7 +23,8 @@ fn line(
     value: impl Fn(&Window) -> Option<f64>,
 ) -> Line {
     let point = |window: &Window| (window.at_s - window.length_s / 2.0, value(window).unwrap_or(f64::NAN));
-    Line { name, class, points: thinned(record.windows.iter().map(point).collect(), pick) }
+    let windows = record.windows.iter().filter(|window| window.length_s >= LENGTH_MIN_S);
+    Line { name, class, points: thinned(windows.map(point).collect(), pick) }
 }
 
 /// The class of a mark.

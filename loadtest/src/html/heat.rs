@@ -17,7 +17,7 @@ pub(super) fn map(page: &mut Page, record: &RunRecord) {
     if load.rows.is_empty() || load.column_s <= 0.0 {
         return;
     }
-    plot::frame(page, "Load by agent", "share of the slots that were busy", &[]);
+    plot::frame(page, "Load by agent", "share of the slots that were busy (square root)", &[]);
     legend(page);
     plot::start(page, "Load by agent");
     let x = charts::time(record);
@@ -60,7 +60,10 @@ fn legend(page: &mut Page) {
 
 /// Where the row is of that level: from column to column.
 fn stretches(row: &[Option<f32>], level: usize) -> Vec<(usize, usize)> {
-    let of = |share: &Option<f32>| share.map_or(LEVELS.len(), |share| ((share * 8.0) as usize).min(LEVELS.len() - 1));
+    // By the root of the share: fleets are mostly far from busy, and a twentieth and a tenth are to be told apart.
+    let of = |share: &Option<f32>| {
+        share.map_or(LEVELS.len(), |share| ((share.max(0.0).sqrt() * 8.0) as usize).min(LEVELS.len() - 1))
+    };
     let mut all: Vec<(usize, usize)> = Vec::new();
     for (at, _) in row.iter().enumerate().filter(|(_, share)| of(share) == level) {
         match all.last_mut() {

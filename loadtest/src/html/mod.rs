@@ -118,7 +118,11 @@ fn figures(page: &mut Page, record: &RunRecord) {
     all.push(("broken promises", whole(broken), format!("{beside}, {} unverified", totals.unverified)));
     if let Some(usage) = &record.coordinator {
         let of_task = usage.cpu_s * 1e6 / totals.completed.max(1) as f64;
-        all.push(("coordinator", format!("{of_task:.0} µs a task"), format!("{:.1} s of processor", usage.cpu_s)));
+        all.push((
+            "processor for a task",
+            format!("{of_task:.0} µs"),
+            format!("coordinator, {:.1} s in all", usage.cpu_s),
+        ));
         let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
         all.push(("memory", mib(usage.memory_peak_bytes), format!("{} idle", mib(usage.memory_idle_bytes))));
     }
