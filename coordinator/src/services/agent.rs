@@ -1,8 +1,8 @@
 //! The agent service: one session of one agent on each stream.
 //!
 //! What an agent says becomes events, a frame at a time: a frame with one message that makes no sense changes nothing at
-//! all and ends the session. What the coordinator says to it is drained from the session's queue, as many messages to a
-//! frame as are there, by the very stream that tonic reads: there is no task and no hop in between.
+//! all and ends the session. What the coordinator says to it is drained from the session's queue by the very stream that
+//! tonic reads ([`super::outbound`]): there is no task and no hop in between.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,14 +22,11 @@ use evenkeel_shared::{
         task::{required_attempt_ref, to_attempt_ref},
     },
 };
-use futures_util::{Stream, stream::BoxStream};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use futures_util::stream::BoxStream;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{cluster::Identity, unreadable};
+use super::{cluster::Identity, outbound::Outbound, unreadable};
 use crate::{
     connections::Peer,
     gateway::Gateway,
@@ -41,10 +38,6 @@ use crate::{
 
 /// Messages from an agent in one frame: as many as its largest number of slots can end at once.
 const FRAME_MESSAGES_MAX: usize = 2 * evenkeel_shared::limits::SLOTS_MAX as usize;
-/// Messages to an agent in one frame.
-const OUTBOUND_MESSAGES_MAX: usize = 512;
-/// Bytes of payload after which a frame is full. One more payload may be in it, which stays below the largest message.
-const OUTBOUND_BYTES_MAX: usize = 4 << 20;
 
 /// The service.
 #[derive(Clone)]
@@ -61,22 +54,6 @@ pub struct Agents {
     pub register_within: Duration,
 }
 
-/// What goes to one agent.
-struct Outbound {
-    epoch: SessionEpoch,
-    queue: mpsc::Receiver<AgentMessage>,
-    end: Arc<SessionEnd>,
-    identity: Arc<Identity>,
-    over: bool,
-}
-
-impl Drop for Outbound {
-    fn drop(&mut self) {
-        // The stream is gone: there is no use in reading on.
-        self.end.hang_up();
-    }
-}
-
 #[tonic::async_trait]
 impl AgentService for Agents {
     type SessionStream = BoxStream<'static, Result<v1::CoordinatorFrame, Status>>;
@@ -88,8 +65,7 @@ impl AgentService for Agents {
         self.gateway.lifecycle.check_ready().map_err(|error| to_status(&error))?;
         let peer = request.extensions().get::<Peer>().cloned();
         let (epoch, queue, end) = self.sessions.open();
-        let outbound =
-            Outbound { epoch, queue, end: Arc::clone(&end), identity: Arc::clone(&self.identity), over: false };
+        let outbound = Outbound::new(epoch, queue, Arc::clone(&end), Arc::clone(&self.identity));
         let session = self.clone().serve(epoch, Arc::clone(&end), request.into_inner());
         tokio::spawn(async move {
             session.await;
@@ -98,7 +74,7 @@ impl AgentService for Agents {
                 peer.takes_end(end.gone()).await;
             }
         });
-        Ok(Response::new(Box::pin(frames(outbound))))
+        Ok(Response::new(Box::pin(outbound.frames())))
     }
 }
 
@@ -245,44 +221,6 @@ fn event(session: SessionEpoch, message: FromAgent) -> Result<Event, Violation> 
         }
         FromAgent::Draining(wire) => Event::AgentDraining { session, reason: cut_note(wire.reason) },
     })
-}
-
-/// The frames of a session: what is queued, then its end.
-fn frames(outbound: Outbound) -> impl Stream<Item = Result<v1::CoordinatorFrame, Status>> {
-    futures_util::stream::unfold(outbound, |mut outbound| async {
-        if outbound.over {
-            return None;
-        }
-        // A session is cut off when its queue is full, and its queue is closed with it. So nobody waits on an empty queue
-        // for a cut, and it is enough to look before and after.
-        let cut = outbound.end.is_cut();
-        let first = if cut { None } else { outbound.queue.recv().await.filter(|_| !outbound.end.is_cut()) };
-        let Some(first) = first else {
-            outbound.over = true;
-            let status = outbound.end.error().map(to_status)?;
-            return Some((Err(status), outbound));
-        };
-        let frame = outbound.frame(first);
-        Some((Ok(frame), outbound))
-    })
-}
-
-impl Outbound {
-    /// A frame of what is queued.
-    fn frame(&mut self, first: AgentMessage) -> v1::CoordinatorFrame {
-        let mut frame = v1::CoordinatorFrame::default();
-        let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(message) = next {
-            if let AgentMessage::Assign(assignment) = &message {
-                bytes += assignment.payload.len();
-            }
-            frame.messages.push(write_message(message, self.epoch, &self.identity));
-            let full = frame.messages.len() >= OUTBOUND_MESSAGES_MAX || bytes >= OUTBOUND_BYTES_MAX;
-            next = if full { None } else { self.queue.try_recv().ok() };
-        }
-        frame
-    }
 }
 
 /// Writes a message for the agent of a session, as this coordinator.

@@ -452,7 +452,8 @@ async fn an_agent_that_comes_and_goes_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_is_taken_and_never_done_comes_back() {
     let mut config = config();
-    config.engine.attempt_timeout_ms = 200;
+    // Longer than the honest agent needs for its tasks, each of which waits for its acknowledgement.
+    config.engine.attempt_timeout_ms = 1_500;
     let world = World::with(config).await;
     let mut lazy = world.agent("lazy").await;
     let retry = v1::RetryPolicy { max_attempts: 2, ..v1::RetryPolicy::default() };
