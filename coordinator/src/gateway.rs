@@ -20,13 +20,13 @@ use crate::{
     pending::Pending,
     reads::Reads,
     store::StoredTask,
-    waiters::{ResultSink, Waiters, Waiting},
+    waiters::{ResultSink, Results, Waiters, Waiting},
 };
 
 /// Bytes of output in one answer: below the largest message, with room for the rest of it.
 pub const ANSWER_BYTES_MAX: usize = 6 << 20;
 /// Bytes of output held for one waiter that is about to answer.
-const WAIT_BYTES_MAX: usize = 2 * ANSWER_BYTES_MAX;
+pub const WAIT_BYTES_MAX: usize = 2 * ANSWER_BYTES_MAX;
 /// Tasks read from the store at a time: a few milliseconds of one of its connections.
 const STORE_CHUNK: usize = 256;
 
@@ -210,6 +210,32 @@ impl Gateway {
             }
         }
         Ok(ended)
+    }
+
+    /// Waits until the one task that was submitted with this sink is over. `None`: the time was up before.
+    ///
+    /// # Errors
+    /// As for [`Gateway::wait`].
+    pub async fn wait_for_one(
+        &self,
+        submitted: Submitted,
+        (sink, mut results): (ResultSink, Results),
+        until: Option<Instant>,
+    ) -> Result<Option<Arc<FinishedTask>>, Error> {
+        let task = submitted.task;
+        // The dispatcher has registered it before anybody heard of the task.
+        let mut waiting = Waiting::register(&self.waiters, sink, &[]);
+        waiting.adopt(task);
+        if submitted.duplicate {
+            // It may have been over before.
+            return Ok(self.wait(&[task], false, until).await?.remove(&task));
+        }
+        tokio::select! {
+            biased;
+            finished = results.next() => Ok(finished),
+            () = sleep_until(until) => Ok(None),
+            () = self.lifecycle.closed() => Err(Lifecycle::restarting()),
+        }
     }
 
     /// Those of the tasks that are over, as far as their outputs fit into an answer.

@@ -5,14 +5,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use evenkeel_core::{
-    engine::{AgentMessage, Message},
+    engine::{AgentMessage, Effects, Message},
     model::{ClusterEvent, TaskEvent},
 };
 use evenkeel_shared::{AttemptRef, Error, EventPosition, SessionEpoch, TaskSpec};
@@ -81,6 +81,41 @@ pub struct Dispatcher {
     pub metrics: Metrics,
     /// Where questions to the store run.
     pub runtime: Handle,
+    /// Lists of effects to use again.
+    pub spare: Spare,
+}
+
+/// Emptied lists of effects that are kept for the next ones: as many as are with the writer at once.
+const SPARE_MAX: usize = 16;
+/// Entries of a list beyond which it is not kept: a burst must not hold its memory for ever.
+const SPARE_ENTRIES_MAX: usize = 65_536;
+
+/// Lists of effects that were used, so that the next ones need no memory of their own: lists of thousands are large enough
+/// for the allocator to give back to the system and to fetch anew, page by page. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Spare(Arc<Mutex<Vec<Effects>>>);
+
+impl Spare {
+    /// Empty lists.
+    #[must_use]
+    pub fn take(&self) -> Effects {
+        self.lock().pop().unwrap_or_default()
+    }
+
+    /// These are empty, or are no longer wanted.
+    pub fn put(&self, mut effects: Effects) {
+        effects.changes.clear();
+        effects.messages.clear();
+        let small = effects.changes.capacity().max(effects.messages.capacity()) <= SPARE_ENTRIES_MAX;
+        let mut spare = self.lock();
+        if small && spare.len() < SPARE_MAX {
+            spare.push(effects);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Effects>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Batches with messages that are not said yet, so that nothing is said past them. Clones share the count.

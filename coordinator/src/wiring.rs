@@ -46,7 +46,7 @@ use crate::{
     metrics::Metrics,
     pending::Pending,
     reads::Reads,
-    release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, WatchedEvent},
+    release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, Spare, WatchedEvent},
     services::{
         agent::Agents,
         cluster::{Cluster, Identity},
@@ -275,6 +275,7 @@ impl Parts {
             look_up_turns: Arc::new(Semaphore::new(LOOK_UPS_ASKING_MAX)),
             metrics: self.metrics.clone(),
             runtime: Handle::current(),
+            spare: Spare::default(),
         }
     }
 

@@ -40,7 +40,7 @@ pub const GATHER_CHANGES_MAX: usize = 8_192;
 const GATHER_MESSAGES_MAX: usize = 256;
 /// Messages that are said by the engine's own thread: what one task or a handful of them causes, some ten microseconds.
 const SAID_AT_ONCE_MAX: usize = 64;
-/// Between two publications of what readers see: people do not see faster, and a large fleet's heartbeats all change it.
+/// Between two publications of what readers see: people do not see faster, and a busy fleet changes as a whole in between.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Owns the engine.
@@ -238,7 +238,7 @@ impl CoordinatorActor {
         self.unpublished |= !self.gathered.is_empty();
         let snapshot = self.snapshot_if_due();
         if !self.gathered.is_empty() || snapshot.is_some() {
-            let effects = mem::take(&mut self.gathered);
+            let effects = mem::replace(&mut self.gathered, self.dispatcher.spare.take());
             let commit = Commit { effects, snapshot, permit: Some(permit), unsaid: self.unsaid.one() };
             if self.writer.try_send(commit).is_err() {
                 // Its mailbox has room for every permit, so it is gone, and with it the only way to record anything.

@@ -247,6 +247,7 @@ impl StoreWriter {
                 publish(&self.publisher, &mut self.unpublished, update);
             }
             self.dispatcher.release(&mut batch.effects.messages);
+            self.dispatcher.spare.put(batch.effects);
             drop((batch.permit, batch.unsaid));
         }
         Ok(())

@@ -24,7 +24,7 @@ use crate::{
     hub::{Hub, HubLimits},
     pending::Pending,
     reads::Reads,
-    release::Unsaid,
+    release::{Spare, Unsaid},
     sessions::Sessions,
     snapshot::Snapshot,
     store::{StoreReader, sqlite::SqliteStore},
@@ -136,6 +136,7 @@ impl Desk {
             look_up_turns: Arc::new(Semaphore::new(1)),
             metrics: metrics.clone(),
             runtime: Handle::current(),
+            spare: Spare::default(),
         };
         let said = cluster_hub.join(None).unwrap_or_else(|_| panic!("there is room to watch")).live;
         let threads = ActorThreads::start().unwrap();

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     connections::Peer,
     directory::Known,
-    gateway::{ANSWER_BYTES_MAX, Ended, Gateway, deadline, over},
+    gateway::{ANSWER_BYTES_MAX, Ended, Gateway, WAIT_BYTES_MAX, deadline, over},
     hub::Hub,
     metrics::Metrics,
     release::WatchedEvent,
@@ -70,14 +70,15 @@ impl Tasks {
     async fn run(&self, request: v1::ExecuteRequest) -> Result<v1::ExecuteResponse, Error> {
         let until = deadline(duration("wait_timeout_ms", request.wait_timeout_ms)?);
         let task = request.task.ok_or_else(|| Violation::new("task", "must be set"))?;
-        let answers = submission::submit(&self.gateway, &self.metrics, vec![task], None).await?;
+        let (sink, results) = self.gateway.waiters.open(1, WAIT_BYTES_MAX);
+        let answers = submission::submit(&self.gateway, &self.metrics, vec![task], Some(sink.clone())).await?;
         let submitted =
             answers.into_iter().next().unwrap_or_else(|| Err(Violation::new("task", "is missing").into()))?;
         let id = submitted.task;
-        let ended = self.gateway.wait(&[id], false, until).await?;
+        let ended = self.gateway.wait_for_one(submitted, (sink, results), until).await?;
         let late = || Error::new(Code::DeadlineExceeded, format!("task {id} is not over yet; it goes on"));
-        let finished = ended.get(&id).ok_or_else(|| late().about("task", id.to_string()))?;
-        Ok(v1::ExecuteResponse { finished: Some(view::finished(finished)) })
+        let finished = ended.ok_or_else(|| late().about("task", id.to_string()))?;
+        Ok(v1::ExecuteResponse { finished: Some(view::finished(&finished)) })
     }
 
     async fn shown(&self, request: &v1::GetRequest) -> Result<v1::Task, Error> {
