@@ -22,14 +22,15 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Sample {
     pub queue_depth: u64,
     pub running: u64,
-    answered: u32,
     failed: u32,
+    /// It answered when it was asked last.
+    answered: bool,
 }
 
 impl Sample {
-    /// It answered whenever it was asked, and at least once.
+    /// It answered whenever it was asked. A window may be too short for a question; then the one before it tells.
     pub(crate) const fn available(&self) -> bool {
-        self.answered > 0 && self.failed == 0
+        self.answered && self.failed == 0
     }
 }
 
@@ -50,9 +51,9 @@ impl Sampler {
                 ticks.tick().await;
                 let answer = timeout(ANSWER_MAX, cluster.status(StatusRequest {})).await;
                 let mut sample = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                sample.answered = matches!(answer, Ok(Ok(_)));
                 if let Ok(Ok(status)) = answer {
                     let status = status.into_inner();
-                    sample.answered += 1;
                     sample.queue_depth = status.tasks_queued;
                     sample.running = status.tasks_assigned + status.tasks_running;
                 } else {
@@ -67,7 +68,7 @@ impl Sampler {
     pub(crate) fn take(&self) -> Sample {
         let mut sample = self.sample.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = *sample;
-        (sample.answered, sample.failed) = (0, 0);
+        sample.failed = 0;
         taken
     }
 }
@@ -75,5 +76,18 @@ impl Sampler {
 impl Drop for Sampler {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_without_a_question_is_as_the_one_before() {
+        let asked = |answered, failed| Sample { answered, failed, ..Sample::default() }.available();
+        assert!(asked(true, 0));
+        assert!(!asked(true, 1), "it was away for a part of the window");
+        assert!(!asked(false, 0), "it was away when it was asked last");
     }
 }
