@@ -41,10 +41,6 @@ pub struct ScenarioArgs {
     /// How long tasks arrive; everything in the scenario is stretched to it
     #[arg(long, value_name = "DURATION", requires = "scenario", value_parser = quantity::duration)]
     duration: Option<Duration>,
-    /// Run it so many times, one after another: `loadtest compare` tells noise from change by several runs
-    #[arg(long, value_name = "N", requires = "scenario", default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..=50))]
-    repeat: u32,
     /// Where the record of the run is kept
     #[arg(long, value_name = "DIR", requires = "scenario", default_value = RUNS_DIR)]
     runs_dir: PathBuf,
@@ -144,57 +140,35 @@ pub async fn run(name: &str, args: ScenarioArgs, common: Common, global: &Global
         strategy: common.strategy,
     };
     let scenario = overrides.apply(Scenario::find(name).map_err(unusable)?);
-    if args.repeat > 1 && matches!(common.target, Target::Own { data_dir: Some(_), .. }) {
-        return Err(CliError::usage("--data-dir has to be empty, and after the first of several runs it is not"));
-    }
     let plan = ScenarioPlan {
         seed: common.seed,
         command: std::env::args().collect(),
+        stall_timeout: common.stall_timeout,
         interrupted: signals::shutdown()?,
         ..ScenarioPlan::new(scenario, common.target)
     };
-    let mut records = Vec::new();
+    let runs = RunStore::open(args.runs_dir);
+    let mut worst = Exit::Ok;
     for _ in 0..args.repeat {
         let ran = drive::run(&plan, Arc::new(Bar::new())).await.map_err(failed)?;
         if ran.interrupted {
             return Ok(Exit::Interrupted);
         }
         if !args.no_save {
-            let kept = store::RunStore::open(&args.runs_dir).save(&ran.record, &ran.histograms);
+            let kept = runs.save(&ran.record, &ran.histograms);
             let path = kept.map_err(|error| CliError::new(Exit::Error, "the run was not kept").because(error))?;
             eprintln!("kept in {}", path.display());
         }
-        records.push(ran.record);
+        global.output().one(&ran.record)?;
+        worst = worse(worst, exit_of(&ran.record));
     }
-    let exit = records.iter().map(exit_of).max_by_key(gravity).unwrap_or(Exit::Ok);
-    match records.as_slice() {
-        [record] => global.output().one(record)?,
-        _ => global.output().one(&Repeated { runs: records })?,
-    }
-    Ok(exit)
+    Ok(worst)
 }
 
-/// Of several runs the gravest end counts.
-fn gravity(exit: &Exit) -> u8 {
-    match exit {
-        Exit::Ok => 0,
-        Exit::NoGo => 1,
-        Exit::Unreachable => 2,
-        _ => 3,
-    }
-}
-
-/// Several runs of a scenario.
-#[derive(Debug, Serialize)]
-struct Repeated {
-    runs: Vec<RunRecord>,
-}
-
-impl Show for Repeated {
-    fn show(&self, style: &Style) -> String {
-        let runs: Vec<String> = self.runs.iter().map(|run| run.show(style)).collect();
-        runs.join("\n\n")
-    }
+/// The graver of two ends of runs.
+fn worse(one: Exit, other: Exit) -> Exit {
+    let order = [Exit::Error, Exit::Unreachable, Exit::NoGo];
+    order.into_iter().find(|exit| [one, other].contains(exit)).unwrap_or(Exit::Ok)
 }
 
 /// How the program ends after this run: a broken promise goes before everything else.
@@ -240,8 +214,8 @@ fn summary(record: &RunRecord, style: &Style) -> String {
         (
             "scenario",
             Cell::text(format!(
-                "{}, seed {}, {} agents, {} s of arrivals, {:.1} s in all",
-                scenario.name, record.seed, scenario.fleet.agents, scenario.duration_s, record.duration_s
+                "{}, seed {}, {} agents, {:.1} s of {} s planned and the rest",
+                scenario.name, record.seed, scenario.fleet.agents, record.duration_s, scenario.duration_s
             )),
         ),
         (
