@@ -43,7 +43,7 @@ impl ServiceLevel {
         self
     }
 
-    fn from_s(mut self, from_s: f64) -> Self {
+    fn judged_from(mut self, from_s: f64) -> Self {
         self.from_s = from_s;
         self
     }
@@ -204,7 +204,7 @@ fn a_level_of_one_priority_hears_of_that_priority_alone() {
 
 #[test]
 fn nothing_is_judged_before_its_time() {
-    let outcome = Run::of(p99().from_s(2.0)).seconds(&[BAD, BAD, GOOD, GOOD]).check(&[], true);
+    let outcome = Run::of(p99().judged_from(2.0)).seconds(&[BAD, BAD, GOOD, GOOD]).check(&[], true);
     assert!((outcome.value.unwrap() - 30.0).abs() < 0.1, "{outcome:?}");
 }
 
