@@ -122,7 +122,7 @@ fn check_conserved(slots: u32, mean_service_s: f64) {
             changes.extend([(done.agent, done.started, 1), (done.agent, done.finished, -1)]);
         }
         changes.sort_unstable();
-        let mut busy = vec![0; 30];
+        let mut busy = [0; 30];
         for (agent, at, change) in changes {
             busy[agent as usize] += change;
             assert!((0..=slots as i32).contains(&busy[agent as usize]), "{name}: agent {agent} at {at} us");

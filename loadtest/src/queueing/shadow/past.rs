@@ -27,6 +27,8 @@ const SPEED_PASSES: usize = 20;
 const TASKS_ASSUMED: f64 = 16.0;
 /// A task that finds less than this share of all slots taken waits for nobody.
 const QUIET_SHARE: f64 = 0.9;
+/// Differences in speed of less than so many standard errors are taken for chance, and for none.
+const ERRORS_TO_COUNT: f64 = 3.0;
 /// Sorts of task: kinds, tenants and priorities that occur together. A bound on memory.
 const SORTS_MAX: usize = 100_000;
 
@@ -129,7 +131,8 @@ fn overhead(tasks: &[TraceTask], slots: u64) -> Micros {
 }
 
 /// How many times as long as the others each agent took. As in [`evenkeel_core::health::pace`], a run time is taken for what
-/// its kind takes times what its agent does to it, and the logarithms are averaged; here over the whole history.
+/// its kind takes times what its agent does to it, and the logarithms are averaged; here over the whole history. What may be
+/// chance counts as none.
 fn slownesses(tasks: &[TraceTask], agent_of: &[u32], agents: usize) -> Vec<f64> {
     let mut kinds: BTreeMap<&Kind, usize> = BTreeMap::new();
     let mut samples = Vec::with_capacity(tasks.len());
@@ -145,7 +148,16 @@ fn slownesses(tasks: &[TraceTask], agent_of: &[u32], agents: usize) -> Vec<f64> 
         let of_agents = samples.iter().map(|&(kind, agent, log)| (agent, log - by_kind[kind]));
         by_agent = averages(of_agents, agents, TASKS_ASSUMED);
     }
-    by_agent.into_iter().map(f64::exp).collect()
+    let mut tasks_of = vec![0.0; agents];
+    let mut squares = 0.0;
+    for &(kind, agent, log) in &samples {
+        tasks_of[agent] += 1.0;
+        squares += (log - by_kind[kind] - by_agent[agent]).powi(2);
+    }
+    let deviation = (squares / samples.len().max(1) as f64).sqrt();
+    let counts = |log: f64, tasks: f64| log.abs() * tasks.sqrt() > ERRORS_TO_COUNT * deviation;
+    let logs = by_agent.into_iter().zip(tasks_of);
+    logs.map(|(log, tasks)| if counts(log, tasks) { log.exp() } else { 1.0 }).collect()
 }
 
 /// The average of the values of each place, as if there were so many zeros more.

@@ -46,7 +46,7 @@ fn the_strategy_that_was_in_force_changes_nothing() {
     for name in ["least_loaded", "round_robin", "bin_pack", "weighted"] {
         let report = replay(history(name, 1.0), &plan(&[name])).unwrap();
         let row = &report.replayed[0];
-        assert_eq!(report.slots, u64::from(2 * AGENTS), "{name}");
+        assert_eq!((report.slots, report.speed_spread), (u64::from(2 * AGENTS), 1.0), "{name}");
         assert!(row.elsewhere <= 40 && row.better + row.worse <= 40, "{name}: {row:?}");
         assert_eq!(row.stuck, 0);
         let (then, now) = (report.then.unwrap(), row.times);
