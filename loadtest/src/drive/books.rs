@@ -151,9 +151,10 @@ impl<'a> Books<'a> {
         self.ends = self.ends.min(now);
     }
 
-    /// Whether tasks still come by themselves.
-    pub(crate) fn is_open(&self, now: Instant) -> bool {
-        now < self.ends && !self.full
+    /// Whether tasks still come by themselves. A trace may be shorter than the run was planned.
+    pub(crate) fn is_open(&mut self, now: Instant) -> bool {
+        let replayed = matches!(self.process, Process::Trace { .. }) && self.next_due().is_none();
+        now < self.ends && !self.full && !replayed
     }
 
     /// Puts all tasks that are due by now into the queue.

@@ -198,6 +198,7 @@ fn a_trace_is_replayed_at_its_times() {
     let due: Vec<_> = books.entries.iter().map(|entry| (entry.due - started, entry.task.time)).collect();
     let wanted = |at: u64| (Duration::from_millis(at * 2_500), Duration::from_millis(at));
     assert_eq!(due, [wanted(0), wanted(1), wanted(2), wanted(3)], "the fifth is beyond the run");
+    assert!(!books.is_open(started + Duration::from_secs(8)), "nothing more comes");
 }
 
 /// What a coordinator does with a task.

@@ -183,7 +183,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn is_over(&self, now: Instant) -> bool {
+    fn is_over(&mut self, now: Instant) -> bool {
         if self.books.is_open(now) {
             return false;
         }
