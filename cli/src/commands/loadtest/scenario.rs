@@ -139,6 +139,10 @@ pub async fn run(name: &str, args: ScenarioArgs, common: Common, global: &Global
         agents_per_connection: common.agents_per_connection,
         strategy: common.strategy,
     };
+    if args.repeat > 1 && matches!(common.target, Target::Own { data_dir: Some(_), .. }) {
+        let what = "--repeat needs an empty directory for each run, and --data-dir names one";
+        return Err(CliError::usage(what).hint("leave --data-dir out, or repeat the command"));
+    }
     let scenario = overrides.apply(Scenario::find(name).map_err(unusable)?);
     let plan = ScenarioPlan {
         seed: common.seed,
@@ -214,8 +218,8 @@ fn summary(record: &RunRecord, style: &Style) -> String {
         (
             "scenario",
             Cell::text(format!(
-                "{}, seed {}, {} agents, {:.1} s of {} s planned and the rest",
-                scenario.name, record.seed, scenario.fleet.agents, record.duration_s, scenario.duration_s
+                "{}, seed {}, {} agents, {} s of arrivals, {:.1} s in all",
+                scenario.name, record.seed, scenario.fleet.agents, scenario.duration_s, record.duration_s
             )),
         ),
         (
