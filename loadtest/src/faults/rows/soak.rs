@@ -36,8 +36,11 @@ const WARM_UP_MIN: Duration = Duration::from_secs(240);
 /// Or this part of the soak, if that is longer.
 const WARM_UP_PART: u32 = 4;
 /// A shorter soak has too few samples after its warm-up.
-const SOAK_MIN: Duration = Duration::from_secs(480);
+const SOAK_MIN: Duration = Duration::from_secs(600);
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+/// Of so many samples in a row the least one counts: what stays. It is as long as two readings of the record, each of which
+/// takes some MiB for a moment; how many samples meet such a moment is chance.
+const FLOOR_SAMPLES: usize = 9;
 /// Tasks per second.
 const RATE: f64 = 60.0;
 /// Six hosts that stay, and four agents with a process each, of which one is killed in turn.
@@ -185,15 +188,18 @@ struct Trend {
     noise: f64,
     first: f64,
     last: f64,
-    /// What the straight line through all samples gains from the first to the last of them.
+    /// What the straight line through all floors gains from the first to the last of them.
     gain: f64,
-    values: Vec<f64>,
+    /// What stays of each stretch of the soak.
+    floors: Vec<f64>,
+    /// The most there was in one.
+    peak: f64,
 }
 
 impl Trend {
     fn all(samples: &[Sample]) -> Vec<Self> {
         let of = |name, unit, noise, value: fn(&Sample) -> f64| {
-            Self::new(name, unit, noise, samples.iter().map(value).collect::<Vec<_>>())
+            Self::new(name, unit, noise, &samples.iter().map(value).collect::<Vec<_>>())
         };
         let mib = f64::from(1 << 20);
         vec![
@@ -205,16 +211,19 @@ impl Trend {
         ]
     }
 
-    fn new(name: &'static str, unit: f64, noise: f64, values: Vec<f64>) -> Self {
-        let quarter = (values.len() / 4).max(1).min(values.len());
-        let (first, last) = (mean(&values[..quarter]), mean(&values[values.len() - quarter..]));
-        Self { name, unit, noise, first, last, gain: gain(&values), values }
+    fn new(name: &'static str, unit: f64, noise: f64, values: &[f64]) -> Self {
+        let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+        let floors: Vec<f64> = values.chunks_exact(FLOOR_SAMPLES).map(least).collect();
+        let quarter = (floors.len() / 4).max(1).min(floors.len());
+        let (first, last) = (mean(&floors[..quarter]), mean(&floors[floors.len() - quarter..]));
+        let peak = values.iter().copied().fold(0.0, f64::max);
+        Self { name, unit, noise, first, last, gain: gain(&floors), floors, peak }
     }
 
     /// Less gained than noise explains, by both measures: a step at the end moves the line little, a slow climb the quarters.
     fn is_flat(&self) -> bool {
         let may = self.first * FLAT_SHARE + self.noise;
-        !self.values.is_empty() && self.last - self.first <= may && self.gain <= may
+        !self.floors.is_empty() && self.last - self.first <= may && self.gain <= may
     }
 }
 
@@ -234,18 +243,19 @@ fn gain(values: &[f64]) -> f64 {
 
 impl fmt::Display for Trend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, first, last, gain, values, .. } = self;
+        let Self { name, unit, first, last, gain, floors, peak, .. } = self;
         let word = if self.is_flat() { "flat" } else { "NOT flat" };
         write!(
             f,
-            "{name} {word}: first quarter {:.1}, last {:.1}, line {:+.1} (",
+            "{name} {word}: first quarter {:.1}, last {:.1}, line {:+.1}, peak {:.1} (",
             first / unit,
             last / unit,
-            gain / unit
+            gain / unit,
+            peak / unit
         )?;
         // Ten of them show the shape.
-        let step = values.len().div_ceil(10).max(1);
-        let shown: Vec<String> = values.iter().step_by(step).map(|value| format!("{:.1}", value / unit)).collect();
+        let step = floors.len().div_ceil(10).max(1);
+        let shown: Vec<String> = floors.iter().step_by(step).map(|floor| format!("{:.1}", floor / unit)).collect();
         write!(f, "{})", shown.join(" "))
     }
 }
@@ -255,13 +265,15 @@ mod tests {
     use super::*;
 
     fn bytes(value: impl Fn(u32) -> f64) -> Trend {
-        Trend::new("bytes", 1.0, NOISE_BYTES, (0..90).map(|at| value(at) * f64::from(1 << 20)).collect())
+        let values: Vec<f64> = (0..90).map(|at| value(at) * f64::from(1 << 20)).collect();
+        Trend::new("bytes", 1.0, NOISE_BYTES, &values)
     }
 
     #[test]
     fn what_goes_up_and_down_is_flat() {
         assert!(bytes(|_| 60.0).is_flat());
         assert!(bytes(|at| 60.0 + 2.0 * f64::from(at % 6)).is_flat(), "a sawtooth");
+        assert!(bytes(|at| if at > 60 && at % 5 > 0 { 75.0 } else { 60.0 }).is_flat(), "bursts, by chance late ones");
         assert!(bytes(|at| 60.0 - 0.2 * f64::from(at)).is_flat(), "less and less");
     }
 
@@ -274,7 +286,8 @@ mod tests {
 
     #[test]
     fn no_samples_show_nothing() {
-        assert!(!Trend::new("none", 1.0, NOISE_BYTES, Vec::new()).is_flat());
+        assert!(!Trend::new("none", 1.0, NOISE_BYTES, &[]).is_flat());
+        assert!(!Trend::new("few", 1.0, NOISE_BYTES, &[1.0; FLOOR_SAMPLES - 1]).is_flat());
     }
 
     #[test]
