@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     /// What it is compared with, and what is judged; several runs of a side are separated by commas
-    #[arg(value_name = "RUN", num_args = 2, required_unless_present_all = ["a", "b"], conflicts_with_all = ["a", "b"])]
+    #[arg(value_names = ["A", "B"], num_args = 2, required_unless_present_all = ["a", "b"], conflicts_with_all = ["a", "b"])]
     sides: Vec<String>,
     /// Runs that it is compared with
     #[arg(long, value_name = "RUN", num_args = 1.., value_delimiter = ',', requires = "b")]
