@@ -5,6 +5,9 @@
 //! separate books: the [`Report`] is made of both, so a task that is lost, recorded twice or answered with another task's
 //! result shows, whoever is at fault.
 //!
+//! That is a closed loop, [`run`], which keeps so many tasks in flight. A scenario, [`drive::run`], is an open one: tasks are
+//! due when they are due, agents come and go, and things break in time; its record is judged by service levels as well.
+//!
 //! Agents are written against the protocol and not with `evenkeel-agent`: a thousand of them have to fit into one process
 //! beside the coordinator that is measured, and a harness that shares the agent's code would share its defects. The
 //! tasks require a label that only the run's own agents carry, so a run on a fleet in use mixes with nothing.
