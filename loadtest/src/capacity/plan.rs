@@ -4,8 +4,11 @@ use serde::Serialize;
 
 use super::{Step, fit, search::bracket};
 
-/// A share of the processors, or of the slots, beyond which they are what bounds.
+/// A share of the processors beyond which they are what bounds.
 const BUSY_SHARE: f64 = 0.8;
+/// A share of the slots beyond which agents are what bounds: in a small fleet with uneven tasks, some wait long before all
+/// slots work, and specialists, who are counted as all others, wait for work of their own.
+const SLOTS_BUSY_SHARE: f64 = 0.7;
 /// Agents are not planned to be busier than this, however smooth the sweep was: the rest is for the loss of some.
 const UTILISATION_MAX: f64 = 0.9;
 
@@ -125,7 +128,7 @@ pub fn analyse(scenario: &str, steps: &[Step], other_fleets: &[Step], target_per
 fn bound(step: &Step) -> Bound {
     let processors = f64::from(step.cpus.max(1)) * BUSY_SHARE;
     let coordinator = step.cpu_cores.unwrap_or(0.0);
-    if step.utilisation >= BUSY_SHARE {
+    if step.utilisation >= SLOTS_BUSY_SHARE {
         Bound::Agents
     } else if coordinator >= processors {
         Bound::Coordinator
