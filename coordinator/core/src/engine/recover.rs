@@ -70,6 +70,9 @@ impl Engine {
             let wanted = Wanted { state: admin.state, drain_deadline: admin.drain_deadline, reason: admin.reason };
             engine.wanted.insert(admin.agent, wanted);
         }
+        engine.tasks.reserve(recovery.tasks.len());
+        let keyed = |task: &RecoveredTask| Keyed { task: task.id, fingerprint: task.fingerprint };
+        engine.keys = KeyTable::of(recovery.tasks.iter().map(|task| (&*task.spec, keyed(task))));
         for task in recovery.tasks {
             engine.recover(task)?;
         }
@@ -80,10 +83,8 @@ impl Engine {
     }
 
     fn recover(&mut self, recovered: RecoveredTask) -> Result<(), ClassLimit> {
-        let RecoveredTask { id, spec, payload, fingerprint, order, accepted_at, attempts_made, crashes, state, .. } =
-            recovered;
+        let RecoveredTask { id, spec, payload, order, accepted_at, attempts_made, crashes, state, .. } = recovered;
         let class = self.router.class(&spec.kind, &spec.requirements)?;
-        self.keys.insert(&spec, Keyed { task: id, fingerprint });
         // The wall clock may have been set back meanwhile: nothing began in the future, no retry waits longer than it may.
         let (task_state, since, not_before) = match &state {
             RecoveredState::Queued { since } => (TaskState::Queued, (*since).min(self.now), self.now),

@@ -108,6 +108,12 @@ pub(super) struct TaskTable {
 }
 
 impl TaskTable {
+    /// Makes room for so many more at once: growing step by step moves all that is there each time.
+    pub fn reserve(&mut self, tasks: usize) {
+        self.rows.reserve(tasks);
+        self.by_id.reserve(tasks);
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -266,6 +272,13 @@ pub(super) struct KeyTable {
 }
 
 impl KeyTable {
+    /// A table of these tasks. Made at once: sorted, which is quicker than to find the place of each.
+    pub fn of<'a>(tasks: impl Iterator<Item = (&'a TaskSpec, Keyed)>) -> Self {
+        let with_key = tasks.filter(|(spec, _)| !spec.idempotency_key.is_empty());
+        let by_key = with_key.map(|(spec, keyed)| ((spec.tenant.clone(), spec.idempotency_key.clone()), keyed));
+        Self { by_key: by_key.collect(), finished: VecDeque::new() }
+    }
+
     pub fn find(&self, spec: &TaskSpec) -> Option<Keyed> {
         self.by_key.get(&(spec.tenant.clone(), spec.idempotency_key.clone())).copied()
     }

@@ -46,7 +46,16 @@ pub(super) fn least_level(mut passes: impl FnMut(Priority) -> bool) -> Option<u8
     if !level_passes(most_urgent) {
         return None;
     }
-    (1..=most_urgent).find(|&level| level_passes(level))
+    let (mut refused, mut passes) = (0, most_urgent);
+    while passes - refused > 1 {
+        let middle = refused.midpoint(passes);
+        if level_passes(middle) {
+            passes = middle;
+        } else {
+            refused = middle;
+        }
+    }
+    Some(passes)
 }
 
 /// Which room a task is to have.
