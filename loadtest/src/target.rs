@@ -172,6 +172,8 @@ async fn start(program: &Path, directory: &Path, grpc: &str) -> Result<(Child, S
         .stdout(Stdio::null())
         .stderr(log_file)
         .kill_on_drop(true)
+        // A Ctrl-C is for the run, which still needs it to end what is in flight.
+        .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
     let deadline = Instant::now() + START_MAX;
