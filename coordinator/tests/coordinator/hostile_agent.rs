@@ -452,21 +452,23 @@ async fn an_agent_that_comes_and_goes_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_is_taken_and_never_done_comes_back() {
     let mut config = config();
-    // Longer than the honest agent needs for its tasks, each of which waits for its acknowledgement.
-    config.engine.attempt_timeout_ms = 1_500;
+    config.engine.attempt_timeout_ms = 200;
     let world = World::with(config).await;
     let mut lazy = world.agent("lazy").await;
     let retry = v1::RetryPolicy { max_attempts: 2, ..v1::RetryPolicy::default() };
     let id = world.submit(v1::TaskSpec { retry: Some(retry), ..task("echo", "in") }).await;
     let taken = lazy.assignment().await;
     lazy.started(&taken).await;
-    let mut diligent = beside_an_honest_agent(&world, world.agent("diligent")).await;
-    // The attempt is called off, and given to the other one: the place on the lazy agent is still taken.
-    match lazy.hear().await.unwrap() {
-        ToAgent::Cancel(cancel) => assert_eq!(cancel.attempt, taken.attempt),
-        other => panic!("no cancellation but {other:?}"),
-    }
-    diligent.work("out").await;
+    let mut diligent = world.agent("diligent").await;
+    beside_an_honest_agent(&world, async {
+        // The attempt is called off, and given to the other one: the place on the lazy agent is still taken.
+        match lazy.hear().await.unwrap() {
+            ToAgent::Cancel(cancel) => assert_eq!(cancel.attempt, taken.attempt),
+            other => panic!("no cancellation but {other:?}"),
+        }
+        diligent.work("out").await;
+    })
+    .await;
     assert_eq!(world.wait(&[&id]).await.finished[0].output, "out");
     lazy.succeed(&taken, "late").await;
     assert_eq!(lazy.ack().await, v1::ResultStatus::Stale);
