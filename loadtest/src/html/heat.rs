@@ -33,7 +33,7 @@ pub(super) fn map(page: &mut Page, record: &RunRecord) {
             let bottom = HEIGHT - BOTTOM - at as f64 * height;
             for (from, to) in stretches(row, level) {
                 let left = x.across(from as f64 * load.column_s);
-                let right = x.across(to as f64 * load.column_s).min(WIDTH - RIGHT).max(LEFT);
+                let right = x.across(to as f64 * load.column_s).clamp(LEFT, WIDTH - RIGHT);
                 steps.extend([Step::Move(left, bottom), Step::Right(right - left), Step::Down(-height)]);
                 steps.extend([Step::Right(left - right), Step::Close]);
             }

@@ -140,6 +140,6 @@ fn numbers_are_short_and_axes_hold_all_values() {
     assert!(axis.low <= 0.3 && axis.high >= 812.0, "{axis:?}");
     for high in [0.0, 0.7, 3.0, 99.0, 101.0, f64::NAN] {
         let axis = plot::Axis::linear("x", high);
-        assert!(!(axis.high < high) && (2..=6).contains(&axis.ticks.len()), "{axis:?}");
+        assert!((high.is_nan() || axis.high >= high) && (2..=6).contains(&axis.ticks.len()), "{axis:?}");
     }
 }
