@@ -145,3 +145,41 @@ impl Outbound {
         frame
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_shared::{AssignmentId, AttemptNumber, AttemptRef, TaskId};
+    use futures_util::{FutureExt as _, StreamExt as _};
+
+    use super::*;
+    use crate::sessions::{Sent, Sessions};
+
+    const ATTEMPT: AttemptRef =
+        AttemptRef { task: TaskId::from_u128(1), attempt: AttemptNumber(1), assignment: AssignmentId(1) };
+
+    fn ack() -> AgentMessage {
+        AgentMessage::Ack { attempt: ATTEMPT, recorded: true }
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_waits_for_company_but_not_for_ever_and_not_while_its_agent_drains() {
+        let sessions = Sessions::new(1, 8);
+        let (epoch, queue, end) = sessions.open();
+        let identity = Identity { coordinator_id: "c1".into(), version: "0", data_dir: String::new() };
+        let mut frames = Box::pin(Outbound::new(epoch, queue, end, Arc::new(identity)).frames());
+        let say = |message| assert_eq!(sessions.send(epoch, message), Sent::Queued);
+
+        say(ack());
+        assert!(frames.next().now_or_never().is_none(), "it waits");
+        say(AgentMessage::Cancel { attempt: ATTEMPT, reason: String::new() });
+        assert_eq!(frames.next().await.unwrap().unwrap().messages.len(), 2, "in one frame");
+
+        say(ack());
+        assert_eq!(frames.next().await.unwrap().unwrap().messages.len(), 1, "nothing else comes");
+
+        say(AgentMessage::Drain { deadline: None, reason: String::new() });
+        assert_eq!(frames.next().await.unwrap().unwrap().messages.len(), 1);
+        say(ack());
+        assert!(frames.next().now_or_never().is_some(), "the agent goes");
+    }
+}
