@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Connections that read at the same time: as many as the disk can make use of; more would only cost memory.
-pub pub const CONNECTIONS_MAX: usize = 4;
+pub const CONNECTIONS_MAX: usize = 4;
 /// How long a reader waits for one of them: queries are short, so beyond it something is wrong.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
