@@ -88,12 +88,15 @@ fn of_all(series: &Series, metric: Metric) -> f64 {
     all.value(metric)
 }
 
+/// Of 100 pairs, each with a chance of 5 %, at most this many are found in 97 of 100 tries. Of 400 pairs it was 4 %.
+const FALSE_ALARMS_MAX: f64 = 9.0;
+
 #[test]
 fn equal_programs_are_seldom_told_apart_by_the_seconds_of_one_run() {
     for drift in [0.1, 0.3] {
         let world = World { drift, ..QUIET };
         let found = world.found(100, (1, 1), Method::WithinRuns);
-        assert!(found <= 5.0, "{found} % false alarms with a drift of {drift}");
+        assert!(found <= FALSE_ALARMS_MAX, "{found} % false alarms with a drift of {drift}");
     }
 }
 
@@ -104,7 +107,7 @@ fn equal_programs_are_seldom_told_apart_by_several_runs() {
     {
         let world = World { between: 0.1, stretches: 20, ..QUIET };
         let found = world.found(100, runs, method);
-        assert!(found <= 5.0, "{found} % false alarms with {runs:?} runs");
+        assert!(found <= FALSE_ALARMS_MAX, "{found} % false alarms with {runs:?} runs");
     }
 }
 
