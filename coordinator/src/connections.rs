@@ -36,7 +36,10 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-use crate::metrics::{ClosedConnection, Metrics};
+use crate::{
+    beginnings::{Beginning, Beginnings},
+    metrics::{ClosedConnection, Metrics},
+};
 
 /// Between two rounds: how exactly the times below are kept.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
@@ -74,6 +77,7 @@ struct State {
     limits: ConnectionLimits,
     metrics: Metrics,
     open: DashMap<u64, Peer>,
+    beginnings: Beginnings,
     last_id: AtomicU64,
     unfinished_bytes: Arc<AtomicUsize>,
 }
@@ -86,6 +90,8 @@ pub struct Peer(Arc<PeerState>);
 struct PeerState {
     since: Instant,
     greeted: AtomicBool,
+    /// Until its first call, where its protocol has to begin at all.
+    beginning: Option<Arc<Beginning>>,
     /// Since when it takes nothing of what is written.
     blocked: Since,
     /// Answers that have begun, and since when it takes nothing of them.
@@ -143,6 +149,7 @@ impl Connections {
             limits,
             metrics,
             open: DashMap::new(),
+            beginnings: Beginnings::default(),
             last_id: AtomicU64::new(0),
             unfinished_bytes: Arc::default(),
         }))
@@ -158,6 +165,7 @@ impl Connections {
     pub async fn accept(&self, listener: &TcpListener) -> (Guarded, SocketAddr) {
         let mut refused = false;
         loop {
+            self.0.beginnings.room().await;
             match listener.accept().await {
                 Ok((stream, address)) => match self.admit(stream) {
                     Some(guarded) => return (guarded, address),
@@ -182,9 +190,11 @@ impl Connections {
         // A connection that cannot be set so works as well, only later.
         let _ = stream.set_nodelay(true);
         let id = self.0.last_id.fetch_add(1, Ordering::Relaxed);
+        let greets = self.0.limits.greeting_bytes > 0;
         let peer = Peer(Arc::new(PeerState {
             since: Instant::now(),
-            greeted: AtomicBool::new(self.0.limits.greeting_bytes == 0),
+            greeted: AtomicBool::new(!greets),
+            beginning: greets.then(|| self.0.beginnings.begin()),
             blocked: Since::default(),
             unread: Mutex::default(),
             unfinished: Mutex::default(),
@@ -241,9 +251,17 @@ impl Peer {
         }
     }
 
+    /// It has begun, or is gone.
+    fn begun(&self) {
+        if let Some(beginning) = &self.0.beginning {
+            beginning.end();
+        }
+    }
+
     /// An answer has begun.
     #[must_use]
     pub fn reading(&self) -> Reading {
+        self.begun();
         let reading = Reading {
             peer: self.clone(),
             answer: self.0.last_call.fetch_add(1, Ordering::Relaxed),
@@ -386,6 +404,7 @@ pub struct Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        self.peer.begun();
         self.connections.0.open.remove(&self.id);
         if let Some(reason) = self.peer.0.closed_for.get() {
             self.connections.0.metrics.connection_closed(*reason);

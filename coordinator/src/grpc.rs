@@ -82,9 +82,6 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let watched = connections.clone();
     let incoming = stream::unfold((listener, connections), async |(listener, connections)| {
-        // A fleet that dials at once would put a thousand beginnings before the next request of a client. So after each
-        // connection what is ready already has its turn; the others wait in the kernel meanwhile.
-        tokio::task::yield_now().await;
         let (connection, _) = connections.accept(&listener).await;
         Some((Ok::<_, Infallible>(connection), (listener, connections)))
     });

@@ -6,6 +6,7 @@
 //! never waits for it. [`wiring`] puts the program together.
 
 pub mod actors;
+mod beginnings;
 pub mod clock;
 pub mod config;
 pub mod connections;

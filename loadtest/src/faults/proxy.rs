@@ -25,6 +25,7 @@ use std::{
 use fastrand::Rng;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
+    runtime::{Builder, Runtime},
     sync::watch,
     task::{AbortHandle, JoinSet},
     time::timeout,
@@ -109,6 +110,7 @@ pub struct Proxy {
     /// What the listener has been brought to.
     accepts: watch::Receiver<Accepting>,
     acceptor: AbortHandle,
+    runtime: Option<Runtime>,
 }
 
 struct Shared {
@@ -136,6 +138,9 @@ impl Proxy {
     /// # Errors
     /// If there is no port for it.
     pub fn start(target: impl Into<String>, seed: u64) -> io::Result<Self> {
+        // A thread of its own: clients of the same process are measured, and must not wait for what passes here.
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("proxy").enable_all().build()?;
+        let entered = runtime.enter();
         let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), BACKLOG)?;
         let address = listener.local_addr()?;
         let state = State { later: Conditions::default(), live: BTreeMap::new(), rng: Rng::with_seed(seed) };
@@ -149,7 +154,8 @@ impl Proxy {
         let (accepting, wanted) = watch::channel(Accepting::All);
         let (told, accepts) = watch::channel(Accepting::All);
         let acceptor = tokio::spawn(accept_all(listener, Arc::clone(&shared), wanted, told)).abort_handle();
-        Ok(Self { address, shared, accepting, accepts, acceptor })
+        drop(entered);
+        Ok(Self { address, shared, accepting, accepts, acceptor, runtime: Some(runtime) })
     }
 
     /// The URL to dial instead of the target's.
@@ -217,6 +223,9 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.acceptor.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
