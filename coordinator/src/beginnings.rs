@@ -22,10 +22,10 @@ use tokio::{
 
 /// Connections that begin at a time: a handshake is some hundred microseconds of work, so a request of a client waits for
 /// a few milliseconds of them at the most.
-pub const BEGINNINGS_MAX: usize = 16;
-/// How long a connection counts as beginning: much longer than a handshake takes on a busy machine nearby. Peers that say
-/// nothing, or are far away, so slow others down to 800 connections a second.
-pub const BEGINNING_MAX: Duration = Duration::from_millis(20);
+pub const BEGINNINGS_MAX: usize = 32;
+/// How long a connection counts as beginning: longer than a handshake takes nearby. Peers that say nothing, or are far
+/// away, so slow others down to 3,200 connections a second, and no further.
+pub const BEGINNING_MAX: Duration = Duration::from_millis(10);
 
 /// The connections of a port that begin.
 #[derive(Debug, Default)]

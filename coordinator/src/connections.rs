@@ -55,6 +55,9 @@ pub const END_WITHIN: Duration = Duration::from_secs(5);
 const UNFINISHED_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
 /// The same on all connections of a port: as many bytes as submissions may hold that wait for their answer.
 const UNFINISHED_BYTES_TOTAL_MAX: usize = 256 << 20;
+/// So many bytes a connection may have under way although all together have too many: a few peers with large messages must
+/// not keep everybody else's usual ones out. Far below what its window of HTTP/2 lets it send in any case.
+const UNFINISHED_BYTES_ALWAYS: usize = 64 << 10;
 
 /// Bounds of the connections of one port.
 #[derive(Clone, Copy, Debug)]
@@ -370,7 +373,8 @@ impl Sending {
         self.bytes += bytes;
         let held = self.peer.0.unfinished_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let total = self.peer.0.unfinished_bytes_total.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        held <= UNFINISHED_BYTES_MAX && total <= UNFINISHED_BYTES_TOTAL_MAX
+        let has_room = held <= UNFINISHED_BYTES_MAX && total <= UNFINISHED_BYTES_TOTAL_MAX;
+        has_room || held <= UNFINISHED_BYTES_ALWAYS
     }
 
     /// It has ended.
