@@ -4,8 +4,16 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] =
-    ["evenkeel/v1/types.proto", "evenkeel/v1/agent.proto", "evenkeel/v1/task.proto", "evenkeel/v1/cluster.proto"];
+const FILES: [&str; 6] = [
+    "evenkeel/v1/types.proto",
+    "evenkeel/v1/agent.proto",
+    "evenkeel/v1/task.proto",
+    "evenkeel/v1/cluster.proto",
+    "evenkeel/v1/resource.proto",
+    "externalscaler/externalscaler.proto",
+];
+/// Messages whose maps are sorted: they are part of what is hashed and summed, so that one content must have one encoding.
+const SORTED_MAPS: [&str; 2] = [".evenkeel.v1.TaskBudget", ".evenkeel.v1.Usage"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
@@ -14,6 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("evenkeel_v1.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").codec_path("crate::codec::SmallBuffers").compile_fds(descriptors)?;
+    let mut configured = tonic_prost_build::configure().bytes(".").codec_path("crate::codec::SmallBuffers");
+    for message in SORTED_MAPS {
+        configured = configured.btree_map(message);
+    }
+    configured.compile_fds(descriptors)?;
     Ok(())
 }

@@ -213,6 +213,7 @@ impl AgentBuilder {
             weight: self.weight,
             version: self.version,
             prefetch_per_slot: self.prefetch_per_slot,
+            quota_keys: Vec::new(),
         };
         // The coordinator's own check, so that what is built here is not refused there.
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };

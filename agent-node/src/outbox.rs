@@ -72,7 +72,7 @@ impl Outbox {
     pub fn result(&mut self, attempt: AttemptRef, outcome: &Outcome, run: std::time::Duration) {
         self.progress.remove(&attempt);
         let output_bytes = if let Outcome::Succeeded(output) = outcome { output.len() } else { 0 };
-        let unacked = Unacked { result: to_outcome(attempt, outcome, run), output_bytes };
+        let unacked = Unacked { result: to_outcome(attempt, outcome, run, None), output_bytes };
         self.unacked_bytes += output_bytes;
         if let Some(before) = self.unacked.insert(attempt, unacked) {
             self.unacked_bytes -= before.output_bytes;
@@ -160,6 +160,7 @@ impl Outbox {
                 attempt: Some(to_attempt_ref(attempt)),
                 fraction: progress.fraction,
                 note: cut_note(progress.note),
+                usage: None,
             }));
         }
         let wrap = |message| v1::AgentMessage { message: Some(message) };

@@ -47,7 +47,15 @@ fn life(number: u64, spec: &Arc<TaskSpec>, agent: &AgentId) -> [Change; 4] {
     [
         Change::Accept(Arc::new(accepted)),
         Change::Assign { attempt, agent: agent.clone(), at, decision: Decision::default() },
-        Change::EndAttempt { attempt, at, started_at: Some(at), end: AttemptEnd::Succeeded, failure: None, run },
+        Change::EndAttempt {
+            attempt,
+            at,
+            started_at: Some(at),
+            end: AttemptEnd::Succeeded,
+            failure: None,
+            run,
+            usage: None,
+        },
         Change::Finish {
             task: id,
             at,

@@ -6,10 +6,12 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use evenkeel_core::{
-    engine::{AdminCommand, Event, FinishedTask, NewTask, Reply, RequestId, StoredKey, Submitted},
+    engine::{
+        AdminCommand, ControlCommand, Engine, Event, FinishedTask, NewTask, Reply, RequestId, StoredKey, Submitted,
+    },
     model::Explanation,
 };
-use evenkeel_shared::{AgentId, Code, Error, StrategyConfig, TaskId, TaskState, Tenant};
+use evenkeel_shared::{AgentId, Code, Error, StrategyConfig, TaskId, TaskState, Tenant, Timestamp};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -179,6 +181,33 @@ impl Gateway {
             // The engine answers questions on a full disk too, unless so much is held already that it has to wait.
             () = self.lifecycle.stuck() => Err(Lifecycle::store_full()),
         }
+    }
+
+    /// Looks at the engine between two batches of events. `at` must be short: everything else waits for it.
+    ///
+    /// # Errors
+    /// If there is no room for the question, or the coordinator is gone.
+    pub async fn look_at<T: Send + 'static>(
+        &self,
+        at: impl FnOnce(&Engine, Timestamp) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.intake.look(Box::new(move |engine, now| {
+            // Who asked may have gone.
+            let _ = answer.send(at(engine, now));
+        }))?;
+        tokio::select! {
+            answer = answered => answer.map_err(|_| Lifecycle::restarting()),
+            () = self.lifecycle.stuck() => Err(Lifecycle::store_full()),
+        }
+    }
+
+    /// Changes who may use how much. Answered once it is stored and in force.
+    ///
+    /// # Errors
+    /// What is wrong with the command, or as for every request.
+    pub async fn control(&self, command: ControlCommand, reason: String) -> Result<(), Error> {
+        self.done(|request| Event::Control { request, command: Box::new(command), reason }).await
     }
 
     /// Waits until all the tasks (or any of them) are over, or the time is up, or the outputs fill an answer. Answers with

@@ -9,12 +9,15 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Addr, Handler, Message, prelude::SendError};
-use evenkeel_core::{engine::Event, model::Explanation};
-use evenkeel_shared::{Code, Error, TaskId, limits::MESSAGE_BYTES_MAX};
+use evenkeel_core::{
+    engine::{Engine, Event},
+    model::Explanation,
+};
+use evenkeel_shared::{Code, Error, TaskId, Timestamp, limits::MESSAGE_BYTES_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use crate::{
-    actors::coordinator::{Batch, CoordinatorActor, Explain},
+    actors::coordinator::{Batch, CoordinatorActor, Explain, Look},
     lifecycle::Lifecycle,
 };
 
@@ -127,6 +130,15 @@ impl Intake {
     ) -> Result<(), Error> {
         let place = self.client_permit()?;
         self.put(Explain { task, candidates_max, answer, place })
+    }
+
+    /// Looks at the engine.
+    ///
+    /// # Errors
+    /// As for [`Intake::send`].
+    pub fn look(&self, at: Box<dyn FnOnce(&Engine, Timestamp) + Send>) -> Result<(), Error> {
+        let place = self.client_permit()?;
+        self.put(Look { at, place })
     }
 }
 

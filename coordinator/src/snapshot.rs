@@ -100,6 +100,7 @@ mod tests {
             weight: 100,
             version: String::new(),
             prefetch_per_slot: None,
+            quota_keys: Vec::new(),
         };
         let view = AgentView {
             spec: Arc::new(spec),

@@ -51,6 +51,7 @@ use crate::{
         agent::Agents,
         cluster::{Cluster, Identity},
         redrive::Redrives,
+        resource::Resources,
         submit_stream,
         task::Tasks,
     },
@@ -177,6 +178,8 @@ impl Coordinator {
             strategy: Arc::new(Mutex::new(strategy)),
             metrics: parts.metrics.clone(),
         };
+        let resources =
+            Resources { gateway: gateway.clone(), snapshot: parts.snapshot.clone(), metrics: parts.metrics.clone() };
         let sessions = parts.sessions.clone();
         let agents = Agents {
             gateway,
@@ -190,7 +193,7 @@ impl Coordinator {
         let api = http::Api { tasks: tasks.clone(), cluster: cluster.clone() };
         parts.lifecycle.set_ready();
         grpc::report(&health, true).await;
-        let services = grpc::Services { agents, tasks, cluster };
+        let services = grpc::Services { agents, tasks, cluster, resources };
         let (for_grpc, for_http) = parts.connections(&config.limits);
         let serves_http = http::serve(http, for_http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
         let servers = vec![

@@ -104,6 +104,7 @@ impl Cluster {
             weight: 100,
             version: "1".to_owned(),
             prefetch_per_slot: Some(0),
+            quota_keys: Vec::new(),
         }
     }
 
@@ -213,7 +214,7 @@ impl Cluster {
             self.handle(Event::Heartbeat { session: self.honest, load: Box::new(AgentLoad::default()) });
             while let Some(attempt) = self.stopping.pop() {
                 let (session, outcome) = (self.honest, Outcome::Cancelled);
-                self.handle(Event::Result { session, attempt, outcome, run: Duration::ZERO });
+                self.handle(Event::Result { session, attempt, outcome, run: Duration::ZERO, usage: None });
             }
         }
     }
@@ -265,7 +266,8 @@ impl Cluster {
         }
         let attempt = self.held.remove(which % self.held.len());
         let (session, outcome) = (self.honest, Outcome::Succeeded(OUTPUT));
-        let effects = self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(5) });
+        let effects =
+            self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(5), usage: None });
         let recorded = effects.messages.iter().any(|message| {
             matches!(message, Message::ToAgent { session: to, message: AgentMessage::Ack { attempt: of, recorded: true } }
                 if *to == session && *of == attempt)
@@ -282,7 +284,7 @@ impl Cluster {
         let attempt = self.held.remove(which % self.held.len());
         let (session, run) = (self.honest, Duration::from_millis(5));
         let outcome = Outcome::Failed(Failure::new(class, "no"));
-        self.handle(Event::Result { session, attempt, outcome, run });
+        self.handle(Event::Result { session, attempt, outcome, run, usage: None });
     }
 
     /// The honest agent does whatever there is to do, until nothing is left.

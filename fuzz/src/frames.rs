@@ -227,7 +227,11 @@ fn check_spared(spared: &BTreeSet<TaskId>, effects: &Effects) {
         Change::Assign { attempt, .. } | Change::EndAttempt { attempt, .. } => spared.contains(&attempt.task),
         Change::Requeue { task, .. } | Change::Finish { task, .. } => spared.contains(task),
         Change::TaskEvent(event) => spared.contains(&event.task),
-        Change::Accept(_) | Change::ClusterEvent(_) | Change::Admin { .. } | Change::Strategy(_) => false,
+        Change::Accept(_)
+        | Change::ClusterEvent(_)
+        | Change::Admin { .. }
+        | Change::Strategy(_)
+        | Change::Record(_) => false,
     });
     assert!(changed.is_none(), "another agent's task was changed: {changed:?}");
     let told = effects.messages.iter().find(|message| match message {

@@ -77,7 +77,11 @@ impl Ledger {
                 assert_eq!(entry.open, None, "{task} is over and has a live attempt");
                 entry.over = Some(*state);
             }
-            Change::TaskEvent(_) | Change::ClusterEvent(_) | Change::Admin { .. } | Change::Strategy(_) => {}
+            Change::TaskEvent(_)
+            | Change::ClusterEvent(_)
+            | Change::Admin { .. }
+            | Change::Strategy(_)
+            | Change::Record(_) => {}
         }
     }
 

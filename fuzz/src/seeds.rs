@@ -86,12 +86,13 @@ fn progress(attempt: AttemptRef) -> Said {
         attempt: Some(to_attempt_ref(attempt)),
         fraction: 0.5,
         note: "half".to_owned(),
+        usage: None,
     })
 }
 
 fn result(attempt: AttemptRef, outcome: Outcome) -> Said {
     let attempt = Some(to_attempt_ref(attempt));
-    Said::Result(v1::AttemptResult { attempt, outcome: Some(outcome), run_us: 1_000 })
+    Said::Result(v1::AttemptResult { attempt, outcome: Some(outcome), run_us: 1_000, usage: None })
 }
 
 fn outcomes() -> [Outcome; 4] {
@@ -240,7 +241,8 @@ fn submissions() -> Seeds {
         .collect();
     let custom = HashMap::from([("gpu".to_owned(), 1), ("none".to_owned(), 0)]);
     let resources = v1::Resources { slots: 1, cpu_millis: 500, memory_bytes: 1 << 20, custom };
-    let requirements = v1::Requirements { resources: Some(resources), required: rules, preferred: vec![] };
+    let requirements =
+        v1::Requirements { resources: Some(resources), required: rules, preferred: vec![], quota_keys: vec![] };
     let retry = v1::RetryPolicy { max_attempts: 3, initial_backoff_ms: 10, max_backoff_ms: 1_000, multiplier: 1.5 };
     let odd = v1::TaskSpec {
         requirements: Some(requirements),

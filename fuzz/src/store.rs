@@ -357,7 +357,7 @@ fn go_on(store: &mut SqliteStore, recovery: Recovery, mut now: Timestamp) -> Res
         event = match running.pop() {
             Some(attempt) => {
                 let (outcome, run) = (Outcome::Succeeded(Bytes::from_static(KIND.as_bytes())), Duration::ZERO);
-                Event::Result { session, attempt, outcome, run }
+                Event::Result { session, attempt, outcome, run, usage: None }
             }
             None => {
                 now = now.plus(Duration::from_millis(500));

@@ -14,5 +14,11 @@ pub mod v1 {
     tonic::include_proto!("evenkeel.v1");
 }
 
-/// The encoded `FileDescriptorSet` of the package, as server reflection wants it.
+/// The interface by which KEDA asks an external scaler, which a coordinator serves.
+#[allow(clippy::all)]
+pub mod externalscaler {
+    tonic::include_proto!("externalscaler");
+}
+
+/// The encoded `FileDescriptorSet` of the packages, as server reflection wants it.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/evenkeel_v1.bin"));

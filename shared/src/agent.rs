@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AgentId, AttemptRef, Kind},
+    ids::{AgentId, AttemptRef, Kind, QuotaKey},
     labels::Labels,
     units::Resources,
 };
@@ -29,6 +29,9 @@ pub struct AgentSpec {
     pub version: String,
     /// Tasks it wants ahead, per slot: 0 or 1. `None`: the engine decides.
     pub prefetch_per_slot: Option<u8>,
+    /// Upstream quotas that all its work draws on, sorted, without repeats: while one is used up it gets nothing.
+    #[serde(default)]
+    pub quota_keys: Vec<QuotaKey>,
 }
 
 /// What an agent says when its session begins.

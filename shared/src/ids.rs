@@ -180,6 +180,11 @@ name!(
     Tenant,
     "tenant"
 );
+name!(
+    /// A quota of some service upstream that several agents or tasks draw on together, such as an API account.
+    QuotaKey,
+    "quota_key"
+);
 
 impl Default for Tenant {
     fn default() -> Self {

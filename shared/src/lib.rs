@@ -13,6 +13,7 @@ pub mod error;
 pub mod ids;
 pub mod labels;
 pub mod limits;
+pub mod spend;
 pub mod strategy;
 pub mod task;
 pub mod time;
@@ -25,8 +26,11 @@ pub mod wire;
 
 pub use agent::{AdminState, AgentLoad, AgentSpec, Health, KindLatency, Registration};
 pub use error::{Code, Error, Violation};
-pub use ids::{AgentId, AssignmentId, AttemptNumber, AttemptRef, EventPosition, Kind, SessionEpoch, TaskId, Tenant};
+pub use ids::{
+    AgentId, AssignmentId, AttemptNumber, AttemptRef, EventPosition, Kind, QuotaKey, SessionEpoch, TaskId, Tenant,
+};
 pub use labels::{LabelOperator, LabelRule, Labels};
+pub use spend::{Cost, CostUnit, Micros, TaskBudget, Usage};
 pub use strategy::StrategyConfig;
 pub use task::{
     AttemptEnd, Decision, Delivery, Failure, FailureClass, Outcome, Priority, Requirements, RetryPolicy, TaskSpec,

@@ -40,6 +40,12 @@ pub const TIER_MAX: u8 = 15;
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Longest note of a progress report, reason or failure message kept; the rest is cut.
 pub const NOTE_BYTES_MAX: usize = 1_024;
+/// Upstream quotas that one task or agent draws on: each is looked at when the task is placed.
+pub const QUOTA_KEYS_MAX: usize = 8;
+/// Longest cooldown of an upstream quota: a day. What is used up for longer is reported again.
+pub const COOLDOWN_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// Units in one cost.
+pub const COST_UNITS_MAX: usize = 8;
 /// Ids in one Wait.
 pub const WAIT_TASKS_MAX: usize = 10_000;
 /// Longest timeout or backoff: a year. Beyond it a number is a mistake of units.

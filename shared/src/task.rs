@@ -5,8 +5,9 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{Kind, Tenant},
+    ids::{Kind, QuotaKey, Tenant},
     labels::LabelRule,
+    spend::TaskBudget,
     time::Timestamp,
     units::Resources,
 };
@@ -75,11 +76,14 @@ pub struct Requirements {
     pub required: Vec<LabelRule>,
     /// Should hold; the lightest is given up first.
     pub preferred: Vec<LabelRule>,
+    /// Upstream quotas that the task draws on, sorted, without repeats: while one is used up the task waits.
+    #[serde(default)]
+    pub quota_keys: Vec<QuotaKey>,
 }
 
 impl Default for Requirements {
     fn default() -> Self {
-        Self { resources: Resources::slots(1), required: Vec::new(), preferred: Vec::new() }
+        Self { resources: Resources::slots(1), required: Vec::new(), preferred: Vec::new(), quota_keys: Vec::new() }
     }
 }
 
@@ -132,6 +136,9 @@ pub struct TaskSpec {
     pub deadline: Option<Timestamp>,
     /// What follows a failed attempt.
     pub retry: RetryPolicy,
+    /// What an attempt may cost and use. `None`: no limit, nothing expected. Boxed: most tasks have none.
+    #[serde(default)]
+    pub budget: Option<Box<TaskBudget>>,
 }
 
 impl TaskSpec {
@@ -150,6 +157,7 @@ impl TaskSpec {
             attempt_timeout: None,
             deadline: None,
             retry: RetryPolicy::default(),
+            budget: None,
         }
     }
 }
@@ -241,6 +249,10 @@ pub enum FailureClass {
     Rejected,
     /// The agent died or fell silent; counts as a crash.
     AgentLost,
+    /// It used or cost more than it may; not tried again.
+    BudgetExceeded,
+    /// An upstream quota is used up; tried again once it is not.
+    QuotaExhausted,
 }
 
 impl FailureClass {
@@ -253,6 +265,8 @@ impl FailureClass {
             Self::Timeout => "timeout",
             Self::Rejected => "rejected",
             Self::AgentLost => "agent_lost",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::QuotaExhausted => "quota_exhausted",
         }
     }
 }

@@ -39,6 +39,7 @@ fn what_is_said_is_registered() {
         weight: 50,
         version: "7.1".into(),
         prefetch_per_slot: Some(0),
+        quota_keys: Vec::new(),
     };
     assert_eq!(agent.spec(), &expected);
 }

@@ -20,6 +20,7 @@ fn machine(slots: u32) -> Machine {
         weight: 100,
         version: String::new(),
         prefetch_per_slot: None,
+        quota_keys: Vec::new(),
     };
     Machine::new(spec, "process 1".into(), DRAIN_TIMEOUT, fastrand::Rng::with_seed(1))
 }

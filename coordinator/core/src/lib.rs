@@ -5,9 +5,15 @@
 //! and never waits: the same events, times and seed give the same effects, to the byte. What carries the effects out is
 //! `evenkeel-coordinator`.
 
+pub mod admission;
+pub mod advice;
+pub mod capacity;
+pub mod cost;
 pub mod engine;
 pub mod health;
+pub mod insight;
 pub mod ix;
+pub mod manager;
 pub mod model;
 pub mod queue;
 pub mod retry;

@@ -50,16 +50,18 @@ pub struct History {
 /// - Else after a backoff with full jitter, for a `draw` from 0 to 1.
 #[must_use]
 pub fn verdict(policy: &RetryPolicy, history: History, quarantine_after: u32, setback: Setback, draw: f64) -> Verdict {
-    use FailureClass::{AgentLost, NonRetryable, Rejected, Retryable, Timeout};
+    use FailureClass::{AgentLost, BudgetExceeded, NonRetryable, QuotaExhausted, Rejected, Retryable, Timeout};
     if setback == Setback::Failed(AgentLost) && history.crashes >= quarantine_after {
         return Verdict::Quarantine;
     }
-    if setback == Setback::Failed(NonRetryable) || history.attempts >= policy.attempts_max {
+    let is_final = matches!(setback, Setback::Failed(NonRetryable | BudgetExceeded));
+    if is_final || history.attempts >= policy.attempts_max {
         return Verdict::Fail;
     }
     let after = match setback {
-        Setback::HandedBack | Setback::Failed(AgentLost | Rejected) => Duration::ZERO,
-        Setback::Failed(Retryable | Timeout | NonRetryable) => {
+        // A quota that is used up holds the task back by itself.
+        Setback::HandedBack | Setback::Failed(AgentLost | Rejected | QuotaExhausted) => Duration::ZERO,
+        Setback::Failed(Retryable | Timeout | NonRetryable | BudgetExceeded) => {
             let backoff = Backoff::new(policy.backoff_initial, policy.backoff_max, policy.multiplier);
             backoff.delay(history.attempts.saturating_sub(1), draw)
         }

@@ -11,7 +11,9 @@ use evenkeel_shared::{AgentId, AttemptEnd, AttemptRef, StrategyConfig, TaskId, T
 
 use crate::{
     engine::Change,
-    model::{RecoveredAdmin, RecoveredState, RecoveredTask, Recovery},
+    model::{
+        BudgetSpent, Declaration, DeclarationKind, Record, RecoveredAdmin, RecoveredState, RecoveredTask, Recovery,
+    },
 };
 
 /// A task, as it is kept.
@@ -74,6 +76,9 @@ pub struct ModelStore {
     live: BTreeMap<u64, TaskId>,
     admin: BTreeMap<AgentId, RecoveredAdmin>,
     strategy: Option<StrategyConfig>,
+    declared: BTreeMap<(DeclarationKind, String), Declaration>,
+    /// What budgets have spent, by budget and beginning of the window.
+    spent: BTreeMap<(String, Timestamp), BudgetSpent>,
     complaints: Vec<String>,
 }
 
@@ -84,6 +89,15 @@ impl ModelStore {
             if let Err(complaint) = self.apply_one(change) {
                 self.complaints.push(complaint);
             }
+        }
+    }
+
+    fn record(&mut self, record: &Record) {
+        match record {
+            Record::Declared(it) => drop(self.declared.insert((it.kind, it.name.clone()), it.clone())),
+            Record::Spent(it) => drop(self.spent.insert((it.budget.clone(), it.window_start), it.clone())),
+            // History, which no restart asks for.
+            Record::Usage(_) | Record::Cost(_) | Record::Scaling(_) | Record::Allocation(_) => {}
         }
     }
 
@@ -134,6 +148,10 @@ impl ModelStore {
             }
             Change::Strategy(strategy) => {
                 self.strategy = Some(strategy.clone());
+                Ok(())
+            }
+            Change::Record(record) => {
+                self.record(record);
                 Ok(())
             }
             Change::TaskEvent(_) | Change::ClusterEvent(_) => Ok(()),
@@ -246,6 +264,8 @@ impl ModelStore {
             tasks: self.live.values().filter_map(|id| self.tasks.get(id)).map(|row| row.task.clone()).collect(),
             admin: self.admin.values().cloned().collect(),
             strategy: self.strategy.clone(),
+            declarations: self.declared.values().filter(|declared| declared.body.is_some()).cloned().collect(),
+            spent: self.spent.values().cloned().collect(),
         }
     }
 }

@@ -122,6 +122,18 @@ impl Message for Explain {
     type Result = ();
 }
 
+/// A look at the engine: runs between two batches, so it must be short.
+pub struct Look {
+    /// What is looked at; it sends its own answer.
+    pub at: Box<dyn FnOnce(&Engine, Timestamp) + Send>,
+    /// The place in the mailbox.
+    pub place: OwnedSemaphorePermit,
+}
+
+impl Message for Look {
+    type Result = ();
+}
+
 /// Handle nothing from here on. Answered once everything before is with the store writer.
 #[derive(Debug)]
 pub struct Stop;
@@ -319,6 +331,15 @@ impl Handler<Explain> for CoordinatorActor {
         // Who asked may have gone.
         let _ = question.answer.send(explanation);
         drop(question.place);
+    }
+}
+
+impl Handler<Look> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, look: Look, _: &mut Self::Context) {
+        (look.at)(&self.engine, self.clock.now());
+        drop(look.place);
     }
 }
 

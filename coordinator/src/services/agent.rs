@@ -18,6 +18,7 @@ use evenkeel_shared::{
         agent::{load, outcome, registration, to_assignment},
         cut_note,
         quantities::{to_ms, to_unix_ms_or_zero},
+        spend::{quota_report, usage},
         status::to_status,
         task::{required_attempt_ref, to_attempt_ref},
     },
@@ -213,13 +214,19 @@ fn event(session: SessionEpoch, message: FromAgent) -> Result<Event, Violation> 
             if !(0.0..=1.0).contains(&fraction) {
                 return Err(Violation::new("progress.fraction", format!("{fraction} is not from 0 to 1")));
             }
-            Event::Progress { session, attempt, fraction, note: cut_note(wire.note) }
+            let usage = usage(wire.usage).map_err(|v| v.within("progress"))?;
+            Event::Progress { session, attempt, fraction, note: cut_note(wire.note), usage }
         }
         FromAgent::Result(wire) => {
-            let (attempt, outcome, run) = outcome(wire).map_err(|v| v.within("result"))?;
-            Event::Result { session, attempt, outcome, run }
+            let (attempt, outcome, run, usage) = outcome(wire).map_err(|v| v.within("result"))?;
+            Event::Result { session, attempt, outcome, run, usage }
         }
         FromAgent::Draining(wire) => Event::AgentDraining { session, reason: cut_note(wire.reason) },
+        FromAgent::QuotaExhausted(wire) => {
+            let (key, retry_after) =
+                quota_report(&wire.key, wire.retry_after_ms).map_err(|v| v.within("quota_exhausted"))?;
+            Event::QuotaExhausted { session, key, retry_after, reason: cut_note(wire.reason) }
+        }
     })
 }
 

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod cluster;
 pub mod outbound;
 pub mod redrive;
+pub mod resource;
 pub mod submission;
 pub mod submit_stream;
 pub mod task;

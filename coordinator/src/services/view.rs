@@ -129,6 +129,7 @@ pub fn attempt(attempt: &StoredAttempt) -> v1::Attempt {
         failure: ended.and_then(|ended| ended.failure.as_ref()).map(to_failure),
         run_us: ended.map_or(0, |ended| to_us(ended.run)),
         decision: Some(to_decision(&attempt.decision)),
+        usage: None,
     }
 }
 
@@ -190,6 +191,12 @@ const fn cluster_event_type(kind: ClusterEventKind) -> v1::ClusterEventType {
         ClusterEventKind::Strategy => Type::Strategy,
         ClusterEventKind::PanicMode => Type::PanicMode,
         ClusterEventKind::Coordinator => Type::Coordinator,
+        ClusterEventKind::Limit => Type::Limit,
+        ClusterEventKind::Breaker => Type::Breaker,
+        ClusterEventKind::Quota => Type::Quota,
+        ClusterEventKind::Budget => Type::Budget,
+        ClusterEventKind::Scaling => Type::Scaling,
+        ClusterEventKind::Bottleneck => Type::Bottleneck,
     }
 }
 

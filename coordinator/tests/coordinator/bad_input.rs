@@ -109,8 +109,9 @@ async fn frames_that_make_no_sense_end_the_session_and_change_nothing() {
     let load = |cpu_share| FromAgent::Heartbeat(v1::Heartbeat { cpu_share, ..v1::Heartbeat::default() });
     let attempt = v1::AttemptRef { task_id: "x".into(), attempt: 1, assignment_id: 1 };
     let real = v1::AttemptRef { task_id: "01890000-0000-7000-8000-000000000000".into(), ..attempt.clone() };
-    let progress = v1::AttemptProgress { attempt: Some(real.clone()), fraction: f64::NAN, note: String::new() };
-    let empty = v1::AttemptResult { attempt: Some(real), outcome: None, run_us: 0 };
+    let progress =
+        v1::AttemptProgress { attempt: Some(real.clone()), fraction: f64::NAN, note: String::new(), usage: None };
+    let empty = v1::AttemptResult { attempt: Some(real), outcome: None, run_us: 0, usage: None };
     let cases = [
         (load(f64::NAN), "messages[1].heartbeat.cpu_share"),
         (load(-0.5), "messages[1].heartbeat.cpu_share"),

@@ -12,8 +12,13 @@ fn story(assignment: &v1::Assignment) -> Vec<FromAgent> {
     let outcome = Some(v1::attempt_result::Outcome::Success(v1::Success { output: assignment.payload.clone() }));
     vec![
         FromAgent::Started(v1::AttemptStarted { attempt: attempt() }),
-        FromAgent::Progress(v1::AttemptProgress { attempt: attempt(), fraction: 0.5, note: "half".into() }),
-        FromAgent::Result(v1::AttemptResult { attempt: attempt(), outcome, run_us: 5 }),
+        FromAgent::Progress(v1::AttemptProgress {
+            attempt: attempt(),
+            fraction: 0.5,
+            note: "half".into(),
+            usage: None,
+        }),
+        FromAgent::Result(v1::AttemptResult { attempt: attempt(), outcome, run_us: 5, usage: None }),
     ]
 }
 

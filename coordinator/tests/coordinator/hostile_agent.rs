@@ -43,13 +43,18 @@ async fn beside_an_honest_agent<T>(world: &World, hostile: impl Future<Output = 
 
 fn success(attempt: v1::AttemptRef, output: &'static str) -> FromAgent {
     let outcome = Some(Outcome::Success(v1::Success { output: output.into() }));
-    FromAgent::Result(v1::AttemptResult { attempt: Some(attempt), outcome, run_us: 1 })
+    FromAgent::Result(v1::AttemptResult { attempt: Some(attempt), outcome, run_us: 1, usage: None })
 }
 
 fn failure(attempt: v1::AttemptRef) -> FromAgent {
     let failure =
         v1::Failure { class: v1::FailureClass::NonRetryable.into(), message: "forged".into(), exit_code: Some(1) };
-    FromAgent::Result(v1::AttemptResult { attempt: Some(attempt), outcome: Some(Outcome::Failure(failure)), run_us: 1 })
+    FromAgent::Result(v1::AttemptResult {
+        attempt: Some(attempt),
+        outcome: Some(Outcome::Failure(failure)),
+        run_us: 1,
+        usage: None,
+    })
 }
 
 /// A task that the victim runs, and its token.
@@ -88,7 +93,12 @@ async fn forged_tokens_are_stale_and_change_nothing() {
                 assert_eq!(thief.ack().await, v1::ResultStatus::Stale, "{forged:?}");
             }
             // What is not answered is passed over.
-            let progress = v1::AttemptProgress { attempt: Some(forged.clone()), fraction: 1.0, note: "forged".into() };
+            let progress = v1::AttemptProgress {
+                attempt: Some(forged.clone()),
+                fraction: 1.0,
+                note: "forged".into(),
+                usage: None,
+            };
             thief.say(FromAgent::Progress(progress)).await;
             thief.say(FromAgent::Started(v1::AttemptStarted { attempt: Some(forged) })).await;
         }
@@ -200,7 +210,7 @@ async fn the_largest_numbers_are_taken_as_they_are() {
         let assignment = boaster.assignment().await;
         let attempt = assignment.attempt.clone();
         let outcome = Some(Outcome::Success(v1::Success::default()));
-        boaster.say(FromAgent::Result(v1::AttemptResult { attempt, outcome, run_us: u64::MAX })).await;
+        boaster.say(FromAgent::Result(v1::AttemptResult { attempt, outcome, run_us: u64::MAX, usage: None })).await;
         assert_eq!(boaster.ack().await, v1::ResultStatus::Recorded);
     })
     .await;
@@ -335,7 +345,8 @@ async fn endless_heartbeats_and_progress_hold_up_nobody() {
     let messages = |n: usize| {
         let note = "x".repeat(10_000);
         let attempt = assignment.attempt.clone();
-        let progress = FromAgent::Progress(v1::AttemptProgress { attempt, fraction: n as f64 / 1e6, note });
+        let progress =
+            FromAgent::Progress(v1::AttemptProgress { attempt, fraction: n as f64 / 1e6, note, usage: None });
         let beat = FromAgent::Heartbeat(v1::Heartbeat { cpu_share: (n % 2) as f64, ..v1::Heartbeat::default() });
         [beat, progress, FromAgent::Started(v1::AttemptStarted { attempt: assignment.attempt.clone() })]
     };

@@ -172,6 +172,7 @@ pub fn register(id: &str) -> v1::Register {
         kinds: vec!["echo".into()],
         capacity: Some(v1::Resources { slots: 4, ..v1::Resources::default() }),
         prefetch_per_slot: Some(0),
+        quota_keys: Vec::new(),
         ..v1::Register::default()
     }
 }
@@ -258,7 +259,8 @@ impl FakeAgent {
 
     pub async fn result(&self, assignment: &v1::Assignment, outcome: v1::attempt_result::Outcome) {
         let attempt = assignment.attempt.clone();
-        self.say(FromAgent::Result(v1::AttemptResult { attempt, outcome: Some(outcome), run_us: 5 })).await;
+        self.say(FromAgent::Result(v1::AttemptResult { attempt, outcome: Some(outcome), run_us: 5, usage: None }))
+            .await;
     }
 
     /// The answer to a result.

@@ -31,7 +31,9 @@ async fn a_named_task_is_watched_from_its_beginning_to_its_end() {
     let assignment = agent.assignment().await;
     agent.started(&assignment).await;
     let attempt = assignment.attempt.clone();
-    agent.say(FromAgent::Progress(v1::AttemptProgress { attempt, fraction: 0.5, note: "half".into() })).await;
+    agent
+        .say(FromAgent::Progress(v1::AttemptProgress { attempt, fraction: 0.5, note: "half".into(), usage: None }))
+        .await;
     let mut assigned = soon(live.message()).await.unwrap().unwrap();
     assert_eq!((assigned.r#type(), assigned.agent_id.as_str()), (TaskEventType::Assigned, "a-1"));
     while assigned.r#type() != TaskEventType::Progress {

@@ -115,7 +115,7 @@ impl Held {
     fn end(&mut self, job: &Job, ran: Duration, outcome: Outcome, steps: &mut Steps) {
         let succeeded = matches!(outcome, Outcome::Success(_));
         let run_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
-        let result = AttemptResult { attempt: Some(job.attempt.clone()), outcome: Some(outcome), run_us };
+        let result = AttemptResult { attempt: Some(job.attempt.clone()), outcome: Some(outcome), run_us, usage: None };
         steps.messages.push(message(Message::Result(result.clone())));
         self.done.push(Done { number: job.number, succeeded, result });
     }

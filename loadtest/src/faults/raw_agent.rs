@@ -48,6 +48,7 @@ pub fn register(id: &str, instance: &str, kind: &str, slots: u32) -> v1::Registe
         kinds: vec![kind.into()],
         capacity: Some(v1::Resources { slots, ..v1::Resources::default() }),
         prefetch_per_slot: Some(0),
+        quota_keys: Vec::new(),
         ..v1::Register::default()
     }
 }
@@ -126,5 +127,5 @@ impl RawAgent {
 /// The result of an attempt: it succeeded with this output.
 pub fn success(attempt: v1::AttemptRef, output: impl Into<bytes::Bytes>) -> FromAgent {
     let outcome = Some(v1::attempt_result::Outcome::Success(v1::Success { output: output.into() }));
-    FromAgent::Result(v1::AttemptResult { attempt: Some(attempt), outcome, run_us: 1 })
+    FromAgent::Result(v1::AttemptResult { attempt: Some(attempt), outcome, run_us: 1, usage: None })
 }

@@ -85,6 +85,7 @@ impl World {
                 kinds: vec!["echo".into()],
                 capacity: Some(v1::Resources { slots: 64, ..Default::default() }),
                 prefetch_per_slot: Some(0),
+                quota_keys: Vec::new(),
                 ..Default::default()
             }))
             .await;
@@ -145,8 +146,13 @@ impl Agent {
         let begun_at = Timestamp::ZERO;
         history.executions.push(Execution { agent: name(), attempt: token(&attempt), begun_at, ended_at: None });
         let outcome = Outcome::Success(v1::Success { output: attempt.task_id.clone().into() });
-        self.say(FromAgent::Result(v1::AttemptResult { attempt: Some(attempt), outcome: Some(outcome), run_us: 5 }))
-            .await;
+        self.say(FromAgent::Result(v1::AttemptResult {
+            attempt: Some(attempt),
+            outcome: Some(outcome),
+            run_us: 5,
+            usage: None,
+        }))
+        .await;
     }
 }
 

@@ -168,6 +168,7 @@ impl Fleet {
             weight: 100,
             version: String::new(),
             prefetch_per_slot: None,
+            quota_keys: Vec::new(),
         };
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
         self.tell(Event::Register { session: session(at), registration: Box::new(registration) });
@@ -284,7 +285,13 @@ impl Fleet {
         done(Done { index, submitted, started, finished: self.now, agent: at as u32 });
         if let Some(attempt) = attempt {
             let outcome = Outcome::Succeeded(Bytes::new());
-            self.tell(Event::Result { session: session(at), attempt, outcome, run: Duration::from_micros(run) });
+            self.tell(Event::Result {
+                session: session(at),
+                attempt,
+                outcome,
+                run: Duration::from_micros(run),
+                usage: None,
+            });
         }
         // What waited at the agent starts at once, and before anything that the engine sends now.
         if let Some(held) = next {

@@ -116,6 +116,7 @@ fn spec(n: usize, draws: &mut fastrand::Rng) -> AgentSpec {
         weight: [50, 100, 200][draws.usize(0..3)],
         version: "simulated".to_owned(),
         prefetch_per_slot: [None, None, Some(0), Some(1)][draws.usize(0..4)],
+        quota_keys: Vec::new(),
     }
 }
 

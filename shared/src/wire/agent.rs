@@ -9,13 +9,14 @@ use v1::attempt_result::Outcome as WireOutcome;
 use super::{
     cut_note, entry, few,
     labels::{labels, to_labels},
-    quantities as q, short, task,
+    quantities as q, short, spend, task,
 };
 use crate::{
     agent::{AgentLoad, AgentSpec, KindLatency, Registration},
     error::Violation,
     ids::{AgentId, AttemptRef, Kind, Tenant},
     limits::{HELD_ATTEMPTS_MAX, KINDS_MAX, NAME_BYTES_MAX, OUTPUT_BYTES_MAX, TIER_MAX},
+    spend::{TaskBudget, Usage},
     task::{Outcome, Priority, TaskSpec},
     time::Timestamp,
     units::Resources,
@@ -47,6 +48,7 @@ pub fn registration(wire: v1::Register) -> Result<Registration, Violation> {
         },
         version: short("version", wire.version, NAME_BYTES_MAX)?,
         prefetch_per_slot: wire.prefetch_per_slot.map(|n| within("prefetch_per_slot", n, 0, 1)).transpose()?,
+        quota_keys: spend::quota_keys(&wire.quota_keys)?,
     };
     let instance = short("instance_id", wire.instance_id, NAME_BYTES_MAX)?;
     Ok(Registration { spec, instance, dial: wire.dial, held })
@@ -102,6 +104,7 @@ pub fn to_registration(registration: &Registration) -> v1::Register {
         version: spec.version.clone(),
         held: registration.held.iter().copied().map(task::to_attempt_ref).collect(),
         prefetch_per_slot: spec.prefetch_per_slot.map(u32::from),
+        quota_keys: spend::to_quota_keys(&spec.quota_keys),
         dial: registration.dial,
     }
 }
@@ -158,11 +161,11 @@ pub fn to_load(load: &AgentLoad) -> v1::Heartbeat {
     }
 }
 
-/// Reads the result of an attempt, and how long it ran.
+/// Reads the result of an attempt, how long it ran, and what it used.
 ///
 /// # Errors
 /// A missing or broken token, no outcome, or an output that is too large.
-pub fn outcome(wire: v1::AttemptResult) -> Result<(AttemptRef, Outcome, Duration), Violation> {
+pub fn outcome(wire: v1::AttemptResult) -> Result<(AttemptRef, Outcome, Duration, Option<Box<Usage>>), Violation> {
     let attempt = task::required_attempt_ref(wire.attempt)?;
     let outcome = match wire.outcome.ok_or_else(|| Violation::new("outcome", "must be set"))? {
         WireOutcome::Success(success) => {
@@ -177,19 +180,24 @@ pub fn outcome(wire: v1::AttemptResult) -> Result<(AttemptRef, Outcome, Duration
         WireOutcome::Cancelled(v1::Cancelled {}) => Outcome::Cancelled,
         WireOutcome::HandedBack(back) => Outcome::HandedBack(cut_note(back.reason)),
     };
-    Ok((attempt, outcome, Duration::from_micros(wire.run_us)))
+    Ok((attempt, outcome, Duration::from_micros(wire.run_us), spend::usage(wire.usage)?))
 }
 
-/// Writes the result of an attempt, and how long it ran.
+/// Writes the result of an attempt, how long it ran, and what it used.
 #[must_use]
-pub fn to_outcome(attempt: AttemptRef, outcome: &Outcome, run: Duration) -> v1::AttemptResult {
+pub fn to_outcome(attempt: AttemptRef, outcome: &Outcome, run: Duration, usage: Option<&Usage>) -> v1::AttemptResult {
     let outcome = match outcome {
         Outcome::Succeeded(output) => WireOutcome::Success(v1::Success { output: output.clone() }),
         Outcome::Failed(failure) => WireOutcome::Failure(task::to_failure(failure)),
         Outcome::Cancelled => WireOutcome::Cancelled(v1::Cancelled {}),
         Outcome::HandedBack(reason) => WireOutcome::HandedBack(v1::HandedBack { reason: cut_note(reason.clone()) }),
     };
-    v1::AttemptResult { attempt: Some(task::to_attempt_ref(attempt)), outcome: Some(outcome), run_us: q::to_us(run) }
+    v1::AttemptResult {
+        attempt: Some(task::to_attempt_ref(attempt)),
+        outcome: Some(outcome),
+        run_us: q::to_us(run),
+        usage: usage.map(spend::to_usage),
+    }
 }
 
 /// Work for an agent, as the agent reads it.
@@ -215,6 +223,8 @@ pub struct Assignment {
     pub affinity_key: String,
     /// For the executor's own deduplication. Empty: none.
     pub idempotency_key: String,
+    /// What it may cost and use.
+    pub budget: Option<Box<TaskBudget>>,
 }
 
 /// Reads work for an agent.
@@ -234,6 +244,7 @@ pub fn assignment(wire: v1::Assignment) -> Result<Assignment, Violation> {
         deadline: q::timestamp("deadline_unix_ms", wire.deadline_unix_ms)?,
         affinity_key: wire.affinity_key,
         idempotency_key: wire.idempotency_key,
+        budget: spend::task_budget(wire.budget).map_err(|v| v.within("budget"))?,
     })
 }
 
@@ -251,6 +262,7 @@ pub fn to_assignment(attempt: AttemptRef, spec: &TaskSpec, payload: Bytes, timeo
         deadline_unix_ms: q::to_unix_ms_or_zero(spec.deadline),
         affinity_key: spec.affinity_key.clone(),
         idempotency_key: spec.idempotency_key.clone(),
+        budget: spec.budget.as_deref().map(spend::to_task_budget),
     }
 }
 

@@ -45,7 +45,7 @@ table!(
     failure_class,
     to_failure_class,
     unspecified = Some(FailureClass::Retryable),
-    [Retryable, NonRetryable, Timeout, Rejected, AgentLost]
+    [Retryable, NonRetryable, Timeout, Rejected, AgentLost, BudgetExceeded, QuotaExhausted]
 );
 table!(
     AttemptEnd,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use evenkeel_proto::v1;
 
-use super::{entry, enums, few, quantities, short};
+use super::{entry, enums, few, quantities, short, spend};
 use crate::{
     error::Violation,
     ids::check_name,
@@ -122,7 +122,8 @@ pub fn requirements(wire: Option<v1::Requirements>) -> Result<Requirements, Viol
     required.sort_unstable();
     required.dedup();
     let preferred = label_rules("preferred", wire.preferred, PREFERRED_RULES_MAX)?;
-    Ok(Requirements { resources, required, preferred })
+    let quota_keys = spend::quota_keys(&wire.quota_keys)?;
+    Ok(Requirements { resources, required, preferred, quota_keys })
 }
 
 /// Writes what a task needs.
@@ -132,5 +133,6 @@ pub fn to_requirements(requirements: &Requirements) -> v1::Requirements {
         resources: Some(quantities::to_resources(&requirements.resources)),
         required: requirements.required.iter().map(to_label_rule).collect(),
         preferred: requirements.preferred.iter().map(to_label_rule).collect(),
+        quota_keys: spend::to_quota_keys(&requirements.quota_keys),
     }
 }

@@ -12,6 +12,7 @@ pub mod agent;
 pub mod enums;
 pub mod labels;
 pub mod quantities;
+pub mod spend;
 pub mod status;
 pub mod strategy;
 pub mod task;

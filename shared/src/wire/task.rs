@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_proto::v1;
 
-use super::{cut_note, enums, labels, quantities as q, short};
+use super::{cut_note, enums, labels, quantities as q, short, spend};
 use crate::{
     error::Violation,
     ids::{AssignmentId, AttemptNumber, AttemptRef, Kind, Tenant},
@@ -34,6 +34,7 @@ pub fn task_spec(wire: v1::TaskSpec) -> Result<(TaskSpec, Bytes), Violation> {
         attempt_timeout: q::duration("attempt_timeout_ms", wire.attempt_timeout_ms)?,
         deadline: q::timestamp("deadline_unix_ms", wire.deadline_unix_ms)?,
         retry: retry(wire.retry.unwrap_or_default()).map_err(|v| v.within("retry"))?,
+        budget: spend::task_budget(wire.budget).map_err(|v| v.within("budget"))?,
     };
     Ok((spec, wire.payload))
 }
@@ -54,6 +55,7 @@ pub fn to_task_spec(spec: &TaskSpec, payload: Bytes) -> v1::TaskSpec {
         attempt_timeout_ms: q::to_ms_or_zero(spec.attempt_timeout),
         deadline_unix_ms: q::to_unix_ms_or_zero(spec.deadline),
         retry: Some(to_retry(&spec.retry)),
+        budget: spec.budget.as_deref().map(spend::to_task_budget),
     }
 }
 

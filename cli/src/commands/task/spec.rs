@@ -70,6 +70,7 @@ impl SpecArgs {
                 resources: Some(resources),
                 required: wire(&self.label),
                 preferred: wire(&selector::weighted_by_order(&self.prefer)),
+                quota_keys: Vec::new(),
             }),
             queue_timeout_ms: millis(self.queue_timeout),
             attempt_timeout_ms: millis(self.timeout),

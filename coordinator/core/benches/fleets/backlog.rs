@@ -87,6 +87,7 @@ impl Fleet {
             weight: 100,
             version: String::new(),
             prefetch_per_slot: Some(1),
+            quota_keys: Vec::new(),
         };
         let session = SessionEpoch((1 << 40) + n as u64 + 1);
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
@@ -121,7 +122,7 @@ impl Fleet {
     fn turn(&mut self) {
         let (session, attempt) = self.held.swap_remove(self.draws.usize(..self.held.len()));
         let outcome = Outcome::Succeeded(Bytes::new());
-        self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(10) });
+        self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(10), usage: None });
         black_box(&self.out);
         self.submit();
     }

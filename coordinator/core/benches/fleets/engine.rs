@@ -71,6 +71,7 @@ impl Fleet {
             weight: 100,
             version: String::new(),
             prefetch_per_slot: Some(0),
+            quota_keys: Vec::new(),
         };
         let session = SessionEpoch((1 << 40) + n as u64 + 1);
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
@@ -106,7 +107,7 @@ impl Fleet {
 
     fn end(&mut self, (session, attempt): Running) {
         let outcome = Outcome::Succeeded(Bytes::new());
-        self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(10) });
+        self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(10), usage: None });
         black_box(&self.out);
     }
 

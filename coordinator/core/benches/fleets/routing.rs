@@ -55,6 +55,7 @@ fn spec(at: usize) -> AgentSpec {
         weight: 100,
         version: String::new(),
         prefetch_per_slot: None,
+        quota_keys: Vec::new(),
     }
 }
 

@@ -143,6 +143,7 @@ impl Agent {
             weight: 100,
             version: String::new(),
             prefetch_per_slot: None,
+            quota_keys: Vec::new(),
         };
         Self::new(Arc::new(spec), settings, now)
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel_shared::{AttemptEnd, AttemptRef, Error, Failure, FailureClass, Outcome, SessionEpoch, TaskId, TaskState};
+use evenkeel_shared::{
+    AttemptEnd, AttemptRef, Error, Failure, FailureClass, Outcome, SessionEpoch, TaskId, TaskState, Usage,
+};
 
 use super::{
     Engine, Sabotage, Told,
@@ -21,6 +23,13 @@ use crate::{
 
 /// The agent would not run it now.
 const REJECTED: Setback = Setback::Failed(FailureClass::Rejected);
+
+/// How long an attempt ran and what it used, as its agent said. An attempt that ended without its word: nothing.
+#[derive(Debug, Default)]
+pub(super) struct Ran {
+    pub run: Duration,
+    pub usage: Option<Box<Usage>>,
+}
 
 impl Engine {
     pub(super) fn started(&mut self, session: SessionEpoch, attempt: AttemptRef, out: &mut Effects) {
@@ -45,8 +54,10 @@ impl Engine {
         attempt: AttemptRef,
         fraction: f64,
         note: String,
+        usage: Option<Box<Usage>>,
         out: &mut Effects,
     ) {
+        let _ = usage;
         let Some((_, task)) = self.live_attempt(session, attempt) else { return };
         let agent = self.agent_of(task);
         self.tell(task, TaskEventKind::Progress, Told { agent, progress: fraction, message: note }, out);
@@ -59,6 +70,7 @@ impl Engine {
         attempt: AttemptRef,
         outcome: Outcome,
         run: Duration,
+        usage: Option<Box<Usage>>,
         out: &mut Effects,
     ) {
         let Some(agent) = self.heard(session) else { return };
@@ -68,7 +80,7 @@ impl Engine {
             self.tasks[task].current.is_some_and(|current| any_attempt || is_it(current))
         });
         if let Some(task) = current {
-            self.record(task, agent, attempt, outcome, run, out);
+            self.record(task, agent, attempt, outcome, Ran { run, usage }, out);
         } else {
             self.answer_late_result(session, agent, attempt, out);
         }
@@ -101,15 +113,15 @@ impl Engine {
         agent: AgentIx,
         attempt: AttemptRef,
         outcome: Outcome,
-        run: Duration,
+        ran: Ran,
         out: &mut Effects,
     ) {
         self.recorded.insert(attempt);
-        self.judge(agent, task, &outcome, run, out);
+        self.judge(agent, task, &outcome, ran.run, out);
         self.free_place(agent, attempt.assignment);
         match outcome {
             Outcome::Succeeded(output) => {
-                self.end_attempt(task, AttemptEnd::Succeeded, None, run, out);
+                self.end_attempt(task, AttemptEnd::Succeeded, None, ran, out);
                 self.finish(task, TaskState::Succeeded, output, None, out);
             }
             Outcome::Failed(failure) => {
@@ -118,17 +130,17 @@ impl Engine {
                     FailureClass::Rejected => AttemptEnd::Rejected,
                     _ => AttemptEnd::Failed,
                 };
-                self.end_attempt(task, end, Some(failure.clone()), run, out);
+                self.end_attempt(task, end, Some(failure.clone()), ran, out);
                 self.follow_up(task, Setback::Failed(failure.class), failure, out);
             }
             Outcome::Cancelled => {
                 let failure = Failure::new(FailureClass::Retryable, "the agent called the attempt off");
-                self.end_attempt(task, AttemptEnd::Cancelled, Some(failure.clone()), run, out);
+                self.end_attempt(task, AttemptEnd::Cancelled, Some(failure.clone()), ran, out);
                 self.follow_up(task, Setback::Failed(FailureClass::Retryable), failure, out);
             }
             Outcome::HandedBack(reason) => {
                 let failure = Failure::new(FailureClass::Retryable, reason);
-                self.end_attempt(task, AttemptEnd::HandedBack, Some(failure.clone()), run, out);
+                self.end_attempt(task, AttemptEnd::HandedBack, Some(failure.clone()), ran, out);
                 // An agent that is not about to go disagrees about its room: both need a moment.
                 let setback = if self.may_be_used(agent) { REJECTED } else { Setback::HandedBack };
                 self.follow_up(task, setback, failure, out);
@@ -143,7 +155,7 @@ impl Engine {
         task: TaskIx,
         end: AttemptEnd,
         failure: Option<Failure>,
-        run: Duration,
+        ran: Ran,
         out: &mut Effects,
     ) -> Option<Current> {
         let current = self.tasks[task].current.take()?;
@@ -158,7 +170,8 @@ impl Engine {
                 started_at,
                 end,
                 failure: failure.clone(),
-                run,
+                run: ran.run,
+                usage: ran.usage,
             });
         }
         let words =
@@ -286,7 +299,7 @@ impl Engine {
     /// Ends the live attempt, if there is one, and tells the agent to stop it.
     pub(super) fn call_off(&mut self, task: TaskIx, end: AttemptEnd, reason: &str, out: &mut Effects) {
         let failure = Failure::new(FailureClass::NonRetryable, reason);
-        if let Some(current) = self.end_attempt(task, end, Some(failure), Duration::ZERO, out) {
+        if let Some(current) = self.end_attempt(task, end, Some(failure), Ran::default(), out) {
             let message = AgentMessage::Cancel { attempt: current.attempt, reason: reason.to_owned() };
             self.send(current.agent, message, out);
         }

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use evenkeel_shared::{
     AdminState, AgentId, AttemptEnd, AttemptRef, Decision, Error, Failure, SessionEpoch, StrategyConfig, TaskId,
-    TaskSpec, TaskState, Timestamp,
+    TaskSpec, TaskState, Timestamp, Usage,
 };
 
 use super::event::RequestId;
-use crate::model::{ClusterEvent, TaskEvent};
+use crate::model::{ClusterEvent, Record, TaskEvent};
 
 /// The effects of one event or of a batch of them, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,6 +58,8 @@ pub enum Change {
         failure: Option<Failure>,
         /// How long it ran, as the agent measured it.
         run: Duration,
+        /// What it used, as far as its agent said.
+        usage: Option<Box<Usage>>,
     },
     /// A task waits again, now or from `not_before` on.
     Requeue {
@@ -103,6 +105,8 @@ pub enum Change {
     },
     /// The strategy was set at run time.
     Strategy(StrategyConfig),
+    /// Something was declared, spent, measured or decided about resources.
+    Record(Box<Record>),
 }
 
 /// A task as it was accepted.

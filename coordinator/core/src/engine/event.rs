@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_shared::{
-    AgentId, AgentLoad, AttemptRef, Outcome, Registration, SessionEpoch, StrategyConfig, TaskId, TaskSpec, Timestamp,
+    AgentId, AgentLoad, AttemptRef, Outcome, QuotaKey, Registration, SessionEpoch, StrategyConfig, TaskId, TaskSpec,
+    Timestamp, Usage,
+};
+
+use crate::{
+    admission::{BreakerId, BreakerOrder, DynamicLimitSettings, Limit},
+    cost::{Budget, Prices},
 };
 
 /// Names a request of the shell, so that the reply finds its way back.
@@ -69,6 +75,8 @@ pub enum Event {
         fraction: f64,
         /// In words.
         note: String,
+        /// What it has used so far.
+        usage: Option<Box<Usage>>,
     },
     /// An attempt is over.
     Result {
@@ -80,6 +88,19 @@ pub enum Event {
         outcome: Outcome,
         /// How long it ran.
         run: Duration,
+        /// What it used.
+        usage: Option<Box<Usage>>,
+    },
+    /// An agent found an upstream quota used up.
+    QuotaExhausted {
+        /// Its session.
+        session: SessionEpoch,
+        /// Which.
+        key: QuotaKey,
+        /// For how long.
+        retry_after: Duration,
+        /// In words.
+        reason: String,
     },
     /// An agent wants nothing new.
     AgentDraining {
@@ -106,6 +127,15 @@ pub enum Event {
         /// The strategy.
         strategy: StrategyConfig,
     },
+    /// The operator changes who may use how much. Replied with [`super::Reply::Done`].
+    Control {
+        /// Whom to reply to.
+        request: RequestId,
+        /// What is wanted.
+        command: Box<ControlCommand>,
+        /// Why.
+        reason: String,
+    },
     /// The store has no room (true), or has room again: see the module `pause`.
     StoreFull(bool),
     /// Time has passed: see [`super::Engine::next_wakeup`].
@@ -121,6 +151,29 @@ pub enum AdminCommand {
     Drain(Option<Duration>),
     /// Give it work again.
     Resume,
+}
+
+/// What an operator can want of limits, breakers, quotas, budgets and prices.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ControlCommand {
+    /// Declare a limit, or replace the one of its name.
+    PutLimit(Limit),
+    /// Remove the limit of this name.
+    RemoveLimit(String),
+    /// Let the slots of agents follow measured latency, or no longer.
+    SetDynamicLimits(DynamicLimitSettings),
+    /// An upstream quota is used up for so long.
+    ReportQuota(QuotaKey, Duration),
+    /// It no longer is.
+    ClearQuota(QuotaKey),
+    /// Open or close a breaker by hand.
+    SetBreaker(BreakerId, BreakerOrder),
+    /// Declare a budget, or replace the one of its name.
+    PutBudget(Budget),
+    /// Remove the budget of this name.
+    RemoveBudget(String),
+    /// What resources cost from now on.
+    SetPrices(Prices),
 }
 
 /// A task to accept.

@@ -5,13 +5,12 @@
 //! lost and their tasks move on, each counted as crashed if it held a place. When most of the fleet goes at once the
 //! fault is likelier on this side: failover is then let through slowly, so that agents that come back find their work.
 
-use std::time::Duration;
-
 use evenkeel_shared::{AdminState, AttemptEnd, Code, Error, Failure, FailureClass, Health, TaskState, Timestamp};
 
 use super::{
     Engine, Sabotage, Timer,
     agent::AgentTimer,
+    attempts::Ran,
     effects::{Effects, Message},
     limits,
 };
@@ -169,7 +168,7 @@ impl Engine {
         if crashed {
             self.tasks[task].crashes += 1;
         }
-        self.end_attempt(task, AttemptEnd::AgentLost, Some(failure.clone()), Duration::ZERO, out);
+        self.end_attempt(task, AttemptEnd::AgentLost, Some(failure.clone()), Ran::default(), out);
         let setback = if crashed { Setback::Failed(FailureClass::AgentLost) } else { Setback::HandedBack };
         self.follow_up(task, setback, failure, out);
     }

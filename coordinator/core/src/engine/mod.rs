@@ -25,6 +25,7 @@
 mod admin;
 mod agent;
 mod attempts;
+mod control;
 mod dispatch;
 mod effects;
 mod event;
@@ -55,7 +56,7 @@ use self::{
 };
 pub use self::{
     effects::{AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Reply, Submitted},
-    event::{AdminCommand, Event, NewTask, RequestId, StoredKey},
+    event::{AdminCommand, ControlCommand, Event, NewTask, RequestId, StoredKey},
     settings::Settings,
 };
 use crate::{
@@ -142,10 +143,16 @@ impl Engine {
             Event::SessionClosed { session, reason } => self.session_closed(session, &reason, out),
             Event::Heartbeat { session, load } => self.heartbeat(session, *load, out),
             Event::Started { session, attempt } => self.started(session, attempt, out),
-            Event::Progress { session, attempt, fraction, note } => {
-                self.progress(session, attempt, fraction, note, out);
+            Event::Progress { session, attempt, fraction, note, usage } => {
+                self.progress(session, attempt, fraction, note, usage, out);
             }
-            Event::Result { session, attempt, outcome, run } => self.result(session, attempt, outcome, run, out),
+            Event::Result { session, attempt, outcome, run, usage } => {
+                self.result(session, attempt, outcome, run, usage, out);
+            }
+            Event::QuotaExhausted { session, key, retry_after, reason } => {
+                self.quota_exhausted(session, &key, retry_after, reason, out);
+            }
+            Event::Control { request, command, reason } => self.control(request, *command, reason, out),
             Event::AgentDraining { session, reason } => self.agent_draining(session, reason, out),
             Event::Admin { request, agent, command, reason } => self.admin(request, &agent, command, reason, out),
             Event::SetStrategy { request, strategy } => self.set_strategy(request, strategy, out),

@@ -114,11 +114,23 @@ pub enum ClusterEventKind {
     PanicMode,
     /// The coordinator started or stops.
     Coordinator,
+    /// A limit was declared, changed or removed.
+    Limit,
+    /// A circuit breaker changed its state.
+    Breaker,
+    /// An upstream quota is used up, or no longer.
+    Quota,
+    /// A budget was declared or changed, or crossed a threshold.
+    Budget,
+    /// The size of the fleet, its policy, or what it should be.
+    Scaling,
+    /// Something holds the fleet up, or no longer.
+    Bottleneck,
 }
 
 impl ClusterEventKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::AgentJoined,
         Self::AgentLost,
         Self::AgentLeft,
@@ -131,6 +143,12 @@ impl ClusterEventKind {
         Self::Strategy,
         Self::PanicMode,
         Self::Coordinator,
+        Self::Limit,
+        Self::Breaker,
+        Self::Quota,
+        Self::Budget,
+        Self::Scaling,
+        Self::Bottleneck,
     ];
 
     /// Its name, as shown and stored.
@@ -149,6 +167,12 @@ impl ClusterEventKind {
             Self::Strategy => "strategy",
             Self::PanicMode => "panic_mode",
             Self::Coordinator => "coordinator",
+            Self::Limit => "limit",
+            Self::Breaker => "breaker",
+            Self::Quota => "quota",
+            Self::Budget => "budget",
+            Self::Scaling => "scaling",
+            Self::Bottleneck => "bottleneck",
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evenkeel_shared::{AdminState, AgentId, AttemptRef, StrategyConfig, TaskId, TaskSpec, Timestamp};
 
+use super::record::{BudgetSpent, Declaration};
+
 /// All that the engine must know to go on where the last incarnation ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recovery {
@@ -17,6 +19,10 @@ pub struct Recovery {
     pub admin: Vec<RecoveredAdmin>,
     /// The strategy last set at run time.
     pub strategy: Option<StrategyConfig>,
+    /// Declarations in force.
+    pub declarations: Vec<Declaration>,
+    /// What budgets have spent in the windows that are not long over.
+    pub spent: Vec<BudgetSpent>,
 }
 
 /// A task that is not over.

@@ -165,7 +165,7 @@ pub fn decision() -> Decision {
 }
 
 pub fn end(attempt: AttemptRef, end: AttemptEnd, run: Duration) -> Change {
-    Change::EndAttempt { attempt, at: at(90_000), started_at: Some(at(80_000)), end, failure: None, run }
+    Change::EndAttempt { attempt, at: at(90_000), started_at: Some(at(80_000)), end, failure: None, run, usage: None }
 }
 
 pub fn requeue(task: TaskId, not_before: Option<Timestamp>, crashes: u32) -> Change {

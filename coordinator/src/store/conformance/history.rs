@@ -26,6 +26,7 @@ pub fn a_finished_task_is_kept_with_its_attempts_and_output(open: Open) {
             end: AttemptEnd::Failed,
             failure: Some(failure.clone()),
             run,
+            usage: None,
         },
         requeue(task.id, Some(at(60)), 0),
     ]);

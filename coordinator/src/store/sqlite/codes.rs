@@ -26,12 +26,14 @@ const STATES: [(TaskState, i64); 9] = [
     (TaskState::Quarantined, 8),
 ];
 
-const CLASSES: [(FailureClass, i64); 5] = [
+const CLASSES: [(FailureClass, i64); 7] = [
     (FailureClass::Retryable, 0),
     (FailureClass::NonRetryable, 1),
     (FailureClass::Timeout, 2),
     (FailureClass::Rejected, 3),
     (FailureClass::AgentLost, 4),
+    (FailureClass::BudgetExceeded, 5),
+    (FailureClass::QuotaExhausted, 6),
 ];
 
 const ENDS: [(AttemptEnd, i64); 8] = [
@@ -56,7 +58,7 @@ const TASK_EVENTS: [(TaskEventKind, i64); 8] = [
     (TaskEventKind::Adopted, 7),
 ];
 
-const CLUSTER_EVENTS: [(ClusterEventKind, i64); 12] = [
+const CLUSTER_EVENTS: [(ClusterEventKind, i64); 18] = [
     (ClusterEventKind::AgentJoined, 0),
     (ClusterEventKind::AgentLost, 1),
     (ClusterEventKind::AgentReturned, 2),
@@ -68,6 +70,12 @@ const CLUSTER_EVENTS: [(ClusterEventKind, i64); 12] = [
     (ClusterEventKind::Strategy, 8),
     (ClusterEventKind::PanicMode, 9),
     (ClusterEventKind::Coordinator, 10),
+    (ClusterEventKind::Limit, 12),
+    (ClusterEventKind::Breaker, 13),
+    (ClusterEventKind::Quota, 14),
+    (ClusterEventKind::Budget, 15),
+    (ClusterEventKind::Scaling, 16),
+    (ClusterEventKind::Bottleneck, 17),
     (ClusterEventKind::AgentLeft, 11),
 ];
 

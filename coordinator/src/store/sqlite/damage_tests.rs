@@ -60,7 +60,7 @@ fn group(number: u64) -> Vec<Change> {
     if number.is_multiple_of(2) {
         let (at, run) = (NOW, std::time::Duration::from_millis(1));
         let end = AttemptEnd::Succeeded;
-        changes.push(Change::EndAttempt { attempt, at, started_at: None, end, failure: None, run });
+        changes.push(Change::EndAttempt { attempt, at, started_at: None, end, failure: None, run, usage: None });
         let output = Bytes::from(format!("output {number} ").repeat(20));
         let state = TaskState::Succeeded;
         changes.push(Change::Finish { task: id(number), at, state, output, failure: None, crashes: 0 });
@@ -376,7 +376,15 @@ fn a_database_of_version_1_is_taken_over_with_all_that_is_in_it() {
 
     let RecoveredState::Assigned { attempt, .. } = sleep.state else { panic!("it is assigned") };
     let run = std::time::Duration::from_secs(1);
-    let end = Change::EndAttempt { attempt, at: NOW, started_at: None, end: AttemptEnd::Succeeded, failure: None, run };
+    let end = Change::EndAttempt {
+        attempt,
+        at: NOW,
+        started_at: None,
+        end: AttemptEnd::Succeeded,
+        failure: None,
+        run,
+        usage: None,
+    };
     let output = Bytes::from_static(b"slept");
     let state = TaskState::Succeeded;
     let finish = Change::Finish { task: sleep.id, at: NOW, state, output, failure: None, crashes: 0 };

@@ -37,7 +37,14 @@ impl Specs {
 }
 
 pub fn recover(connection: &Connection, incarnation: u64) -> Result<Recovery, StoreError> {
-    Ok(Recovery { incarnation, tasks: tasks(connection)?, admin: admin(connection)?, strategy: strategy(connection)? })
+    Ok(Recovery {
+        incarnation,
+        tasks: tasks(connection)?,
+        admin: admin(connection)?,
+        strategy: strategy(connection)?,
+        declarations: Vec::new(),
+        spent: Vec::new(),
+    })
 }
 
 /// How many tasks were not over when the store was released; `None`: it was not, or by a version that did not say so.

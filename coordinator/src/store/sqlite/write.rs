@@ -24,7 +24,7 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<(), Store
     match change {
         Change::Accept(task) => writer.accept(task),
         Change::Assign { attempt, agent, at, decision } => writer.assign(*attempt, agent, *at, decision),
-        Change::EndAttempt { attempt, at, started_at, end, failure, run } => {
+        Change::EndAttempt { attempt, at, started_at, end, failure, run, usage: _ } => {
             writer.end_attempt(*attempt, &Ended { at: *at, started_at: *started_at, end: *end, failure, run: *run })
         }
         Change::Requeue { task, at, not_before, crashes } => writer.requeue(*task, *at, *not_before, *crashes),
@@ -36,6 +36,7 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<(), Store
         Change::ClusterEvent(event) => writer.cluster_event(event),
         Change::Admin { agent, state, drain_deadline, reason } => writer.admin(agent, *state, *drain_deadline, reason),
         Change::Strategy(config) => writer.strategy(config),
+        Change::Record(_) => Ok(()),
     }
 }
 

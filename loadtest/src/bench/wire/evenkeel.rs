@@ -120,7 +120,7 @@ impl AgentWire for Evenkeel {
     fn done(&self, jobs: impl Iterator<Item = Job>) -> Self::Up {
         let result = |job: Job| {
             let outcome = Some(Outcome::Success(v1::Success { output: job.output }));
-            let result = v1::AttemptResult { attempt: job.attempt, outcome, run_us: 0 };
+            let result = v1::AttemptResult { attempt: job.attempt, outcome, run_us: 0, usage: None };
             v1::AgentMessage { message: Some(Up::Result(result)) }
         };
         v1::AgentFrame { messages: jobs.map(result).collect() }

@@ -136,7 +136,12 @@ impl Repeater {
                 let (attempt, at) = (read(token.clone())?, now());
                 self.held.insert(attempt, token.clone());
                 self.history.executions.push(Execution { agent: name()?, attempt, begun_at: at, ended_at: Some(at) });
-                let progress = v1::AttemptProgress { attempt: Some(token.clone()), fraction: 0.5, note: "half".into() };
+                let progress = v1::AttemptProgress {
+                    attempt: Some(token.clone()),
+                    fraction: 0.5,
+                    note: "half".into(),
+                    usage: None,
+                };
                 let started = FromAgent::Started(v1::AttemptStarted { attempt: Some(token.clone()) });
                 let output = format!("{} {}", token.task_id, token.assignment_id);
                 for message in [started, FromAgent::Progress(progress), success(token, output)] {

@@ -136,7 +136,8 @@ fn breaches() -> Vec<(v1::Register, Vec<FromAgent>, Code)> {
     let load = |cpu_share| vec![FromAgent::Heartbeat(v1::Heartbeat { cpu_share, ..v1::Heartbeat::default() })];
     let token =
         v1::AttemptRef { task_id: "01890000-0000-7000-8000-000000000000".into(), attempt: 1, assignment_id: u64::MAX };
-    let progress = v1::AttemptProgress { attempt: Some(token.clone()), fraction: f64::NAN, note: String::new() };
+    let progress =
+        v1::AttemptProgress { attempt: Some(token.clone()), fraction: f64::NAN, note: String::new(), usage: None };
     let no_task = v1::AttemptRef { task_id: "none".into(), attempt: 1, assignment_id: 1 };
     vec![
         (known(), load(f64::NAN), Code::InvalidArgument),
@@ -180,6 +181,7 @@ async fn flood_with(url: String, flood: Flood, until: Instant) -> Result<(), Fau
             attempt: Some(unknown(n)),
             fraction: 0.5,
             note: "x".repeat(1_000),
+            usage: None,
         }),
     };
     let mut first = 0;

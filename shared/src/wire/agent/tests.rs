@@ -90,12 +90,12 @@ fn measurements_are_finite_and_shares_end_at_one() {
 
 #[test]
 fn a_result_without_token_or_outcome_is_refused_and_so_is_a_huge_output() {
-    let good = to_outcome(TOKEN, &Outcome::Cancelled, Duration::ZERO);
+    let good = to_outcome(TOKEN, &Outcome::Cancelled, Duration::ZERO, None);
     let field = |wire| outcome(wire).unwrap_err().field;
     assert_eq!(field(v1::AttemptResult { attempt: None, ..good.clone() }), "attempt");
     assert_eq!(field(v1::AttemptResult { outcome: None, ..good }), "outcome");
     let huge = Outcome::Succeeded(vec![0; OUTPUT_BYTES_MAX + 1].into());
-    assert_eq!(field(to_outcome(TOKEN, &huge, Duration::ZERO)), "success.output");
+    assert_eq!(field(to_outcome(TOKEN, &huge, Duration::ZERO, None)), "success.output");
 }
 
 #[test]
@@ -180,7 +180,7 @@ proptest! {
         prop_assert_eq!(super::registration(to_registration(&registration)), Ok(registration));
         prop_assert_eq!(super::load(to_load(&load)), Ok(load));
         let run = Duration::from_micros(run_us);
-        prop_assert_eq!(super::outcome(to_outcome(attempt, &outcome, run)), Ok((attempt, outcome, run)));
+        prop_assert_eq!(super::outcome(to_outcome(attempt, &outcome, run, None)), Ok((attempt, outcome, run, None)));
     }
 
     #[test]

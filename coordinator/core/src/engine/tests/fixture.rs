@@ -133,6 +133,7 @@ pub fn agent(id: &str) -> AgentBuilder {
         weight: 100,
         version: String::new(),
         prefetch_per_slot: Some(0),
+        quota_keys: Vec::new(),
     };
     AgentBuilder { spec, instance: format!("{id}#1"), dial: 0, held: Vec::new() }
 }
@@ -426,7 +427,7 @@ impl Cluster {
 
     fn report_run(&mut self, agent: &str, attempt: AttemptRef, outcome: Outcome, run: Duration) {
         let session = self.sessions[agent];
-        self.handle(Event::Result { session, attempt, outcome, run });
+        self.handle(Event::Result { session, attempt, outcome, run, usage: None });
     }
 
     /// The task succeeds after it ran for so long.

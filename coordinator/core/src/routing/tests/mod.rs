@@ -29,6 +29,7 @@ pub(super) fn agent(id: &str, slots: u32) -> AgentSpec {
         weight: 100,
         version: String::new(),
         prefetch_per_slot: None,
+        quota_keys: Vec::new(),
     }
 }
 

@@ -1,0 +1,1 @@
+//! How large the fleet should be: demand, forecast, policies, decisions, and which agents go.

@@ -1,0 +1,91 @@
+//! What work costs, and how much of it may be spent: prices, accounting, and budgets as a resource that is scheduled.
+
+use evenkeel_shared::{CostUnit, Kind, LabelRule, Micros, Tenant};
+use serde::{Deserialize, Serialize};
+
+/// Over which time a budget counts. Windows are those of UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetWindow {
+    /// The hour.
+    Hour,
+    /// The day.
+    Day,
+    /// The calendar month.
+    Month,
+    /// All time.
+    #[default]
+    Total,
+}
+
+/// What happens to tasks that a budget does not allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetAction {
+    /// They wait.
+    #[default]
+    Hold,
+    /// Their submission is refused; those that were accepted before wait.
+    Refuse,
+}
+
+/// A budget, as an operator declares it. It covers the tasks that match it; a task goes only if every budget that covers it
+/// allows it, so budgets nest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Its name.
+    pub name: String,
+    /// Only tasks of this tenant.
+    pub tenant: Option<Tenant>,
+    /// Only tasks of this kind.
+    pub kind: Option<Kind>,
+    /// What is counted.
+    pub unit: CostUnit,
+    /// Spent and reserved together never pass it.
+    pub cap: Micros,
+    /// Over which time.
+    pub window: BudgetWindow,
+    /// What then.
+    pub action: BudgetAction,
+    /// Per cent of the cap. 1 to 100, and no more than `critical_percent`.
+    pub warning_percent: u8,
+    /// Per cent of the cap. 1 to 100.
+    pub critical_percent: u8,
+    /// What a task reserves that says no estimate of this unit. `None`: the mean of its kind so far.
+    pub default_estimate: Option<Micros>,
+}
+
+/// What resources cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prices {
+    /// In which unit.
+    pub unit: CostUnit,
+    /// For each hour of each connected agent of which no rule holds.
+    pub agent_hour: Micros,
+    /// The same for agents whose labels satisfy a rule; the first that does counts.
+    pub agent_prices: Vec<(LabelRule, Micros)>,
+    /// For an hour of a core that a task used.
+    pub core_hour: Micros,
+    /// For an hour of a gigabyte (2^30 bytes) of memory.
+    pub memory_gb_hour: Micros,
+    /// For an hour of a gigabyte of storage.
+    pub storage_gb_hour: Micros,
+    /// For a megabyte (10^6 bytes) over the network.
+    pub network_mb: Micros,
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self {
+            unit: CostUnit::usd(),
+            agent_hour: Micros::ZERO,
+            agent_prices: Vec::new(),
+            core_hour: Micros::ZERO,
+            memory_gb_hour: Micros::ZERO,
+            storage_gb_hour: Micros::ZERO,
+            network_mb: Micros::ZERO,
+        }
+    }
+}
