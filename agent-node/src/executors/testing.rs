@@ -37,5 +37,6 @@ pub(crate) fn assignment(number: u32, payload: impl Into<Bytes>) -> Assignment {
         deadline: None,
         affinity_key: String::new(),
         idempotency_key: String::new(),
+        budget: None,
     }
 }

@@ -30,6 +30,7 @@ fn frames(outbox: &mut Outbox) -> Vec<Vec<String>> {
         Message::Result(result) => format!("result {}", number(result.attempt)),
         Message::Draining(_) => "draining".to_owned(),
         Message::Register(_) => "register".to_owned(),
+        Message::QuotaExhausted(quota) => format!("quota {}", quota.key),
     };
     let frames = std::iter::from_fn(|| outbox.next_frame());
     frames.map(|frame| frame.messages.into_iter().map(word).collect()).collect()

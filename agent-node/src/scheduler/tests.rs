@@ -22,6 +22,7 @@ fn work(number: u64, resources: Resources) -> Assignment {
         deadline: None,
         affinity_key: String::new(),
         idempotency_key: String::new(),
+        budget: None,
     }
 }
 

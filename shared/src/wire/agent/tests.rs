@@ -7,7 +7,7 @@ use crate::{
     ids::{AssignmentId, AttemptNumber, TaskId},
     limits::{LABELS_MAX, SLOTS_MAX},
     task::{Failure, FailureClass},
-    wire::task::tests::{resources, spec},
+    wire::task::tests::{quota_keys, resources, spec},
 };
 
 const TOKEN: AttemptRef =
@@ -120,7 +120,15 @@ fn token() -> impl Strategy<Value = AttemptRef> {
 
 fn an_outcome() -> impl Strategy<Value = Outcome> {
     use FailureClass as Class;
-    let classes = vec![Class::Retryable, Class::NonRetryable, Class::Timeout, Class::Rejected, Class::AgentLost];
+    let classes = vec![
+        Class::Retryable,
+        Class::NonRetryable,
+        Class::Timeout,
+        Class::Rejected,
+        Class::AgentLost,
+        Class::BudgetExceeded,
+        Class::QuotaExhausted,
+    ];
     let failure = (proptest::sample::select(classes), ".{0,40}", option::of(any::<i32>()))
         .prop_map(|(class, message, exit_code)| Failure { class, message, exit_code });
     prop_oneof![
@@ -140,9 +148,10 @@ prop_compose! {
         (tier, weight) in (0..=TIER_MAX, 1..=WEIGHT_MAX),
         prefetch_per_slot in option::of(0u8..=1),
         (dial, held) in (any::<u64>(), collection::vec(token(), 0..5)),
+        quota_keys in quota_keys(),
     ) -> Registration {
         let (id, kinds) = (AgentId::new(&id).unwrap(), kinds.into_iter().collect());
-        let spec = AgentSpec { id, kinds, labels, capacity, tier, weight, version, prefetch_per_slot };
+        let spec = AgentSpec { id, kinds, labels, capacity, tier, weight, version, prefetch_per_slot, quota_keys };
         Registration { spec, instance, dial, held }
     }
 }
@@ -176,11 +185,15 @@ proptest! {
         registration in a_registration(),
         load in a_load(),
         (attempt, outcome, run_us) in (token(), an_outcome(), any::<u64>()),
+        usage in option::of((1u64..1_000_000, any::<u64>()).prop_map(|(cpu_ms, memory_max_bytes)| {
+            Box::new(Usage { cpu: Duration::from_millis(cpu_ms), memory_max_bytes, ..Usage::default() })
+        })),
     ) {
         prop_assert_eq!(super::registration(to_registration(&registration)), Ok(registration));
         prop_assert_eq!(super::load(to_load(&load)), Ok(load));
         let run = Duration::from_micros(run_us);
-        prop_assert_eq!(super::outcome(to_outcome(attempt, &outcome, run, None)), Ok((attempt, outcome, run, None)));
+        let wire = to_outcome(attempt, &outcome, run, usage.as_deref());
+        prop_assert_eq!(super::outcome(wire), Ok((attempt, outcome, run, usage)));
     }
 
     #[test]
@@ -197,6 +210,7 @@ proptest! {
             deadline: spec.deadline,
             affinity_key: spec.affinity_key.clone(),
             idempotency_key: spec.idempotency_key.clone(),
+            budget: spec.budget.clone(),
         };
         let wire = to_assignment(attempt, &spec, Bytes::from_static(b"work"), timeout);
         prop_assert_eq!(assignment(wire), Ok(expected));

@@ -4,12 +4,13 @@ use proptest::{collection, option, prelude::*};
 
 use super::*;
 use crate::{
-    ids::TaskId,
+    ids::{QuotaKey, TaskId},
     labels::{LabelOperator, LabelRule},
     limits::{
-        DURATION_MAX, LABEL_VALUE_BYTES_MAX, NOTE_BYTES_MAX, PREFERRED_RULES_MAX, REQUIRED_RULES_MAX, RULE_VALUES_MAX,
-        SLOTS_MAX,
+        COST_UNITS_MAX, DURATION_MAX, LABEL_VALUE_BYTES_MAX, NOTE_BYTES_MAX, PREFERRED_RULES_MAX, QUOTA_KEYS_MAX,
+        REQUIRED_RULES_MAX, RULE_VALUES_MAX, SLOTS_MAX,
     },
+    spend::{Cost, CostUnit, Micros, TaskBudget},
     task::Requirements,
     time::Timestamp,
     units::Resources,
@@ -206,8 +207,30 @@ fn rule(weights: std::ops::RangeInclusive<u8>) -> impl Strategy<Value = LabelRul
 fn requirements() -> impl Strategy<Value = Requirements> {
     let required =
         collection::btree_set(rule(1..=1), 0..=REQUIRED_RULES_MAX).prop_map(|rules| rules.into_iter().collect());
-    (resources(), required, collection::vec(rule(1..=100), 0..=PREFERRED_RULES_MAX))
-        .prop_map(|(resources, required, preferred)| Requirements { resources, required, preferred })
+    (resources(), required, collection::vec(rule(1..=100), 0..=PREFERRED_RULES_MAX), quota_keys()).prop_map(
+        |(resources, required, preferred, quota_keys)| Requirements { resources, required, preferred, quota_keys },
+    )
+}
+
+pub(in crate::wire) fn quota_keys() -> impl Strategy<Value = Vec<QuotaKey>> {
+    collection::btree_set(name(), 0..=QUOTA_KEYS_MAX)
+        .prop_map(|keys| keys.iter().map(|key| QuotaKey::new(key).unwrap()).collect())
+}
+
+fn cost() -> impl Strategy<Value = Cost> {
+    collection::btree_map(name(), 1u64.., 0..=COST_UNITS_MAX).prop_map(|cost| {
+        cost.into_iter().map(|(unit, micros)| (CostUnit::new(&unit).unwrap(), Micros(micros))).collect()
+    })
+}
+
+fn budget() -> impl Strategy<Value = Option<Box<TaskBudget>>> {
+    (cost(), option::of(1u64..), option::of(millis()), option::of(millis())).prop_map(
+        |(estimate, memory_max_bytes, cpu_max, wall_max)| {
+            let max = estimate.iter().map(|(unit, amount)| (unit.clone(), amount.plus(Micros(1)))).collect();
+            let budget = TaskBudget { estimate, max, memory_max_bytes, cpu_max, wall_max };
+            (budget != TaskBudget::default()).then(|| Box::new(budget))
+        },
+    )
 }
 
 fn retry_policy() -> impl Strategy<Value = RetryPolicy> {
@@ -229,6 +252,7 @@ prop_compose! {
         (queue_timeout, attempt_timeout) in (option::of(millis()), option::of(millis())),
         deadline in option::of(1..=i64::MAX as u64 / 1_000),
         retry in retry_policy(),
+        budget in budget(),
     ) -> TaskSpec {
         TaskSpec {
             idempotency_key,
@@ -242,6 +266,7 @@ prop_compose! {
             attempt_timeout,
             deadline: deadline.map(Timestamp::from_unix_millis),
             retry,
+            budget,
         }
     }
 }
