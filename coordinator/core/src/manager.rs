@@ -1,10 +1,20 @@
 //! The resource manager: what is measured each second, and what follows from it. Pure, like the engine.
+//!
+//! The engine decides about single tasks; the manager looks at the whole: how the fleet fares, how large it should be, what
+//! it costs, what to change. It is a second state machine beside the engine, with a thread of its own, so that nothing it
+//! does can hold a task up: it is given a [`FleetSample`] each second and fills [`Outputs`], which the shell carries out. A
+//! call of an operator is a function of the manager too, with the same outputs; it is answered once its records are stored.
+//!
+//! If the manager fails or is off, nothing that it had set is taken back, and tasks are placed as before.
 
 use std::sync::Arc;
 
-use evenkeel_shared::Timestamp;
+use evenkeel_shared::{AgentId, Timestamp};
 
-use crate::model::{AgentView, EngineStatus};
+use crate::{
+    engine::ControlCommand,
+    model::{AgentView, ClusterEventKind, Declaration, EngineStatus, Record},
+};
 
 /// What the fleet looks like at one moment.
 #[derive(Clone, Debug)]
@@ -15,4 +25,64 @@ pub struct FleetSample {
     pub status: Arc<EngineStatus>,
     /// The agents, by id.
     pub agents: Vec<Arc<AgentView>>,
+}
+
+/// Something to say about the fleet: a cluster event that has no place in the history yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub kind: ClusterEventKind,
+    /// The agent it is about.
+    pub agent: Option<AgentId>,
+    /// In words.
+    pub message: String,
+}
+
+impl Notice {
+    /// About the fleet as a whole.
+    #[must_use]
+    pub fn new(kind: ClusterEventKind, message: impl Into<String>) -> Self {
+        Self { kind, agent: None, message: message.into() }
+    }
+}
+
+/// What the manager wants done, in order: first all is stored, then it is said and carried out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// To be stored.
+    pub records: Vec<Record>,
+    /// To be said.
+    pub notices: Vec<Notice>,
+    /// For the engine, each with its reason.
+    pub commands: Vec<(ControlCommand, String)>,
+}
+
+/// What the manager must know to go on where the last incarnation ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagerRecovery {
+    /// As of [`crate::model::Recovery`].
+    pub incarnation: u64,
+    /// Declarations in force.
+    pub declarations: Vec<Declaration>,
+}
+
+/// The state machine. See the module.
+#[derive(Debug)]
+pub struct Manager {
+    now: Timestamp,
+}
+
+impl Manager {
+    /// A manager that has seen nothing yet.
+    #[must_use]
+    pub fn new(now: Timestamp, recovery: &ManagerRecovery) -> Self {
+        let _ = recovery;
+        Self { now }
+    }
+
+    /// Takes in how the fleet is now: one call a second, off the path of tasks.
+    pub fn turn(&mut self, sample: &FleetSample, out: &mut Outputs) {
+        let _ = out;
+        self.now = self.now.max(sample.at);
+    }
 }

@@ -11,6 +11,8 @@ use evenkeel_shared::{
 use crate::{
     admission::{BreakerId, BreakerOrder, DynamicLimitSettings, Limit},
     cost::{Budget, Prices},
+    manager::Notice,
+    model::Record,
 };
 
 /// Names a request of the shell, so that the reply finds its way back.
@@ -135,6 +137,15 @@ pub enum Event {
         command: Box<ControlCommand>,
         /// Why.
         reason: String,
+    },
+    /// The resource manager wants something kept and said. Replied with [`super::Reply::Done`].
+    Keep {
+        /// Whom to reply to.
+        request: RequestId,
+        /// What to keep.
+        records: Vec<Record>,
+        /// What to say of the fleet.
+        notices: Vec<Notice>,
     },
     /// The store has no room (true), or has room again: see the module `pause`.
     StoreFull(bool),

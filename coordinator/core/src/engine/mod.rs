@@ -16,6 +16,7 @@
 //! | `sessions` | registration, fencing, adoption, heartbeats, health |
 //! | `failover` | silence, lost agents, and what becomes of their work |
 //! | `admin` | the operator's commands |
+//! | `keep` | what the resource manager wants stored and said |
 //! | `pause` | what does not happen while the store is full |
 //! | `explain` | why a task is where it is |
 //!
@@ -33,6 +34,7 @@ mod explain;
 mod failover;
 mod holdings;
 pub mod invariants;
+mod keep;
 pub mod limits;
 mod pause;
 mod recover;
@@ -153,6 +155,7 @@ impl Engine {
                 self.quota_exhausted(session, &key, retry_after, reason, out);
             }
             Event::Control { request, command, reason } => self.control(request, *command, reason, out),
+            Event::Keep { request, records, notices } => self.keep(request, records, notices, out),
             Event::AgentDraining { session, reason } => self.agent_draining(session, reason, out),
             Event::Admin { request, agent, command, reason } => self.admin(request, &agent, command, reason, out),
             Event::SetStrategy { request, strategy } => self.set_strategy(request, strategy, out),
