@@ -432,6 +432,9 @@ impl AsyncRead for Guarded {
         self.received_bytes += (buffer.filled().len() - before) as u64;
         if self.received_bytes >= self.connections.0.limits.greeting_bytes {
             self.peer.0.greeted.store(true, Ordering::Relaxed);
+            if let Some(beginning) = &self.peer.0.beginning {
+                beginning.greeted();
+            }
         }
         read
     }
