@@ -13,6 +13,7 @@ use evenkeel_shared::{AgentId, Timestamp};
 
 use crate::{
     engine::ControlCommand,
+    insight::sample::MoreSamples,
     model::{AgentView, ClusterEventKind, Declaration, EngineStatus, Record},
 };
 
@@ -25,6 +26,8 @@ pub struct FleetSample {
     pub status: Arc<EngineStatus>,
     /// The agents, by id.
     pub agents: Vec<Arc<AgentView>>,
+    /// All else that is measured. A part that the shell does not know is left at its default.
+    pub more: MoreSamples,
 }
 
 /// Something to say about the fleet: a cluster event that has no place in the history yet.

@@ -5,6 +5,19 @@
 
 use std::time::Duration;
 
+/// All that a sample tells beside the engine's numbers and the agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MoreSamples {
+    /// Tenants, by name.
+    pub tenants: Vec<GroupSample>,
+    /// Kinds, by name.
+    pub kinds: Vec<GroupSample>,
+    /// Declared limits, by name.
+    pub limits: Vec<LimitSample>,
+    /// The shell itself.
+    pub shell: ShellSample,
+}
+
 /// The tasks of one tenant or kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupSample {
