@@ -1,7 +1,16 @@
 //! What work costs, and how much of it may be spent: prices, accounting, and budgets as a resource that is scheduled.
 
-use evenkeel_shared::{CostUnit, Kind, LabelRule, Micros, Tenant};
+pub mod ledger;
+mod means;
+pub mod window;
+
+use evenkeel_shared::{CostUnit, Kind, LabelRule, Micros, Tenant, Violation};
 use serde::{Deserialize, Serialize};
+
+/// Budgets that there may be: what an operator can still read, and what a look at all of them costs (some 100 us).
+pub const BUDGETS_MAX: usize = 1_000;
+/// Rules of prices for agents: each is asked for each attempt that ends.
+pub const AGENT_PRICES_MAX: usize = 64;
 
 /// Over which time a budget counts. Windows are those of UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,6 +63,33 @@ pub struct Budget {
     pub critical_percent: u8,
     /// What a task reserves that says no estimate of this unit. `None`: the mean of its kind so far.
     pub default_estimate: Option<Micros>,
+}
+
+impl Budget {
+    /// Checks what its type does not.
+    ///
+    /// # Errors
+    /// The field at fault.
+    pub fn validate(&self) -> Result<(), Violation> {
+        if self.name.is_empty() {
+            return Err(Violation::new("name", "must not be empty"));
+        }
+        let percents = [("warning_percent", self.warning_percent), ("critical_percent", self.critical_percent)];
+        for (field, percent) in percents {
+            if !(1..=100).contains(&percent) {
+                return Err(Violation::new(field, format!("{percent} is out of range; use 1 to 100")));
+            }
+        }
+        if self.warning_percent > self.critical_percent {
+            let critical = self.critical_percent;
+            return Err(Violation::new("warning_percent", format!("is above critical_percent, which is {critical}")));
+        }
+        if let Some(estimate) = self.default_estimate.filter(|&estimate| estimate > self.cap) {
+            let words = format!("{estimate} is above the cap of {}: no task would ever go", self.cap);
+            return Err(Violation::new("default_estimate", words));
+        }
+        Ok(())
+    }
 }
 
 /// What resources cost.
