@@ -74,6 +74,8 @@ pub struct CoordinatorConfig {
     pub store: StoreConfig,
     /// Bounds of the shell.
     pub limits: LimitsConfig,
+    /// The resource manager.
+    pub resources: ResourcesConfig,
 }
 
 /// Settings of the engine. Durations are in milliseconds.
@@ -131,6 +133,15 @@ pub struct StoreConfig {
     pub retention_hours: u64,
 }
 
+/// Settings of the resource manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResourcesConfig {
+    /// Whether there is one: without it the fleet is not measured over time, not scaled and not advised about; limits,
+    /// quotas, breakers and budgets are the engine's and stay.
+    pub enabled: bool,
+}
+
 /// Bounds of the shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -174,6 +185,7 @@ impl Default for CoordinatorConfig {
             engine: EngineConfig::default(),
             store: StoreConfig::default(),
             limits: LimitsConfig::default(),
+            resources: ResourcesConfig::default(),
         }
     }
 }
@@ -209,6 +221,12 @@ impl Default for EngineConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self { retention_hours: 7 * 24 }
+    }
+}
+
+impl Default for ResourcesConfig {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

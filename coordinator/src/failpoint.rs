@@ -33,6 +33,8 @@ pub enum Point {
     StoreWriter,
     /// The publisher is about to publish.
     Publisher,
+    /// The resource manager is about to look at the fleet.
+    Manager,
     /// Sabotage: messages go out before the commit that they depend on, and the commit is a while behind.
     AckBeforeCommit,
     /// Finished tasks are kept for minutes instead of a day at least, so that a test of minutes sees them go.

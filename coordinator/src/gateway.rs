@@ -9,7 +9,8 @@ use evenkeel_core::{
     engine::{
         AdminCommand, ControlCommand, Engine, Event, FinishedTask, NewTask, Reply, RequestId, StoredKey, Submitted,
     },
-    model::Explanation,
+    manager::Notice,
+    model::{Explanation, Record},
 };
 use evenkeel_shared::{AgentId, Code, Error, StrategyConfig, TaskId, TaskState, Tenant, Timestamp};
 use tokio::{sync::oneshot, time::Instant};
@@ -208,6 +209,14 @@ impl Gateway {
     /// What is wrong with the command, or as for every request.
     pub async fn control(&self, command: ControlCommand, reason: String) -> Result<(), Error> {
         self.done(|request| Event::Control { request, command: Box::new(command), reason }).await
+    }
+
+    /// Stores what the resource manager wants kept, and says its notices.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub async fn keep(&self, records: Vec<Record>, notices: Vec<Notice>) -> Result<(), Error> {
+        self.done(|request| Event::Keep { request, records, notices }).await
     }
 
     /// Waits until all the tasks (or any of them) are over, or the time is up, or the outputs fill an answer. Answers with

@@ -35,4 +35,4 @@ pub mod watch;
 pub mod wiring;
 
 pub use config::{ConfigError, CoordinatorConfig};
-pub use wiring::{Coordinator, RunningCoordinator, StartError};
+pub use wiring::{Coordinator, RunningCoordinator, StartError, end_process_on_panic};

@@ -66,6 +66,14 @@ impl Snapshot {
         first.into_sorted_vec().iter().filter_map(|id| self.agent(id)).collect()
     }
 
+    /// All agents, by id: for those who look at the whole now and then.
+    #[must_use]
+    pub fn all_agents(&self) -> Vec<Arc<AgentView>> {
+        let mut agents: Vec<_> = self.0.agents.iter().map(|agent| Arc::clone(agent.value())).collect();
+        agents.sort_unstable_by(|one, other| one.spec.id.cmp(&other.spec.id));
+        agents
+    }
+
     /// The whole in numbers.
     #[must_use]
     pub fn status(&self) -> Arc<EngineStatus> {

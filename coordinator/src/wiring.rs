@@ -12,6 +12,7 @@ use std::{
 use actix::Addr;
 use evenkeel_core::{
     engine::{Engine, Settings},
+    manager::ManagerRecovery,
     model::{ClusterEvent, Recovery},
     routing::ClassLimit,
 };
@@ -28,6 +29,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     actors::{
         coordinator::CoordinatorActor,
+        manager::{self, ManagerActor, ManagerHandle, ManagerParts, ManagerState},
         publisher::{self, Publisher},
         store_writer::{self, Prune, StoreWriter},
         system::{self, ActorThreads},
@@ -151,6 +153,8 @@ impl Coordinator {
         });
         let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
         let parts = Parts::new(clock, &config.limits, &recovery, store.as_ref()).map_err(StartError::Threads)?;
+        let for_manager =
+            ManagerRecovery { incarnation: recovery.incarnation, declarations: recovery.declarations.clone() };
         let engine = make_engine(clock, config.engine.settings(), recovery).await?;
         let threads = ActorThreads::start().map_err(StartError::Threads)?;
         let snapshot = parts.snapshot.clone();
@@ -178,8 +182,13 @@ impl Coordinator {
             strategy: Arc::new(Mutex::new(strategy)),
             metrics: parts.metrics.clone(),
         };
-        let resources =
-            Resources { gateway: gateway.clone(), snapshot: parts.snapshot.clone(), metrics: parts.metrics.clone() };
+        let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager).await;
+        let resources = Resources {
+            gateway: gateway.clone(),
+            snapshot: parts.snapshot.clone(),
+            manager,
+            metrics: parts.metrics.clone(),
+        };
         let sessions = parts.sessions.clone();
         let agents = Agents {
             gateway,
@@ -294,6 +303,28 @@ impl Parts {
         system::start(&threads.engine, intake::MAILBOX_MAX, make).await
     }
 
+    async fn start_manager(
+        &self,
+        threads: &ActorThreads,
+        config: &CoordinatorConfig,
+        gateway: Gateway,
+        recovery: ManagerRecovery,
+    ) -> ManagerHandle {
+        let state = ManagerState::new(config.resources.enabled);
+        let actor = if config.resources.enabled {
+            let parts = ManagerParts {
+                gateway: gateway.clone(),
+                snapshot: self.snapshot.clone(),
+                state: state.clone(),
+                recovery,
+            };
+            Some(system::start(&threads.manager, manager::MAILBOX_MAX, || ManagerActor::new(parts)).await)
+        } else {
+            None
+        };
+        ManagerHandle::new(actor, state, gateway)
+    }
+
     /// The connections of the gRPC port and of the HTTP port.
     fn connections(&self, limits: &LimitsConfig) -> (Connections, Connections) {
         let grpc = ConnectionLimits {
@@ -389,6 +420,21 @@ async fn retain(writer: Addr<StoreWriter>, clock: Clock, retention: Duration) {
     }
 }
 
+/// Ends the process when anything in it panics that nobody is there to catch: for a process that runs nothing but a
+/// coordinator, where going on without a part is worse than starting again from the store.
+pub fn end_process_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            if !system::expects_panics() {
+                std::process::exit(EXIT_PANICKED);
+            }
+        }));
+    });
+}
+
 /// An actor that panics leaves its mailbox closed for ever, so the process ends and starts again from the store. Other
 /// threads may run what is not the coordinator's, such as executors of agents in the same process.
 fn end_process_when_an_actor_panics() {
@@ -397,7 +443,7 @@ fn end_process_when_an_actor_panics() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             before(panic);
-            if system::is_actor_thread() {
+            if system::is_actor_thread() && !system::expects_panics() {
                 std::process::exit(EXIT_PANICKED);
             }
         }));

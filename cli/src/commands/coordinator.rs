@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use evenkeel_coordinator::CoordinatorConfig;
+use evenkeel_coordinator::{CoordinatorConfig, end_process_on_panic};
 
 use super::service::{self, ServiceArgs};
 use crate::{
@@ -31,6 +31,7 @@ pub struct CoordinatorArgs {
 /// If a setting is wrong, an address is taken, the data cannot be used, or the coordinator stops by itself.
 pub async fn run(args: CoordinatorArgs, global: &Global) -> Outcome {
     without_huge_pages();
+    end_process_on_panic();
     let mut config: CoordinatorConfig = settings::load(args.config.as_deref())?;
     args.service.apply(&mut config)?;
     config.insecure |= args.insecure;

@@ -4,7 +4,7 @@
 //! has a thread of its own, makes the arbiters there, and hands their handles out; actors are then started by
 //! `start_in_arbiter` from anywhere.
 
-use std::{io, sync::mpsc, thread};
+use std::{cell::Cell, io, sync::mpsc, thread};
 
 use actix::{Actor, Addr, Context};
 use actix_rt::{Arbiter, ArbiterHandle, System};
@@ -21,6 +21,34 @@ pub fn is_actor_thread() -> bool {
     thread.name().is_some_and(|name| name == SYSTEM_THREAD || name.starts_with(ARBITER_PREFIX))
 }
 
+thread_local! {
+    /// A panic on this thread is caught, and what it means is dealt with.
+    static PANICS_EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Until it is dropped, a panic on this thread ends nothing: it is caught.
+#[derive(Debug)]
+pub struct PanicsExpected(());
+
+/// Says that a panic on this thread is caught from here on.
+#[must_use]
+pub fn expect_panics() -> PanicsExpected {
+    PANICS_EXPECTED.set(true);
+    PanicsExpected(())
+}
+
+impl Drop for PanicsExpected {
+    fn drop(&mut self) {
+        PANICS_EXPECTED.set(false);
+    }
+}
+
+/// Whether a panic on this thread is caught.
+#[must_use]
+pub fn expects_panics() -> bool {
+    PANICS_EXPECTED.get()
+}
+
 /// The actors' threads.
 #[derive(Debug)]
 pub struct ActorThreads {
@@ -30,6 +58,8 @@ pub struct ActorThreads {
     pub engine: ArbiterHandle,
     /// For the store writer, which blocks in commits.
     pub store: ArbiterHandle,
+    /// For the resource manager, which looks at the whole fleet at once.
+    pub manager: ArbiterHandle,
     /// For all else.
     pub rest: ArbiterHandle,
 }
@@ -43,14 +73,15 @@ impl ActorThreads {
         let (sender, receiver) = mpsc::channel();
         let thread = thread::Builder::new().name(SYSTEM_THREAD.into()).spawn(move || {
             let runner = System::new();
-            let arbiters = match Arbiter::try_new().and_then(|engine| Ok([engine, Arbiter::try_new()?])) {
+            let made = || io::Result::Ok([Arbiter::try_new()?, Arbiter::try_new()?, Arbiter::try_new()?]);
+            let arbiters = match made() {
                 Ok(arbiters) => arbiters,
                 Err(error) => return drop(sender.send(Err(error))),
             };
-            let [engine, store] = arbiters.each_ref().map(Arbiter::handle);
+            let [engine, store, manager] = arbiters.each_ref().map(Arbiter::handle);
             let system = System::current();
             let rest = system.arbiter().clone();
-            if sender.send(Ok((system, engine, store, rest))).is_ok() {
+            if sender.send(Ok((system, engine, store, manager, rest))).is_ok() {
                 // It returns when the system is stopped, and has no other error than a code that is never set.
                 let _ = runner.run();
             }
@@ -61,8 +92,8 @@ impl ActorThreads {
             }
         })?;
         let gone = || io::Error::other("the thread of the actors ended as it started");
-        let (system, engine, store, rest) = receiver.recv().map_err(|_| gone())??;
-        Ok(Self { system, thread: Some(thread), engine, store, rest })
+        let (system, engine, store, manager, rest) = receiver.recv().map_err(|_| gone())??;
+        Ok(Self { system, thread: Some(thread), engine, store, manager, rest })
     }
 
     /// Stops the actors and waits for the system's thread. Blocking.

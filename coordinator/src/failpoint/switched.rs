@@ -18,7 +18,7 @@ const SABOTAGE_GAP: Duration = Duration::from_millis(20);
 /// How long finished tasks are kept where that is to be seen. Longer than anything that relies on it needs.
 const SHORT_RETENTION: Duration = Duration::from_secs(120);
 
-const POINTS: [(&str, Point); 9] = [
+const POINTS: [(&str, Point); 10] = [
     ("before-commit", Point::BeforeCommit),
     ("after-commit", Point::AfterCommit),
     ("after-claim-before-send", Point::AfterClaimBeforeSend),
@@ -26,6 +26,7 @@ const POINTS: [(&str, Point); 9] = [
     ("engine", Point::Engine),
     ("store-writer", Point::StoreWriter),
     ("publisher", Point::Publisher),
+    ("manager", Point::Manager),
     ("ack-before-commit", Point::AckBeforeCommit),
     ("short-retention", Point::ShortRetention),
 ];

@@ -15,7 +15,7 @@ use evenkeel_shared::{Code, Error};
 use tonic::{Request, Response, Status};
 
 use super::refuse;
-use crate::{gateway::Gateway, metrics::Metrics, snapshot::Snapshot};
+use crate::{actors::manager::ManagerHandle, gateway::Gateway, metrics::Metrics, snapshot::Snapshot};
 
 /// The service.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct Resources {
     pub gateway: Gateway,
     /// What is shown of the fleet.
     pub snapshot: Snapshot,
+    /// The way to the resource manager.
+    pub manager: ManagerHandle,
     /// Counters.
     pub metrics: Metrics,
 }
