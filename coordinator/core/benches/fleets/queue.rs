@@ -47,6 +47,7 @@ impl Backlog {
             order: self.accepted,
             since: self.now,
             ahead: true,
+            shut: false,
         });
     }
 

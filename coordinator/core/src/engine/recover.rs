@@ -154,6 +154,7 @@ impl Engine {
             order: row.order,
             since: row.since,
             ahead: row.may_go_ahead(),
+            shut: false,
         });
         self.arm(task);
     }

@@ -45,6 +45,8 @@ pub(super) struct Bucket {
     /// The first of `turns` and of `by_age`: a decision reads them in every class and priority, so they lie at hand.
     first_turn: Option<Turn>,
     oldest: Option<(Timestamp, TaskIx)>,
+    /// Lanes that are shut. Their tasks are among `by_age`, so while there are any the ages say nothing of those that may go.
+    shut_lanes: usize,
 }
 
 impl Bucket {
@@ -96,7 +98,17 @@ impl Bucket {
         }
     }
 
-    /// `None`: it is empty.
+    /// One more lane is shut, or one fewer.
+    pub(super) fn count_shut(&mut self, shut: bool) {
+        self.shut_lanes = if shut { self.shut_lanes + 1 } else { self.shut_lanes.saturating_sub(1) };
+    }
+
+    /// Whether any lane is shut.
+    pub(super) fn has_shut(&self) -> bool {
+        self.shut_lanes > 0
+    }
+
+    /// Nothing of it may go. Its oldest is that of all lanes: see [`has_shut`](Self::has_shut).
     pub(super) fn offer(&self) -> Option<Offer> {
         let (turn, (oldest, _)) = self.first_turn.zip(self.oldest)?;
         Some(Offer { turn, oldest })

@@ -72,7 +72,7 @@ pub(super) struct Place {
     pub(super) ahead: bool,
 }
 
-/// How the head of a lane has changed; `None`: the lane was, or is, empty.
+/// How the head of a lane has changed; `None`: the lane was, or is, empty or shut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heads {
     pub(super) old: Option<Place>,
@@ -85,6 +85,15 @@ struct Lane {
     tasks: BTreeSet<Place>,
     /// The first of them, at hand because every charge asks for it. `None`: the lane is being made.
     head: Option<Place>,
+    /// None of its tasks may go: it has no turn.
+    shut: bool,
+}
+
+impl Lane {
+    /// The task that has the lane's turn.
+    fn turn(&self) -> Option<Place> {
+        self.head.filter(|_| !self.shut)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -118,10 +127,10 @@ impl Accounts {
         share.charge(self.virtual_time, cost, weight);
     }
 
-    /// The head of each of a tenant's lanes.
+    /// The head of each of a tenant's lanes; `None` of those that are shut.
     pub(super) fn heads(&self, tenant: TenantIx) -> impl Iterator<Item = (ClassIx, Option<Place>)> + '_ {
         let lanes = self.account(tenant).into_iter().flat_map(|account| &account.lanes);
-        lanes.map(|(&class, lane)| (class, lane.head))
+        lanes.map(|(&class, lane)| (class, lane.turn()))
     }
 
     /// A tenant's tasks of a class, by acceptance.
@@ -130,12 +139,14 @@ impl Accounts {
         lane.into_iter().flat_map(|lane| &lane.tasks).copied()
     }
 
-    /// Adds a task. A tenant that had none of the class starts from the present.
+    /// Adds a task. A tenant that had none of the class starts from the present. Whether a lane that is made for it is shut
+    /// is for the caller to say.
     pub(super) fn insert(
         &mut self,
         tenant: TenantIx,
         class: ClassIx,
         place: Place,
+        shut: bool,
         tenants: &mut Tenants,
     ) -> (Moved, Heads) {
         if tenant.at() >= self.accounts.len() {
@@ -151,13 +162,44 @@ impl Accounts {
         }
         let lane = account.lanes.entry(class).or_default();
         lane.tasks.insert(place);
-        let old = lane.head;
-        let new = Some(old.map_or(place, |head| head.min(place)));
-        lane.head = new;
-        if old.is_none() {
+        let (head, old) = (lane.head, lane.turn());
+        lane.head = Some(head.map_or(place, |head| head.min(place)));
+        lane.shut = if head.is_none() { shut } else { lane.shut };
+        let new = lane.turn();
+        if head.is_none() {
             account.share.finish = account.share.start(self.virtual_time);
         }
         (Moved { old: finish, new: account.share.finish }, Heads { old, new })
+    }
+
+    /// Shuts or opens a lane, if it is there and is not so already. One that opens starts from the present: the time for which
+    /// it was shut earns no credit.
+    pub(super) fn set_shut(&mut self, tenant: TenantIx, class: ClassIx, shut: bool) -> Option<(Moved, Heads)> {
+        let account = self.accounts.get_mut(tenant.at())?.as_mut()?;
+        let lane = account.lanes.get_mut(&class).filter(|lane| lane.shut != shut)?;
+        let finish = account.share.finish;
+        let old = lane.turn();
+        lane.shut = shut;
+        let new = lane.turn();
+        if !shut {
+            account.share.finish = account.share.start(self.virtual_time);
+        }
+        Some((Moved { old: finish, new: account.share.finish }, Heads { old, new }))
+    }
+
+    /// How many tasks the tenant has in this lane.
+    pub(super) fn lane_len(&self, tenant: TenantIx, class: ClassIx) -> usize {
+        self.account(tenant).and_then(|account| account.lanes.get(&class)).map_or(0, |lane| lane.tasks.len())
+    }
+
+    /// The classes of which the tenant has tasks.
+    pub(super) fn classes(&self, tenant: TenantIx) -> impl Iterator<Item = ClassIx> + '_ {
+        self.account(tenant).into_iter().flat_map(|account| account.lanes.keys().copied())
+    }
+
+    /// Whether the tenant's lane is shut; `None` if there is none.
+    pub(super) fn is_shut(&self, tenant: TenantIx, class: ClassIx) -> Option<bool> {
+        self.account(tenant)?.lanes.get(&class).map(|lane| lane.shut)
     }
 
     /// Takes a task out.
@@ -166,9 +208,10 @@ impl Accounts {
         let Some(account) = self.accounts.get_mut(tenant.at()).and_then(Option::as_mut) else { return NOTHING };
         let Some(lane) = account.lanes.get_mut(&class) else { return NOTHING };
         lane.tasks.remove(&place);
-        let heads = Heads { old: lane.head, new: lane.tasks.first().copied() };
-        lane.head = heads.new;
-        if heads.new.is_none() {
+        let old = lane.turn();
+        lane.head = lane.tasks.first().copied();
+        let heads = Heads { old, new: lane.turn() };
+        if lane.head.is_none() {
             account.lanes.remove(&class);
         }
         if account.lanes.is_empty() {
@@ -246,6 +289,11 @@ impl Tenants {
         });
         self.records[tenant.at()].len += 1;
         tenant
+    }
+
+    /// The tenant of this name, if it has something waiting or owing.
+    pub(super) fn find(&self, name: &Tenant) -> Option<TenantIx> {
+        self.by_name.get(name).copied()
     }
 
     /// One fewer does.

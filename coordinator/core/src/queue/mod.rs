@@ -17,6 +17,10 @@
 //! serve changes nothing for the others. A decision costs the number of classes asked for; everything else the logarithm
 //! of what waits, and a charge once more for each class in which the tenant waits.
 //!
+//! A tenant's tasks of a class are a *lane*, over all priorities. A lane can be shut: its tasks wait and age as before but have
+//! no turn. That costs the lane's place in each priority, not its tasks. What is shut does not raise the priority of what is
+//! not: where a class and priority has a shut lane, the wait of the task that goes next counts, and not that of the oldest.
+//!
 //! Rejected: one heap ordered by `accepted - priority * interval` (one tenant's backlog holds all others up, and a blocked
 //! class clogs the top); ageing task by task (moves every task once an interval); a queue per agent (no late binding).
 
@@ -25,7 +29,7 @@ mod fair;
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -67,6 +71,8 @@ pub struct Waiting<'a> {
     pub since: Timestamp,
     /// It may be taken ahead of a slot.
     pub ahead: bool,
+    /// Its lane is shut. Counts where it is the first of its lane at its priority; otherwise the lane is as it was.
+    pub shut: bool,
 }
 
 /// What may be taken of a class.
@@ -125,6 +131,8 @@ pub struct Queue {
     /// Non-empty classes.
     classes: BTreeMap<ClassIx, Class>,
     len: usize,
+    /// Lanes that are shut, each priority by itself.
+    shut_lanes: usize,
 }
 
 impl Queue {
@@ -139,23 +147,29 @@ impl Queue {
             virtual_time: 0,
             classes: BTreeMap::new(),
             len: 0,
+            shut_lanes: 0,
         }
     }
 
     /// Lets a task wait. One that waits already starts anew.
     pub fn push(&mut self, waiting: Waiting<'_>) {
         self.remove(waiting.task);
-        let Waiting { task, class, cost, order, since, ahead, .. } = waiting;
+        let Waiting { task, class, cost, order, since, ahead, shut, .. } = waiting;
         let level = waiting.priority.level();
         let tenant = self.tenants.enter(waiting.tenant);
         let row = &mut self.levels[usize::from(level)];
         row.len += 1;
-        let (moved, heads) = row.accounts.insert(tenant, class, Place { order, task, ahead }, &mut self.tenants);
+        let begins_shut = shut && row.accounts.is_shut(tenant, class).is_none();
+        let (moved, heads) = row.accounts.insert(tenant, class, Place { order, task, ahead }, shut, &mut self.tenants);
         let home = self.classes.entry(class).or_default();
         home.len += 1;
         let bucket = home.buckets.entry(level).or_default();
         bucket.insert(task, since);
         bucket.follow(tenant, moved, heads);
+        if begins_shut {
+            bucket.count_shut(true);
+            self.shut_lanes += 1;
+        }
         self.rekey(level, tenant, moved, class);
         let at = task.at();
         if at >= self.entries.len() {
@@ -192,12 +206,18 @@ impl Queue {
         let level = &mut self.levels[usize::from(entry.level)];
         level.len -= 1;
         let place = Place { order: entry.order, task, ahead: entry.ahead };
+        let shut = self.shut_lanes > 0 && level.accounts.is_shut(entry.tenant, entry.class) == Some(true);
         let heads = level.accounts.remove(entry.tenant, entry.class, place, &mut self.tenants);
+        let was_last_shut = shut && level.accounts.is_shut(entry.tenant, entry.class).is_none();
         if let Some(class) = self.classes.get_mut(&entry.class) {
             class.len -= 1;
             if let Some(bucket) = class.buckets.get_mut(&entry.level) {
                 bucket.remove(task, entry.since);
                 bucket.follow(entry.tenant, moved, heads);
+                if was_last_shut {
+                    bucket.count_shut(false);
+                    self.shut_lanes -= 1;
+                }
                 if bucket.is_empty() {
                     class.buckets.remove(&entry.level);
                 }
@@ -227,10 +247,14 @@ impl Queue {
         let mut offers = [None::<Offer>; Priority::COUNT];
         for (class, admitted) in classes {
             for (&level, bucket) in class.buckets.range(admitted.from_level..) {
-                let Some(Offer { turn, oldest }) = bucket.offer().filter(|offer| offer.turn.ahead() || !admitted.ahead)
+                let Some(Offer { turn, mut oldest }) =
+                    bucket.offer().filter(|offer| offer.turn.ahead() || !admitted.ahead)
                 else {
                     continue;
                 };
+                if bucket.has_shut() {
+                    oldest = self.entry(turn.task()).map_or(oldest, |entry| entry.since);
+                }
                 let slot = &mut offers[usize::from(level)];
                 *slot = Some(slot.map_or(Offer { turn, oldest }, |offer| Offer {
                     turn: offer.turn.min(turn),
@@ -253,6 +277,44 @@ impl Queue {
         let Some(interval) = self.ageing_interval else { return level };
         let raised = now.since(oldest).as_nanos() / interval.as_nanos().max(1);
         level.saturating_add(u8::try_from(raised).unwrap_or(max)).min(max)
+    }
+
+    /// Shuts or opens a tenant's lane, at all priorities. Costs the lane's priorities; one that opens also the tenant's other
+    /// lanes at those.
+    pub fn set_shut(&mut self, tenant: &Tenant, class: ClassIx, shut: bool) {
+        let Some(tenant) = self.tenants.find(tenant) else { return };
+        for at in 0..self.levels.len() {
+            let Some((moved, heads)) = self.levels[at].accounts.set_shut(tenant, class, shut) else { continue };
+            let level = u8::try_from(at).unwrap_or(u8::MAX);
+            if let Some(bucket) = self.classes.get_mut(&class).and_then(|class| class.buckets.get_mut(&level)) {
+                bucket.follow(tenant, moved, heads);
+                bucket.count_shut(shut);
+            }
+            self.shut_lanes = if shut { self.shut_lanes + 1 } else { self.shut_lanes - 1 };
+            self.rekey(level, tenant, moved, class);
+        }
+    }
+
+    /// The classes of which a tenant's tasks wait, in their order.
+    #[must_use]
+    pub fn classes_of(&self, tenant: &Tenant) -> BTreeSet<ClassIx> {
+        let tenant = self.tenants.find(tenant);
+        tenant.into_iter().flat_map(|tenant| self.levels.iter().flat_map(move |l| l.accounts.classes(tenant))).collect()
+    }
+
+    /// Whether the lane of a waiting task is shut.
+    #[must_use]
+    pub fn is_shut(&self, task: TaskIx) -> bool {
+        self.entry(task).is_some_and(|entry| {
+            self.levels[usize::from(entry.level)].accounts.is_shut(entry.tenant, entry.class) == Some(true)
+        })
+    }
+
+    /// How many tasks of a tenant's lane wait. Costs them.
+    #[must_use]
+    pub fn lane_len(&self, tenant: &Tenant, class: ClassIx) -> usize {
+        let Some(tenant) = self.tenants.find(tenant) else { return 0 };
+        self.levels.iter().map(|level| level.accounts.lane_len(tenant, class)).sum()
     }
 
     /// How many tasks of its class would go before this one if nothing came in and nothing aged. Exact inside its priority;
@@ -334,6 +396,20 @@ impl Queue {
     pub fn class_oldest(&self, class: ClassIx) -> Option<(TaskIx, Timestamp)> {
         let buckets = self.classes.get(&class)?.buckets.values();
         buckets.filter_map(Bucket::oldest).min_by_key(|&(task, since)| (since, task))
+    }
+
+    /// The same among those that may go. Where a class and priority has a shut lane, the task that goes next stands for all.
+    #[must_use]
+    pub fn class_oldest_open(&self, class: ClassIx) -> Option<(TaskIx, Timestamp)> {
+        let oldest = |bucket: &Bucket| {
+            if !bucket.has_shut() {
+                return bucket.oldest();
+            }
+            let task = bucket.offer()?.turn.task();
+            self.entry(task).map(|entry| (task, entry.since))
+        };
+        let buckets = self.classes.get(&class)?.buckets.values();
+        buckets.filter_map(oldest).min_by_key(|&(task, since)| (since, task))
     }
 
     /// How many tasks of each priority wait.

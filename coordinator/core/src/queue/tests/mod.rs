@@ -34,13 +34,15 @@ struct Bench {
     now: Timestamp,
     next: u32,
     may_go_ahead: bool,
+    /// Lanes that are shut: tenant and class.
+    shut: BTreeSet<(u32, u32)>,
 }
 
 impl Bench {
     fn new(ageing_interval: Option<Duration>, weights: &[u32]) -> Self {
         let tenant_weights = (0..).map(tenant).zip(weights.iter().copied()).collect();
         let queue = Queue::new(QueueConfig { ageing_interval, tenant_weights, default_weight: 1 });
-        Self { queue, now: START, next: 0, may_go_ahead: true }
+        Self { queue, now: START, next: 0, may_go_ahead: true, shut: BTreeSet::new() }
     }
 
     fn push(&mut self, spec: Spec) -> TaskIx {
@@ -60,7 +62,17 @@ impl Bench {
             order: task.0.into(),
             since: self.now,
             ahead: self.may_go_ahead,
+            shut: self.shut.contains(&(n, class)),
         });
+    }
+
+    fn set_shut(&mut self, n: u32, class: u32, shut: bool) {
+        if shut {
+            self.shut.insert((n, class));
+        } else {
+            self.shut.remove(&(n, class));
+        }
+        self.queue.set_shut(&tenant(n), ClassIx(class), shut);
     }
 
     fn best_of(&self, classes: &[u32]) -> Option<TaskIx> {
@@ -335,4 +347,42 @@ fn a_position_among_priorities_that_share_follows_their_shares() {
     // The twenty-first of level 4, with twice as many of level 9 in between.
     assert_eq!(bench.queue.position(bench.now, TaskIx(20)), Some(20 + 40));
     assert!(bench.drain(&[0]).iter().position(|&task| task == 20).unwrap().abs_diff(60) <= 1);
+}
+
+#[test]
+fn a_shut_lane_has_no_turn_and_holds_up_nobody() {
+    let mut bench = Bench::new(None, &[]);
+    let of = |tenant, level| Spec { tenant, level, ..PLAIN };
+    bench.set_shut(0, 0, true);
+    for spec in [of(0, 9), of(0, 5), of(1, 5), of(1, 3)] {
+        bench.push(spec);
+    }
+    assert_eq!(bench.drain(&[0]), [2, 3], "of tenant 1 alone");
+    assert_eq!(bench.queue.class_oldest_open(ClassIx(0)), None);
+    bench.set_shut(0, 0, false);
+    assert_eq!(bench.drain(&[0]), [0, 1]);
+}
+
+#[test]
+fn a_tenant_that_was_shut_out_has_no_credit() {
+    let mut bench = Bench::new(None, &[]);
+    let of = |tenant| Spec { tenant, ..PLAIN };
+    bench.push(of(0));
+    bench.set_shut(0, 0, true);
+    (0..4).for_each(|_| drop(bench.push(of(1))));
+    assert_eq!((bench.take_of(&[0]), bench.take_of(&[0])), (Some(1), Some(2)));
+    (0..3).for_each(|_| drop(bench.push(of(0))));
+    bench.set_shut(0, 0, false);
+    assert_eq!(bench.drain(&[0]), [0, 3, 5, 4, 6, 7], "turn by turn, as if it had only come now");
+}
+
+#[test]
+fn what_is_shut_out_does_not_age_what_is_not() {
+    let mut bench = Bench::new(Some(INTERVAL), &[]);
+    let bulk = |tenant| Spec { tenant, level: 0, ..PLAIN };
+    bench.push(bulk(0));
+    bench.set_shut(0, 0, true);
+    bench.now = START.plus(INTERVAL * 20);
+    let (fresh, urgent) = (bench.push(bulk(1)), bench.push(Spec { tenant: 1, level: 8, ..PLAIN }));
+    assert_eq!(bench.drain(&[0]), [urgent.0, fresh.0]);
 }

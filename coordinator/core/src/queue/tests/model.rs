@@ -1,7 +1,5 @@
 //! The rules of the queue written down without any structure: every decision scans everything.
 
-use std::collections::BTreeSet;
-
 use super::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +18,8 @@ struct Model {
     virtual_times: BTreeMap<u8, u64>,
     level_finishes: BTreeMap<u8, u64>,
     level_time: u64,
+    /// Tenant and class.
+    shut: BTreeSet<(u32, u32)>,
 }
 
 impl Model {
@@ -45,15 +45,43 @@ impl Model {
     }
 
     fn best(&self, now: Timestamp, classes: &BTreeSet<u32>) -> Option<Naive> {
-        let of = |level| self.waiting.iter().filter(move |n| n.spec.level == level && classes.contains(&n.spec.class));
+        let open = |n: &&Naive| !self.shut.contains(&(n.spec.tenant, n.spec.class));
+        let of = |level| {
+            let here = self.waiting.iter().filter(move |n| n.spec.level == level && classes.contains(&n.spec.class));
+            here.filter(open)
+        };
+        // Where a class and priority has a shut lane, the wait of the task that goes next stands for all of them.
+        let age = |level: u8, class: u32| {
+            let here = || self.waiting.iter().filter(move |n| n.spec.level == level && n.spec.class == class);
+            if here().all(|n| open(&n)) {
+                return here().map(|n| n.since).min();
+            }
+            here().filter(open).min_by_key(|n| (self.finish(n.spec), n.task)).map(|n| n.since)
+        };
         let rank = |level: u8| {
-            let oldest = of(level).map(|n| n.since).min()?;
+            let oldest = classes.iter().filter_map(|class| age(level, *class)).min()?;
             let raised = u64::from(level) + now.since(oldest).as_secs() / INTERVAL.as_secs();
             let start = self.level_finishes.get(&level).copied().unwrap_or(0).max(self.level_time);
             Some((Reverse(raised.min(9)), start, Reverse(level)))
         };
         let (_, level) = (0..10).filter_map(|level| Some((rank(level)?, level))).min()?;
         of(level).min_by_key(|n| (self.finish(n.spec), n.task)).copied()
+    }
+
+    /// A lane that opens with tasks at a priority starts from the present there.
+    fn set_shut(&mut self, tenant: u32, class: u32, shut: bool) {
+        if shut {
+            self.shut.insert((tenant, class));
+        } else if self.shut.remove(&(tenant, class)) {
+            for level in 0..10 {
+                let spec = Spec { level, tenant, class, ..PLAIN };
+                let key = |spec: Spec| (spec.class, spec.level, spec.tenant);
+                if self.waiting.iter().any(|naive| key(naive.spec) == key(spec)) {
+                    let present = self.virtual_times.get(&level).copied().unwrap_or(0);
+                    self.finishes.insert((level, tenant), self.finish(spec).max(present));
+                }
+            }
+        }
     }
 
     fn take(&mut self, naive: Naive) {
@@ -79,6 +107,8 @@ enum Step {
     /// Among these classes.
     Take(BTreeSet<u32>),
     Wait(u64),
+    /// Tenant and class.
+    Shut(u32, u32, bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -95,6 +125,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<usize>().prop_map(Step::Remove),
         4 => classes.prop_map(Step::Take),
         2 => (1u64..30).prop_map(Step::Wait),
+        2 => (0..4u32, 0..4u32, any::<bool>()).prop_map(|(tenant, class, shut)| Step::Shut(tenant, class, shut)),
     ];
     vec(step, 1..200)
 }
@@ -129,6 +160,10 @@ proptest! {
                     if let Some(naive) = expected {
                         model.take(naive);
                     }
+                }
+                Step::Shut(tenant, class, shut) => {
+                    bench.set_shut(tenant, class, shut);
+                    model.set_shut(tenant, class, shut);
                 }
                 Step::Wait(seconds) => bench.now = bench.now.plus(Duration::from_secs(seconds)),
             }
