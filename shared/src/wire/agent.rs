@@ -14,7 +14,7 @@ use super::{
 use crate::{
     agent::{AgentLoad, AgentSpec, KindLatency, Registration},
     error::Violation,
-    ids::{AgentId, AttemptRef, Kind, Tenant},
+    ids::{AgentId, AttemptRef, Kind, QuotaKey, Tenant},
     limits::{HELD_ATTEMPTS_MAX, KINDS_MAX, NAME_BYTES_MAX, OUTPUT_BYTES_MAX, TIER_MAX},
     spend::{TaskBudget, Usage},
     task::{Outcome, Priority, TaskSpec},
@@ -161,11 +161,14 @@ pub fn to_load(load: &AgentLoad) -> v1::Heartbeat {
     }
 }
 
+/// The end of an attempt, as its agent says it: which, how, how long it ran, and what it used.
+pub type Ended = (AttemptRef, Outcome, Duration, Option<Box<Usage>>);
+
 /// Reads the result of an attempt, how long it ran, and what it used.
 ///
 /// # Errors
 /// A missing or broken token, no outcome, or an output that is too large.
-pub fn outcome(wire: v1::AttemptResult) -> Result<(AttemptRef, Outcome, Duration, Option<Box<Usage>>), Violation> {
+pub fn outcome(wire: v1::AttemptResult) -> Result<Ended, Violation> {
     let attempt = task::required_attempt_ref(wire.attempt)?;
     let outcome = match wire.outcome.ok_or_else(|| Violation::new("outcome", "must be set"))? {
         WireOutcome::Success(success) => {
@@ -225,6 +228,8 @@ pub struct Assignment {
     pub idempotency_key: String,
     /// What it may cost and use.
     pub budget: Option<Box<TaskBudget>>,
+    /// Upstream quotas that it draws on, sorted.
+    pub quota_keys: Vec<QuotaKey>,
 }
 
 /// Reads work for an agent.
@@ -245,6 +250,7 @@ pub fn assignment(wire: v1::Assignment) -> Result<Assignment, Violation> {
         affinity_key: wire.affinity_key,
         idempotency_key: wire.idempotency_key,
         budget: spend::task_budget(wire.budget).map_err(|v| v.within("budget"))?,
+        quota_keys: spend::quota_keys(&wire.quota_keys)?,
     })
 }
 
@@ -263,6 +269,7 @@ pub fn to_assignment(attempt: AttemptRef, spec: &TaskSpec, payload: Bytes, timeo
         affinity_key: spec.affinity_key.clone(),
         idempotency_key: spec.idempotency_key.clone(),
         budget: spec.budget.as_deref().map(spend::to_task_budget),
+        quota_keys: spend::to_quota_keys(&spec.requirements.quota_keys),
     }
 }
 
