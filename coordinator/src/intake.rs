@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use crate::{
     actors::coordinator::{Batch, CoordinatorActor, Explain, Look},
+    heartbeats::{Heartbeats, Hold, Place},
     lifecycle::Lifecycle,
 };
 
@@ -43,27 +44,32 @@ pub struct Intake {
     clients: Arc<Semaphore>,
     sessions: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    heartbeats: Heartbeats,
 }
 
-/// A session's turn to have a batch in the mailbox. One for each session.
+/// A session's turn to have a batch in the mailbox, and its place among the heartbeats that wait. One for each session.
 #[derive(Debug)]
-pub struct SessionTurn(Arc<Semaphore>);
+pub struct SessionTurn {
+    batch: Arc<Semaphore>,
+    heartbeat: Place,
+}
 
 impl Default for SessionTurn {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        Self { batch: Arc::new(Semaphore::new(1)), heartbeat: Place::default() }
     }
 }
 
 impl Intake {
     /// The way into this coordinator.
     #[must_use]
-    pub fn new(coordinator: Addr<CoordinatorActor>) -> Self {
+    pub fn new(coordinator: Addr<CoordinatorActor>, heartbeats: Heartbeats) -> Self {
         Self {
             coordinator,
             clients: Arc::new(Semaphore::new(CLIENT_BATCHES_MAX)),
             sessions: Arc::new(Semaphore::new(SESSION_BATCHES_MAX)),
             bytes: Arc::new(Semaphore::new(SUBMIT_BYTES_MAX / BYTES_UNIT)),
+            heartbeats,
         }
     }
 
@@ -96,12 +102,22 @@ impl Intake {
     }
 
     /// Delivers what an agent said, as soon as there is room and what the session delivered before is handled. Until then
-    /// the session's stream is held back, so that no session has more than one batch in the mailbox.
+    /// the session's stream is held back, so that no session has more than one batch in the mailbox. A heartbeat alone waits
+    /// until the engine is awake.
     ///
     /// # Errors
     /// UNAVAILABLE if the coordinator is gone.
-    pub async fn deliver(&self, turn: &SessionTurn, events: Vec<Event>) -> Result<(), Error> {
-        let turn = Arc::clone(&turn.0).acquire_owned().await;
+    pub async fn deliver(&self, turn: &SessionTurn, mut events: Vec<Event>) -> Result<(), Error> {
+        if let [Event::Heartbeat { .. }] = events[..]
+            && let Some(heartbeat) = events.pop()
+        {
+            match self.heartbeats.hold(&turn.heartbeat, heartbeat) {
+                Hold::Waits => return Ok(()),
+                Hold::Wake => {}
+                Hold::Taken(heartbeat) => events.push(heartbeat),
+            }
+        }
+        let turn = Arc::clone(&turn.batch).acquire_owned().await;
         let place = Arc::clone(&self.sessions).acquire_owned().await;
         let (Ok(turn), Ok(place)) = (turn, place) else { return Err(Lifecycle::restarting()) };
         self.put(Batch::new(events, place).in_turn(turn))

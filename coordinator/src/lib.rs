@@ -14,6 +14,7 @@ pub mod directory;
 pub mod failpoint;
 pub mod fingerprint;
 pub mod gateway;
+mod heartbeats;
 pub mod grpc;
 pub mod hashing;
 pub mod http;

@@ -40,7 +40,9 @@ use crate::{
     directory::{Directory, KeptLimits},
     failpoint::{self, BadFailpoints},
     gateway::Gateway,
-    grpc, http,
+    grpc,
+    heartbeats::Heartbeats,
+    http,
     hub::{Hub, HubLimits},
     intake::{self, Intake},
     lifecycle::Lifecycle,
@@ -124,6 +126,7 @@ struct Parts {
     sessions: Sessions,
     waiters: Waiters,
     pending: Pending,
+    heartbeats: Heartbeats,
     reads: Reads,
     metrics: Metrics,
     task_hub: Hub<WatchedEvent>,
@@ -163,7 +166,7 @@ impl Coordinator {
         let writer = parts.start_writer(&threads, store, publisher.clone(), dispatcher.clone()).await;
         let actor = parts.start_coordinator(&threads, engine, writer.clone(), dispatcher).await;
 
-        let intake = Intake::new(actor.clone());
+        let intake = Intake::new(actor.clone(), parts.heartbeats.clone());
         let gateway = parts.gateway(intake);
         let (health, _) = tonic_health::server::health_reporter();
         let tasks = Tasks {
@@ -254,6 +257,7 @@ impl Parts {
             sessions,
             waiters: Waiters::default(),
             pending: Pending::default(),
+            heartbeats: Heartbeats::new(clock),
             reads: Reads::start(store.reader())?,
             metrics,
             task_hub: Hub::new(start, hub),
@@ -298,8 +302,8 @@ impl Parts {
         writer: Addr<StoreWriter>,
         dispatcher: Dispatcher,
     ) -> Addr<CoordinatorActor> {
-        let (clock, lifecycle) = (self.clock, self.lifecycle.clone());
-        let make = move || CoordinatorActor::new(engine, clock, lifecycle, writer, dispatcher);
+        let (clock, lifecycle, heartbeats) = (self.clock, self.lifecycle.clone(), self.heartbeats.clone());
+        let make = move || CoordinatorActor::new(engine, clock, lifecycle, writer, dispatcher, heartbeats);
         system::start(&threads.engine, intake::MAILBOX_MAX, make).await
     }
 

@@ -26,6 +26,7 @@ use super::store_writer::{Commit, StoreWriter};
 use crate::{
     clock::Clock,
     failpoint::{self, Point},
+    heartbeats::Heartbeats,
     lifecycle::Lifecycle,
     release::{Dispatcher, Unsaid},
     snapshot::SnapshotUpdate,
@@ -50,6 +51,8 @@ pub struct CoordinatorActor {
     lifecycle: Lifecycle,
     writer: Addr<StoreWriter>,
     dispatcher: Dispatcher,
+    /// What agents said in between.
+    heartbeats: Heartbeats,
     /// What is with the writer.
     unsaid: Unsaid,
     in_flight: Arc<Semaphore>,
@@ -151,6 +154,7 @@ impl CoordinatorActor {
         lifecycle: Lifecycle,
         writer: Addr<StoreWriter>,
         dispatcher: Dispatcher,
+        heartbeats: Heartbeats,
     ) -> Self {
         Self {
             engine,
@@ -158,6 +162,7 @@ impl CoordinatorActor {
             lifecycle,
             writer,
             dispatcher,
+            heartbeats,
             unsaid: Unsaid::default(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             gathered: Effects::default(),
@@ -173,6 +178,9 @@ impl CoordinatorActor {
     }
 
     fn feed(&mut self, events: impl IntoIterator<Item = Event>) {
+        // They came before, and are handled at the times at which they came.
+        let Self { engine, heartbeats, gathered, .. } = self;
+        heartbeats.take(|at, heartbeat| engine.handle(at, heartbeat, gathered));
         let now = self.clock.now();
         let full = self.lifecycle.store_is_full();
         if full != mem::replace(&mut self.store_full, full) {

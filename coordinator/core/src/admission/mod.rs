@@ -1,9 +1,5 @@
 //! Who may begin how much, and when: limits, upstream quotas, circuit breakers, limits that follow measured latency.
 
-pub mod bucket;
-pub mod gates;
-pub mod limits;
-
 use std::time::Duration;
 
 use evenkeel_shared::{AgentId, Kind, QuotaKey, Tenant};
