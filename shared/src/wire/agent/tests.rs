@@ -211,6 +211,7 @@ proptest! {
             affinity_key: spec.affinity_key.clone(),
             idempotency_key: spec.idempotency_key.clone(),
             budget: spec.budget.clone(),
+            quota_keys: spec.requirements.quota_keys.clone(),
         };
         let wire = to_assignment(attempt, &spec, Bytes::from_static(b"work"), timeout);
         prop_assert_eq!(assignment(wire), Ok(expected));
