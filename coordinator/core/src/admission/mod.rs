@@ -1,5 +1,13 @@
 //! Who may begin how much, and when: limits, upstream quotas, circuit breakers, limits that follow measured latency.
 
+pub mod breaker;
+pub mod bucket;
+pub mod dynamic;
+pub mod gates;
+pub mod guards;
+pub mod limits;
+pub mod quota;
+
 use std::time::Duration;
 
 use evenkeel_shared::{AgentId, Kind, QuotaKey, Tenant};

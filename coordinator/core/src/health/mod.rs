@@ -23,6 +23,6 @@ pub mod lease;
 pub mod outlier;
 pub mod pace;
 pub mod panic;
-mod settings;
+pub(crate) mod settings;
 pub mod slow_start;
 pub mod thresholds;

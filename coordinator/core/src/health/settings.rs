@@ -1,11 +1,11 @@
-//! The checks that settings of health have in common.
+//! The checks that settings have in common.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use evenkeel_shared::{Violation, limits::DURATION_MAX};
 
 /// A duration in milliseconds: at least 1, at most [`DURATION_MAX`].
-pub(super) fn check_ms(field: &str, value_ms: u64) -> Result<(), Violation> {
+pub(crate) fn check_ms(field: &str, value_ms: u64) -> Result<(), Violation> {
     if value_ms == 0 {
         return Err(Violation::new(field, "must be at least 1 millisecond"));
     }
@@ -16,7 +16,7 @@ pub(super) fn check_ms(field: &str, value_ms: u64) -> Result<(), Violation> {
 }
 
 /// A number within its range, both ends included.
-pub(super) fn check_within(field: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), Violation> {
+pub(crate) fn check_within(field: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), Violation> {
     if range.contains(&value) {
         Ok(())
     } else {
@@ -25,7 +25,7 @@ pub(super) fn check_within(field: &str, value: f64, range: RangeInclusive<f64>) 
 }
 
 /// A count from 1 to `max`.
-pub(super) fn check_count(field: &str, value: u32, max: u32) -> Result<(), Violation> {
+pub(crate) fn check_count(field: &str, value: u32, max: u32) -> Result<(), Violation> {
     if (1..=max).contains(&value) {
         Ok(())
     } else {
