@@ -10,11 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_shared::{AttemptRef, Failure, FailureClass, Kind, Outcome};
+use evenkeel_shared::{AttemptRef, Failure, FailureClass, Kind, Outcome, Usage};
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
-use crate::task::{ExecutionError, Executor, TaskContext};
+use crate::{
+    meter::{Exceeded, QuotaReport},
+    task::{ExecutionError, Executor, TaskContext},
+};
 
 /// Time between telling an executor to stop and dropping it: enough to put a file in order, and little beside any
 /// timeout that an operator would choose.
@@ -31,12 +34,16 @@ pub struct Ended {
     pub outcome: Outcome,
     /// How long it ran.
     pub run: Duration,
+    /// What it used, as far as anybody measured or said.
+    pub usage: Option<Box<Usage>>,
+    /// Upstream quotas that it found used up, and that were not said before.
+    pub quotas: Vec<QuotaReport>,
 }
 
 /// Runs the attempt to its end, of an output of so many bytes at most.
 pub(crate) async fn run(executor: &dyn Executor, task: TaskContext, output_bytes_max: usize) -> Ended {
     let begun = Instant::now();
-    let (attempt, kind) = (task.attempt, task.kind.clone());
+    let (attempt, kind, meter) = (task.attempt, task.kind.clone(), task.meter().clone());
     let outcome = match outcome(executor, task).await {
         Outcome::Succeeded(output) if output.len() > output_bytes_max => {
             let message = format!("the output is {} bytes; at most {output_bytes_max} are allowed", output.len());
@@ -44,11 +51,12 @@ pub(crate) async fn run(executor: &dyn Executor, task: TaskContext, output_bytes
         }
         outcome => outcome,
     };
-    Ended { attempt, kind, outcome, run: begun.elapsed() }
+    Ended { attempt, kind, outcome, run: begun.elapsed(), usage: meter.usage(), quotas: meter.take_quotas() }
 }
 
 async fn outcome(executor: &dyn Executor, task: TaskContext) -> Outcome {
-    let (limit, has_deadline) = (task.timeout, task.deadline.is_some());
+    let wall_max = task.budget.as_ref().and_then(|budget| budget.wall_max).filter(|&max| max <= task.timeout);
+    let (limit, has_deadline) = (wall_max.unwrap_or(task.timeout), task.deadline.is_some());
     let cancelled = task.cancelled();
     // Whatever the executor started elsewhere hears that the attempt is over, however it ends.
     let _stop_all = cancelled.clone().drop_guard();
@@ -66,6 +74,9 @@ async fn outcome(executor: &dyn Executor, task: TaskContext) -> Outcome {
     cancelled.cancel();
     // What it returns now does not count: it was told to stop.
     let stopped = timeout(STOP_GRACE, execution).await.is_ok();
+    if out_of_time && let Some(limit) = wall_max {
+        return Outcome::Failed(ExecutionError::budget_exceeded(Exceeded::WallTime { limit }).into());
+    }
     if out_of_time {
         let which = if has_deadline { "attempt timeout or the task's deadline" } else { "attempt timeout" };
         let how = if stopped { "stopped" } else { "did not stop when told and was dropped" };

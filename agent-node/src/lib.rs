@@ -26,6 +26,7 @@ mod config;
 mod error;
 mod latency;
 mod link;
+mod meter;
 #[doc(hidden)] // For simulations; no part of what the SDK promises.
 pub mod machine;
 mod node;
@@ -40,4 +41,5 @@ pub mod sampler;
 pub use agent::{Agent, AgentBuilder};
 pub use config::{AgentConfig, ExecutorConfig};
 pub use error::{AgentError, BuildError};
+pub use meter::{Exceeded, QuotaReport};
 pub use task::{ExecutionError, Executor, TaskContext};

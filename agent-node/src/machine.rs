@@ -28,6 +28,7 @@ pub use crate::attempt::{Ended, STOP_GRACE};
 use crate::{
     error::AgentError,
     latency::Latencies,
+    meter::QuotaReport,
     outbox::Outbox,
     sampler::HostLoad,
     scheduler::{Admission, Fate, Scheduler, Stopped, rejected},
@@ -270,7 +271,7 @@ impl Machine {
         match admission {
             Admission::Admitted => {}
             Admission::Known => debug!(task = %attempt.task, "assigned twice"),
-            Admission::Refused(answer) => self.outbox.result(attempt, &answer, Duration::ZERO),
+            Admission::Refused(answer) => self.outbox.result(attempt, &answer, Duration::ZERO, None),
         }
         Ok(())
     }
@@ -278,7 +279,7 @@ impl Machine {
     fn cancelled(&mut self, attempt: AttemptRef, reason: &str) {
         debug!(task = %attempt.task, reason, "cancelled");
         match self.scheduler.stop(attempt, Fate::Cancelled) {
-            Stopped::Waiting => self.outbox.result(attempt, &Outcome::Cancelled, Duration::ZERO),
+            Stopped::Waiting => self.outbox.result(attempt, &Outcome::Cancelled, Duration::ZERO, None),
             Stopped::Running => self.stops.push(attempt),
             // Its result is on the way, and the coordinator will know what to make of it.
             Stopped::Unknown => {}
@@ -303,7 +304,8 @@ impl Machine {
 
     /// An attempt that was started has stopped.
     pub fn ended(&mut self, ended: Ended) {
-        let Ended { attempt, kind, outcome, run } = ended;
+        let Ended { attempt, kind, outcome, run, usage, quotas } = ended;
+        self.quotas_used_up(quotas);
         let outcome = match self.scheduler.ended(attempt) {
             Fate::Report => {
                 self.latencies.record(&kind, run);
@@ -316,7 +318,12 @@ impl Machine {
             }
             Fate::Forget => return,
         };
-        self.outbox.result(attempt, &outcome, run);
+        self.outbox.result(attempt, &outcome, run, usage.as_deref());
+    }
+
+    /// Attempts have found upstream quotas used up. It is true whatever becomes of them.
+    pub(crate) fn quotas_used_up(&mut self, quotas: Vec<QuotaReport>) {
+        quotas.into_iter().for_each(|report| self.outbox.quota(report));
     }
 
     /// An attempt reports progress. A report may arrive after the end of its attempt; it is worth nothing then.
@@ -336,7 +343,7 @@ impl Machine {
 
     fn hand_back_waiting(&mut self, reason: &str) {
         for attempt in self.scheduler.take_waiting() {
-            self.outbox.result(attempt, &Outcome::HandedBack(reason.to_owned()), Duration::ZERO);
+            self.outbox.result(attempt, &Outcome::HandedBack(reason.to_owned()), Duration::ZERO, None);
         }
     }
 

@@ -18,8 +18,9 @@ use crate::{
     error::AgentError,
     link::{Link, LinkEvent},
     machine::{Machine, STOP_TIMEOUT},
+    meter::Meter,
     session::{Opened, SessionError, SessionEvent},
-    task::{Progress, TaskContext},
+    task::{Report, TaskContext},
 };
 
 /// Progress reports between attempts and the node. Further ones are dropped: the next one says more.
@@ -35,10 +36,10 @@ pub(crate) struct Node {
     /// The zero of the machine's time.
     began: Instant,
     attempts: JoinSet<Ended>,
-    /// How each running attempt is told to stop.
-    stops: BTreeMap<AttemptRef, CancellationToken>,
-    reports: mpsc::Sender<Progress>,
-    reported: mpsc::Receiver<Progress>,
+    /// How each running attempt is told to stop, and what is measured of it.
+    stops: BTreeMap<AttemptRef, (CancellationToken, Arc<Meter>)>,
+    reports: mpsc::Sender<Report>,
+    reported: mpsc::Receiver<Report>,
 }
 
 impl Node {
@@ -90,7 +91,7 @@ impl Node {
             tokio::select! {
                 event = self.link.next(has_more_to_say) => self.on_link(event)?,
                 Some(ended) = self.attempts.join_next() => self.on_ended(ended),
-                Some(progress) = self.reported.recv() => self.machine.progressed(progress),
+                Some(report) = self.reported.recv() => self.on_report(report),
                 () = &mut shutdown, if !self.machine.is_leaving() => self.machine.leave(self.time()),
                 () = alarm => self.machine.on_alarm(self.time(), || self.agent.sampler.load()),
             }
@@ -140,14 +141,25 @@ impl Node {
         let (attempt, stop) = (work.attempt, CancellationToken::new());
         let task = TaskContext::new(work, stop.clone(), self.reports.clone());
         let output_bytes_max = self.machine.output_bytes_max();
-        self.stops.insert(attempt, stop);
+        self.stops.insert(attempt, (stop, Arc::clone(task.meter())));
         self.attempts.spawn(async move { attempt::run(executor.as_ref(), task, output_bytes_max).await });
     }
 
     fn stop_what_is_to_stop(&mut self) {
         for attempt in self.machine.take_stops() {
-            if let Some(stop) = self.stops.get(&attempt) {
+            if let Some((stop, _)) = self.stops.get(&attempt) {
                 stop.cancel();
+            }
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Progress(progress) => self.machine.progressed(progress),
+            Report::Quotas(attempt) => {
+                if let Some((_, meter)) = self.stops.get(&attempt) {
+                    self.machine.quotas_used_up(meter.take_quotas());
+                }
             }
         }
     }

@@ -6,16 +6,19 @@
 //!
 //! The memory is bounded by not starting new work while [`Outbox::is_full`]; results of what runs already always fit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use evenkeel_proto::v1::{self, agent_message::Message};
 use evenkeel_shared::{
-    AttemptRef, Outcome,
+    AttemptRef, Outcome, Usage,
     limits::{MESSAGE_BYTES_MAX, OUTPUT_BYTES_MAX},
-    wire::{agent::to_outcome, cut_note, task::to_attempt_ref},
+    wire::{agent::to_outcome, cut_note, spend::to_usage, task::to_attempt_ref},
 };
 
-use crate::task::Progress;
+use crate::{meter::QuotaReport, task::Progress};
 
 /// Outputs in one frame: room is left in the largest message for one more output and for everything small.
 const FRAME_OUTPUT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 2 * OUTPUT_BYTES_MAX;
@@ -30,6 +33,7 @@ enum Item {
     Started(AttemptRef),
     Result(AttemptRef),
     Draining(String),
+    Quota(QuotaReport),
 }
 
 #[derive(Debug)]
@@ -69,15 +73,21 @@ impl Outbox {
     }
 
     /// Says how an attempt ended, and goes on saying it until it is acknowledged.
-    pub fn result(&mut self, attempt: AttemptRef, outcome: &Outcome, run: std::time::Duration) {
+    pub fn result(&mut self, attempt: AttemptRef, outcome: &Outcome, run: Duration, usage: Option<&Usage>) {
         self.progress.remove(&attempt);
         let output_bytes = if let Outcome::Succeeded(output) = outcome { output.len() } else { 0 };
-        let unacked = Unacked { result: to_outcome(attempt, outcome, run, None), output_bytes };
+        let unacked = Unacked { result: to_outcome(attempt, outcome, run, usage), output_bytes };
         self.unacked_bytes += output_bytes;
         if let Some(before) = self.unacked.insert(attempt, unacked) {
             self.unacked_bytes -= before.output_bytes;
         }
         self.queue.push_back(Item::Result(attempt));
+    }
+
+    /// Says that an upstream quota is used up. Before the result of the attempt that found it, so that no attempt is made in
+    /// its place meanwhile.
+    pub fn quota(&mut self, report: QuotaReport) {
+        self.queue.push_back(Item::Quota(report));
     }
 
     /// Says how far an attempt is.
@@ -151,6 +161,11 @@ impl Outbox {
                     output_bytes += unacked.output_bytes;
                     messages.push(Message::Result(unacked.result.clone()));
                 }
+                Item::Quota(report) => messages.push(Message::QuotaExhausted(v1::QuotaExhausted {
+                    key: report.key.as_str().to_owned(),
+                    retry_after_ms: u64::try_from(report.retry_after.as_millis()).unwrap_or(u64::MAX),
+                    reason: cut_note(report.reason),
+                })),
                 Item::Draining(reason) => messages.push(Message::Draining(v1::Draining { reason })),
             }
         }
@@ -160,7 +175,7 @@ impl Outbox {
                 attempt: Some(to_attempt_ref(attempt)),
                 fraction: progress.fraction,
                 note: cut_note(progress.note),
-                usage: None,
+                usage: progress.usage.as_deref().map(to_usage),
             }));
         }
         let wrap = |message| v1::AgentMessage { message: Some(message) };

@@ -1,12 +1,17 @@
 //! What an executor sees: one attempt at a task, and how it says that it failed.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_shared::{AttemptRef, Failure, FailureClass, Kind, Priority, Tenant, Timestamp, wire::agent::Assignment};
+use evenkeel_shared::{
+    AttemptRef, CostUnit, Failure, FailureClass, Kind, Micros, Priority, QuotaKey, TaskBudget, Tenant, Timestamp,
+    Usage, Violation, wire::agent::Assignment,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::meter::{Exceeded, Meter};
 
 /// Does the work of one kind of task.
 ///
@@ -46,8 +51,24 @@ pub struct TaskContext {
     pub affinity_key: String,
     /// The client's key, for the executor's own deduplication. Empty: none.
     pub idempotency_key: String,
+    /// What it may cost and use. The agent ends what outlives `wall_max`; memory and processor time are enforced for programs
+    /// ([`crate::executors::CommandExecutor`], [`crate::executors::ProgramsExecutor`]): within a process nobody can tell
+    /// which task uses what.
+    pub budget: Option<Box<TaskBudget>>,
+    /// Upstream quotas that the task draws on.
+    pub quota_keys: Vec<QuotaKey>,
     cancelled: CancellationToken,
-    reports: mpsc::Sender<Progress>,
+    meter: Arc<Meter>,
+    reports: mpsc::Sender<Report>,
+}
+
+/// What a running attempt says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Report {
+    /// How far it is.
+    Progress(Progress),
+    /// Its meter has heard of upstream quotas that are used up.
+    Quotas(AttemptRef),
 }
 
 /// How far an attempt is.
@@ -56,6 +77,8 @@ pub(crate) struct Progress {
     pub attempt: AttemptRef,
     pub fraction: f64,
     pub note: String,
+    /// What it has used so far.
+    pub usage: Option<Box<Usage>>,
 }
 
 impl TaskContext {
@@ -63,7 +86,7 @@ impl TaskContext {
     ///
     /// The deadline is not looked at: it is a time of day, and the agent's clock may be wrong. How long there is until then
     /// by the coordinator's clock is in the timeout that it sends.
-    pub(crate) fn new(assignment: Assignment, cancelled: CancellationToken, reports: mpsc::Sender<Progress>) -> Self {
+    pub(crate) fn new(assignment: Assignment, cancelled: CancellationToken, reports: mpsc::Sender<Report>) -> Self {
         Self {
             attempt: assignment.attempt,
             kind: assignment.kind,
@@ -74,7 +97,10 @@ impl TaskContext {
             deadline: assignment.deadline,
             affinity_key: assignment.affinity_key,
             idempotency_key: assignment.idempotency_key,
+            budget: assignment.budget,
+            quota_keys: assignment.quota_keys,
             cancelled,
+            meter: Arc::default(),
             reports,
         }
     }
@@ -90,8 +116,47 @@ impl TaskContext {
     /// Costs little and never waits: a report that finds the agent busy is dropped, and of several the last one counts.
     pub fn progress(&self, fraction: f64, note: impl Into<String>) {
         let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
+        self.meter.progress(fraction, note.into());
+        self.report();
+    }
+
+    /// Says that the attempt has cost so much, besides what it has said before: an `amount` of a `unit` such as "usd" or
+    /// "tokens", rounded up to a millionth.
+    ///
+    /// It counts against the task's own maximum while it runs and is settled with the budgets that cover it when it ends,
+    /// whether it succeeds or not. Costs little and never waits.
+    ///
+    /// # Errors
+    /// A unit that is no name, one more than eight, or an amount that is negative or no number. Nothing is counted then.
+    pub fn report_cost(&self, unit: &str, amount: f64) -> Result<(), Violation> {
+        if !(amount.is_finite() && amount >= 0.0) {
+            return Err(Violation::new("amount", format!("{amount} is no cost; use a number from 0")));
+        }
+        self.meter.cost(CostUnit::new(unit)?, Micros::from_units(amount))?;
+        self.report();
+        Ok(())
+    }
+
+    /// Says that an upstream quota is used up for so long (1 ms to a day): everything in the fleet that shares the key
+    /// waits. Return the error from the executor, so that the attempt is made again when the quota is open.
+    #[must_use]
+    pub fn quota_exhausted(&self, key: &QuotaKey, retry_after: Duration, reason: impl Into<String>) -> ExecutionError {
+        let reason = reason.into();
+        let message = format!("the quota `{key}` is used up: {reason}");
+        self.meter.quota(key.clone(), retry_after, reason);
+        // A full channel loses nothing: what the meter holds is said with the attempt's end at the latest.
+        let _ = self.reports.try_send(Report::Quotas(self.attempt));
+        ExecutionError(Failure::new(FailureClass::QuotaExhausted, message))
+    }
+
+    /// What is measured of this attempt.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    fn report(&self) {
         // A full or closed channel loses a report that the next one would have replaced anyway.
-        let _ = self.reports.try_send(Progress { attempt: self.attempt, fraction, note: note.into() });
+        let _ = self.reports.try_send(Report::Progress(self.meter.report(self.attempt)));
     }
 
     /// The payload as trimmed text.
@@ -120,6 +185,12 @@ impl ExecutionError {
     /// A failure that every attempt would meet.
     pub fn non_retryable(message: impl Into<String>) -> Self {
         Self(Failure::new(FailureClass::NonRetryable, message))
+    }
+
+    /// The attempt used more than its task's budget allows. No other attempt is made.
+    #[must_use]
+    pub fn budget_exceeded(exceeded: Exceeded) -> Self {
+        Self(Failure::new(FailureClass::BudgetExceeded, exceeded.to_string()))
     }
 
     /// With the exit code of the program that failed.

@@ -1,4 +1,4 @@
-use evenkeel_shared::Timestamp;
+use evenkeel_shared::{CostUnit, Micros, QuotaKey, TaskBudget, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -103,4 +103,36 @@ async fn what_an_attempt_left_behind_hears_that_it_is_over() {
     let (task, token) = task("");
     run(&KindFn(|task: TaskContext| async move { Ok(task.payload) }), task, 4).await;
     assert!(token.is_cancelled());
+}
+
+#[tokio::test]
+async fn the_wall_time_of_a_budget_is_final_and_a_shorter_timeout_is_not() {
+    for (wall_max, class, message) in [
+        (SHORT, FailureClass::BudgetExceeded, "5 ms of wall time"),
+        (SHORT * 1_000, FailureClass::Timeout, "5 ms; the executor stopped"),
+    ] {
+        let mut task = task("").0;
+        task.timeout = if class == FailureClass::Timeout { SHORT } else { SHORT * 1_000 };
+        task.budget = Some(Box::new(TaskBudget { wall_max: Some(wall_max), ..TaskBudget::default() }));
+        let waits = KindFn(|task: TaskContext| async move {
+            task.cancelled().cancelled().await;
+            Ok(Bytes::new())
+        });
+        check_failed(run(&waits, task, 4).await.outcome, class, message);
+    }
+}
+
+#[tokio::test]
+async fn what_an_attempt_reports_goes_out_with_its_end() {
+    let reports = KindFn(|task: TaskContext| async move {
+        task.report_cost("usd", 0.5)?;
+        task.report_cost("usd", 0.25)?;
+        assert!(task.report_cost("usd", -1.0).is_err() && task.report_cost("two words", 1.0).is_err());
+        let key = QuotaKey::new("openai/a").unwrap();
+        Err::<Bytes, _>(task.quota_exhausted(&key, Duration::from_secs(3), "full"))
+    });
+    let ended = run(&reports, task("").0, 4).await;
+    assert_eq!(ended.usage.unwrap().cost[&CostUnit::usd()], Micros::from_units(0.75));
+    assert_eq!(ended.quotas.len(), 1);
+    check_failed(ended.outcome, FailureClass::QuotaExhausted, "the quota `openai/a` is used up: full");
 }

@@ -22,8 +22,8 @@ pub struct CommandConfig {
     /// Its arguments. No shell looks at them.
     #[serde(default)]
     pub args: Vec<String>,
-    /// Variables set for it, besides `EVENKEEL_TASK_ID`, `EVENKEEL_ATTEMPT`, `EVENKEEL_ASSIGNMENT_ID`, `EVENKEEL_KIND` and
-    /// `EVENKEEL_TENANT`.
+    /// Variables set for it, besides `EVENKEEL_TASK_ID`, `EVENKEEL_ATTEMPT`, `EVENKEEL_ASSIGNMENT_ID`, `EVENKEEL_KIND`,
+    /// `EVENKEEL_TENANT` and `EVENKEEL_REPORT`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Variables of the agent that it inherits. Default: PATH, HOME, LANG, TMPDIR.

@@ -4,19 +4,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use evenkeel_shared::QuotaKey;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{Request, StatusCode, Uri, body::Incoming, http::uri::Scheme};
+use hyper::{HeaderMap, Request, StatusCode, Uri, body::Incoming, http::uri::Scheme};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::{ExecutorConfigError, check_output_limit, output_bytes_max};
 use crate::task::{ExecutionError, Executor, TaskContext};
 
 /// Longest wait for a connection: the service is near, or it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What an attempt cost, in a service's answer.
+const COST_HEADER: &str = "evenkeel-cost";
+/// Which upstream quota a 429 is about.
+const QUOTA_HEADER: &str = "evenkeel-quota";
+/// How long a quota counts as used up when an answer of 429 does not say.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 /// What is shown of an error's body.
 const ERROR_BODY_BYTES: usize = 512;
 /// What is read of an error's body to show some of it.
@@ -43,7 +51,9 @@ impl HttpConfig {
     }
 }
 
-/// Posts the payload; the body of a 2xx answer is the output. Answers of 408, 425, 429 and all but 4xx are worth another
+/// Posts the payload; the body of a 2xx answer is the output. A header `evenkeel-cost: usd=0.12, tokens=1500` says what the
+/// attempt cost, whatever the status. 429 means that the task's upstream quotas (or the one that a header `evenkeel-quota` names)
+/// are used up for as long as `retry-after` says in seconds. Answers of 408, 425, 429 and all but 4xx are worth another
 /// attempt. Redirects are not followed. A cancelled attempt closes the connection.
 #[derive(Clone, Debug)]
 pub struct HttpExecutor {
@@ -90,9 +100,14 @@ impl HttpExecutor {
         let unreachable = |error| ExecutionError::retryable(format!("no answer from {url}: {}", with_causes(&error)));
         let answer = self.client.request(self.request(task)?).await.map_err(unreachable)?;
         let status = answer.status();
+        report_costs(answer.headers(), task);
         if !status.is_success() {
+            let quota = (status == StatusCode::TOO_MANY_REQUESTS).then(|| Quota::of(answer.headers(), task));
             let said = error_text(answer.into_body()).await;
             let message = format!("{url} answered {status}{said}");
+            if let Some(error) = quota.and_then(|quota| quota.report(task, &message)) {
+                return Err(error);
+            }
             let lasting = status.is_client_error() && !RETRYABLE_CLIENT_ERRORS.contains(&status);
             return Err(if lasting {
                 ExecutionError::non_retryable(message)
@@ -122,6 +137,45 @@ impl Executor for HttpExecutor {
             result = self.post(&task) => result,
             () = cancelled.cancelled() => Err(ExecutionError::retryable("the request was dropped")),
         }
+    }
+}
+
+/// What the service says that it cost. A part that is not understood is logged and ignored: the work is done.
+fn report_costs(headers: &HeaderMap, task: &TaskContext) {
+    let values = headers.get_all(COST_HEADER).iter();
+    for part in values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
+        let said = part.split_once('=').and_then(|(unit, amount)| Some((unit.trim(), amount.trim().parse().ok()?)));
+        let reported = said.map(|(unit, amount)| task.report_cost(unit, amount));
+        if !matches!(reported, Some(Ok(()))) {
+            warn!(task = %task.attempt.task, part, "a cost in a service's answer is ignored; write unit=number");
+        }
+    }
+}
+
+/// Upstream quotas that a service found used up.
+struct Quota {
+    keys: Vec<QuotaKey>,
+    retry_after: Duration,
+}
+
+impl Quota {
+    fn of(headers: &HeaderMap, task: &TaskContext) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let named = text(QUOTA_HEADER).and_then(|key| QuotaKey::new(key.trim()).ok());
+        // A date instead of seconds counts as not said: services that limit rates say seconds.
+        let seconds = text("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+        Self {
+            keys: named.map_or_else(|| task.quota_keys.clone(), |key| vec![key]),
+            retry_after: seconds.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs),
+        }
+    }
+
+    /// Reports all of them; `None` if it is not known which.
+    fn report(self, task: &TaskContext, message: &str) -> Option<ExecutionError> {
+        let mut errors = self.keys.iter().map(|key| task.quota_exhausted(key, self.retry_after, message));
+        let first = errors.next();
+        errors.for_each(drop);
+        first
     }
 }
 

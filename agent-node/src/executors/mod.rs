@@ -7,7 +7,9 @@ mod command;
 mod http;
 mod process;
 mod programs;
+mod report;
 mod synthetic;
+mod watch;
 
 pub use command::{CommandConfig, CommandExecutor};
 pub use http::{HttpConfig, HttpExecutor};

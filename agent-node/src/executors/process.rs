@@ -25,7 +25,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::task::{ExecutionError, TaskContext};
+use super::{report::ReportFile, watch};
+
+use crate::{
+    meter::Exceeded,
+    task::{ExecutionError, TaskContext},
+};
 
 /// Time between SIGTERM and SIGKILL; within the grace that an attempt has to stop.
 const KILL_GRACE: Duration = Duration::from_secs(2);
@@ -49,6 +54,8 @@ pub(super) struct Program<'a> {
 /// A program that exited by itself.
 pub(super) struct Exited {
     status: ExitStatus,
+    /// A failure that its own report explains better than its exit code does.
+    reported: Option<ExecutionError>,
     stdout: Vec<u8>,
     stderr_tail: String,
 }
@@ -58,6 +65,9 @@ impl Exited {
     pub fn output(self, program: &str, retryable: impl Fn(i32) -> bool) -> Result<Bytes, ExecutionError> {
         if self.status.success() {
             return Ok(self.stdout.into());
+        }
+        if let Some(error) = self.reported {
+            return Err(error);
         }
         let said = if self.stderr_tail.is_empty() { String::new() } else { format!(": {}", self.stderr_tail) };
         match self.status.code() {
@@ -82,11 +92,15 @@ pub(super) fn env_inherited() -> Vec<String> {
 
 /// Runs a program to its end.
 pub(super) async fn run(program: &Program<'_>, task: &TaskContext) -> Result<Exited, ExecutionError> {
-    let mut child = command(program, task).spawn().map_err(|error| spawn_error(program, &error))?;
+    let mut report = ReportFile::of(task);
+    let mut child = command(program, task, &report).spawn().map_err(|error| spawn_error(program, &error))?;
     let mut group = Group::led_by(&child)?;
+    let leader = group.leader;
+    watch::limit(leader, task.budget.as_deref());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let work = async {
         let exit = async {
+            watch::exit(leader, task.meter()).await;
             let status = child.wait().await.map_err(|error| Interrupted::Io("its exit", error))?;
             // Helpers left behind would hold the pipes open.
             group.kill();
@@ -101,11 +115,21 @@ pub(super) async fn run(program: &Program<'_>, task: &TaskContext) -> Result<Exi
     let cancelled = task.cancelled();
     let result = tokio::select! {
         result = work => result,
+        exceeded = watch::watch(leader, task, &mut report) => Err(Interrupted::Exceeded(exceeded)),
         () = cancelled.cancelled() => Err(Interrupted::Stopped),
     };
+    // What it wrote before its end counts, whatever the end was.
+    let reported = report.finish(task);
     let name = program.program;
     match result {
-        Ok((status, (), stdout, stderr_tail)) => Ok(Exited { status, stdout, stderr_tail }),
+        Ok((status, (), stdout, stderr_tail)) => {
+            let reported = watch::exceeded_by(status, task).map(ExecutionError::budget_exceeded).or(reported);
+            Ok(Exited { status, reported, stdout, stderr_tail })
+        }
+        Err(Interrupted::Exceeded(exceeded)) => {
+            group.kill();
+            Err(ExecutionError::budget_exceeded(exceeded))
+        }
         Err(Interrupted::Stopped) => {
             group.terminate(&mut child).await;
             Err(ExecutionError::retryable(format!("`{name}` was stopped")))
@@ -121,7 +145,7 @@ pub(super) async fn run(program: &Program<'_>, task: &TaskContext) -> Result<Exi
     }
 }
 
-fn command(program: &Program<'_>, task: &TaskContext) -> Command {
+fn command(program: &Program<'_>, task: &TaskContext, report: &ReportFile) -> Command {
     let mut command = Command::new(program.program);
     command
         .args(program.args)
@@ -133,6 +157,7 @@ fn command(program: &Program<'_>, task: &TaskContext) -> Command {
         .env("EVENKEEL_ASSIGNMENT_ID", task.attempt.assignment.to_string())
         .env("EVENKEEL_KIND", task.kind.as_str())
         .env("EVENKEEL_TENANT", task.tenant.as_str())
+        .envs(report.path().map(|path| ("EVENKEEL_REPORT", path)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -164,6 +189,7 @@ fn spawn_error(program: &Program<'_>, error: &io::Error) -> ExecutionError {
 /// Why a program did not run to its end.
 enum Interrupted {
     Stopped,
+    Exceeded(Exceeded),
     OutputLimit,
     Io(&'static str, io::Error),
 }

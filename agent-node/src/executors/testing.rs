@@ -38,5 +38,6 @@ pub(crate) fn assignment(number: u32, payload: impl Into<Bytes>) -> Assignment {
         affinity_key: String::new(),
         idempotency_key: String::new(),
         budget: None,
+        quota_keys: Vec::new(),
     }
 }

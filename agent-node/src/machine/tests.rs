@@ -47,7 +47,14 @@ fn welcome(machine: &mut Machine, at: Duration) {
 
 fn done(number: u64) -> Ended {
     let outcome = Outcome::Succeeded(Bytes::new());
-    Ended { attempt: attempt(number), kind: Kind::new("k").unwrap(), outcome, run: Duration::from_millis(5) }
+    Ended {
+        attempt: attempt(number),
+        kind: Kind::new("k").unwrap(),
+        outcome,
+        run: Duration::from_millis(5),
+        usage: None,
+        quotas: Vec::new(),
+    }
 }
 
 fn said(machine: &mut Machine) -> Vec<agent_message::Message> {
@@ -180,4 +187,23 @@ fn an_agent_that_is_not_answered_goes_all_the_same() {
     said(&mut m);
     m.see_about_leaving(START + Duration::from_secs(5));
     assert!(m.is_gone());
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_said_before_the_result_that_found_it() {
+    let mut m = machine(1);
+    welcome(&mut m, START);
+    m.heard(vec![assign(1)]).unwrap();
+    m.start_next().unwrap();
+    said(&mut m);
+    let key = evenkeel_shared::QuotaKey::new("openai/a").unwrap();
+    let report = QuotaReport { key, retry_after: Duration::from_secs(30), reason: "full".into() };
+    let usage = evenkeel_shared::Usage { cpu: Duration::from_millis(7), ..evenkeel_shared::Usage::default() };
+    m.ended(Ended { quotas: vec![report], usage: Some(Box::new(usage)), ..done(1) });
+    let said = said(&mut m);
+    let [agent_message::Message::QuotaExhausted(quota), agent_message::Message::Result(result)] = &said[..] else {
+        panic!("{said:?}")
+    };
+    assert_eq!((quota.key.as_str(), quota.retry_after_ms), ("openai/a", 30_000));
+    assert_eq!(result.usage.as_ref().unwrap().cpu_ms, 7);
 }

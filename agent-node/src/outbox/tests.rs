@@ -13,11 +13,11 @@ fn attempt(number: u64) -> AttemptRef {
 }
 
 fn succeeded(outbox: &mut Outbox, number: u64, output: impl Into<Bytes>) {
-    outbox.result(attempt(number), &Outcome::Succeeded(output.into()), Duration::ZERO);
+    outbox.result(attempt(number), &Outcome::Succeeded(output.into()), Duration::ZERO, None);
 }
 
 fn progress(number: u64, fraction: f64) -> Progress {
-    Progress { attempt: attempt(number), fraction, note: String::new() }
+    Progress { attempt: attempt(number), fraction, note: String::new(), usage: None }
 }
 
 /// All frames there are, each as words.

@@ -23,6 +23,7 @@ fn work(number: u64, resources: Resources) -> Assignment {
         affinity_key: String::new(),
         idempotency_key: String::new(),
         budget: None,
+        quota_keys: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use evenkeel_shared::FailureClass;
+use evenkeel_shared::{FailureClass, TaskBudget, Usage};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     task::JoinHandle,
@@ -55,6 +55,7 @@ async fn a_program_sees_its_task_and_only_what_it_may_inherit() {
         "EVENKEEL_ASSIGNMENT_ID",
         "EVENKEEL_ATTEMPT",
         "EVENKEEL_KIND",
+        "EVENKEEL_REPORT",
         "EVENKEEL_TASK_ID",
         "EVENKEEL_TENANT",
         "MODE",
@@ -176,4 +177,78 @@ fn useless_configurations_are_refused() {
     let new = |config| CommandExecutor::new(config).map(drop);
     assert_eq!(new(CommandConfig::new("")), Err(ExecutorConfigError::ProgramMissing));
     assert_eq!(new(CommandConfig { output_bytes_max: 0, ..shell("") }), Err(ExecutorConfigError::OutputLimit(0)));
+}
+
+/// Runs a script with this budget; what came of it, and what was measured.
+async fn run_within(budget: TaskBudget, script: &str) -> (Result<Bytes, ExecutionError>, Usage) {
+    let mut task = task("").0;
+    task.budget = Some(Box::new(budget));
+    let meter = Arc::clone(task.meter());
+    let executor = CommandExecutor::new(shell(script)).unwrap();
+    let result = timeout(PATIENCE, executor.execute(task)).await.expect("the program does not end");
+    (result, meter.usage().map(|usage| *usage).unwrap_or_default())
+}
+
+fn check_exceeded(result: &Result<Bytes, ExecutionError>, what: &str) {
+    let error = result.as_ref().unwrap_err();
+    assert_eq!(error.failure().class, FailureClass::BudgetExceeded, "{error}");
+    assert!(error.to_string().contains(what), "{error}");
+}
+
+/// Uses the processor for ever.
+const SPIN: &str = "while :; do :; done";
+
+#[tokio::test]
+async fn a_program_that_uses_too_much_processor_time_is_ended() {
+    let budget = TaskBudget { cpu_max: Some(Duration::from_millis(300)), ..TaskBudget::default() };
+    let (result, usage) = run_within(budget.clone(), SPIN).await;
+    check_exceeded(&result, "processor time, and its budget allows 300 ms");
+    assert!(usage.cpu > Duration::from_millis(300), "{usage:?}");
+    // And so is one that leaves the work to others.
+    let (result, _) = run_within(budget, &format!("({SPIN}) & ({SPIN}) & wait")).await;
+    check_exceeded(&result, "its budget allows 300 ms");
+}
+
+#[tokio::test]
+async fn the_kernel_keeps_a_limit_of_whole_seconds_too() {
+    let budget = TaskBudget { cpu_max: Some(Duration::from_secs(1)), ..TaskBudget::default() };
+    let (result, _) = run_within(budget, "ulimit -t; ulimit -Ht").await;
+    assert_eq!(result, Ok(Bytes::from("1\n2\n")), "RLIMIT_CPU, in seconds");
+}
+
+#[tokio::test]
+async fn a_program_that_has_too_much_memory_is_ended() {
+    let budget = TaskBudget { memory_max_bytes: Some(32 << 20), ..TaskBudget::default() };
+    // `tail` keeps a line that does not end.
+    let (result, usage) = run_within(budget.clone(), "head -c 200000000 /dev/zero | tail; sleep 10").await;
+    check_exceeded(&result, "bytes of memory, and its budget allows 33554432");
+    assert!(usage.memory_max_bytes > 32 << 20, "{usage:?}");
+    let (result, usage) = run_within(budget, "sleep 0.3").await;
+    assert_eq!(result, Ok(Bytes::new()));
+    assert!((1..32 << 20).contains(&usage.memory_max_bytes), "{usage:?}");
+}
+
+#[tokio::test]
+async fn what_a_short_program_used_is_measured_when_it_ends() {
+    let (result, usage) = run_within(TaskBudget::default(), "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").await;
+    assert_eq!(result, Ok(Bytes::new()));
+    assert!(usage.cpu >= Duration::from_millis(20), "{usage:?}");
+}
+
+#[tokio::test]
+async fn a_program_reports_what_it_costs_whether_it_succeeds_or_not() {
+    let costs = "echo cost usd 0.25 >> $EVENKEEL_REPORT; printf 'cost usd 0.5\\ncost tokens 12' >> $EVENKEEL_REPORT";
+    for (end, succeeds) in [("", true), ("; exit 3", false)] {
+        let (result, usage) = run_within(TaskBudget::default(), &format!("{costs}{end}")).await;
+        assert_eq!(result.is_ok(), succeeds);
+        let cost: Vec<String> = usage.cost.iter().map(|(unit, amount)| format!("{unit}={amount}")).collect();
+        assert_eq!(cost, ["tokens=12", "usd=0.75"]);
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_failed_for_want_of_a_quota_says_so() {
+    let said = "echo 'quota openai/a 30s too many requests' > $EVENKEEL_REPORT";
+    check_fails(shell(&format!("{said}; exit 1")), FailureClass::QuotaExhausted, None, "openai/a").await;
+    assert!(run(shell(said), "").await.is_ok(), "it managed without");
 }

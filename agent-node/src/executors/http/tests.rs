@@ -112,3 +112,39 @@ fn useless_configurations_are_refused() {
         assert!(matches!(refused, ExecutorConfigError::Url { .. }), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn costs_are_said_in_a_header_whatever_the_status() {
+    for status in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {
+        let answer = move || async move { (status, [("evenkeel-cost", "usd=0.12, tokens=1500, nonsense")], "x") };
+        let url = serve(Router::new().route("/", post(answer))).await;
+        let task = task("").0;
+        let meter = Arc::clone(task.meter());
+        let result = HttpExecutor::new(HttpConfig::new(url)).unwrap().execute(task).await;
+        assert_eq!(result.is_ok(), status.is_success());
+        let usage = meter.usage().unwrap();
+        let cost: Vec<String> = usage.cost.iter().map(|(unit, amount)| format!("{unit}={amount}")).collect();
+        assert_eq!(cost, ["tokens=1500", "usd=0.12"]);
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_are_the_quota_of_the_task_or_the_one_that_is_named() {
+    let key = |name: &str| QuotaKey::new(name).unwrap();
+    for (named, retry_after, reported) in [(None, Some("30"), ("of-task", 30)), (Some("named"), None, ("named", 10))] {
+        let answer = move || async move {
+            let mut headers = HeaderMap::new();
+            named.into_iter().for_each(|key| drop(headers.insert("evenkeel-quota", key.parse().unwrap())));
+            retry_after.into_iter().for_each(|seconds| drop(headers.insert("retry-after", seconds.parse().unwrap())));
+            (StatusCode::TOO_MANY_REQUESTS, headers, "slow down")
+        };
+        let url = serve(Router::new().route("/", post(answer))).await;
+        let mut task = task("").0;
+        task.quota_keys = vec![key("of-task")];
+        let meter = Arc::clone(task.meter());
+        let error = HttpExecutor::new(HttpConfig::new(url)).unwrap().execute(task).await.unwrap_err();
+        assert_eq!(error.failure().class, FailureClass::QuotaExhausted, "{error}");
+        let quotas = meter.take_quotas();
+        assert_eq!((quotas.len(), &quotas[0].key, quotas[0].retry_after.as_secs()), (1, &key(reported.0), reported.1));
+    }
+}

@@ -86,7 +86,14 @@ impl World {
         let outcome = if running.stopping { Outcome::Cancelled } else { outcome };
         process.said_success.insert(attempt, success);
         let ran = now.since(running.begun);
-        process.machine.ended(Ended { attempt, kind: running.kind, outcome, run: ran });
+        process.machine.ended(Ended {
+            attempt,
+            kind: running.kind,
+            outcome,
+            run: ran,
+            usage: None,
+            quotas: Vec::new(),
+        });
         let ended_at = on_clock(now, self.agents[agent].clock_ahead_us);
         self.history.executions[running.entry].ended_at = Some(ended_at);
         self.note(About::Task(attempt.task), || {
