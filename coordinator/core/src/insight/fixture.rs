@@ -1,0 +1,107 @@
+//! Fleets for tests.
+
+use std::sync::Arc;
+
+use evenkeel_shared::{
+    AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Labels, Resources, SessionEpoch, Timestamp,
+};
+
+use super::sample::GroupSample;
+use crate::model::AgentView;
+
+/// The time of second so many of a test.
+pub fn at(second: u64) -> Timestamp {
+    Timestamp::from_unix_millis(1_000_000_800_000 + second * 1_000)
+}
+
+/// A group of which so many wait.
+pub fn group(name: &str, waiting: u64) -> GroupSample {
+    GroupSample { name: name.to_owned(), waiting, ..GroupSample::default() }
+}
+
+/// An agent to be.
+pub struct Plan(AgentView);
+
+/// A healthy agent of one slot that takes no kind.
+pub fn agent(id: &str) -> Plan {
+    let spec = AgentSpec {
+        id: AgentId::new(id).unwrap(),
+        kinds: Vec::new(),
+        labels: Labels::new(),
+        capacity: Resources::slots(1),
+        tier: 0,
+        weight: 100,
+        version: String::new(),
+        prefetch_per_slot: None,
+        quota_keys: Vec::new(),
+    };
+    Plan(AgentView {
+        spec: Arc::new(spec),
+        admin: AdminState::Active,
+        health: Health::Healthy,
+        conditions: Vec::new(),
+        session: SessionEpoch(1),
+        connected_at: at(0),
+        last_heard_at: at(0),
+        reserved: Resources::default(),
+        slots_usable: 1,
+        running_tasks: 0,
+        prefetched_tasks: 0,
+        load: AgentLoad::default(),
+        succeeded: 0,
+        failed: 0,
+        kinds_seen: Vec::new(),
+    })
+}
+
+impl Plan {
+    fn spec(mut self, change: impl FnOnce(&mut AgentSpec)) -> Self {
+        let mut spec = (*self.0.spec).clone();
+        change(&mut spec);
+        self.0.spec = Arc::new(spec);
+        self
+    }
+
+    pub fn label(self, key: &str, value: &str) -> Self {
+        self.spec(|spec| drop(spec.labels.insert(key.to_owned(), value.to_owned())))
+    }
+
+    pub fn kinds(self, kinds: &[&str]) -> Self {
+        self.spec(|spec| spec.kinds = kinds.iter().map(|kind| Kind::new(kind).unwrap()).collect())
+    }
+
+    pub fn slots(mut self, total: u32, used: u32) -> Self {
+        self.0.reserved.slots = used;
+        self.0.running_tasks = used;
+        self.0.slots_usable = total;
+        self.spec(|spec| spec.capacity.slots = total)
+    }
+
+    pub fn load(mut self, cpu: f64, memory: f64) -> Self {
+        (self.0.load.cpu_share, self.0.load.memory_share) = (cpu, memory);
+        self
+    }
+
+    pub fn done(mut self, succeeded: u64, failed: u64) -> Self {
+        (self.0.succeeded, self.0.failed) = (succeeded, failed);
+        self
+    }
+
+    pub fn heard(mut self, second: u64) -> Self {
+        self.0.last_heard_at = at(second);
+        self
+    }
+
+    pub fn health(mut self, health: Health) -> Self {
+        self.0.health = health;
+        self
+    }
+
+    pub fn lost(self) -> Self {
+        self.health(Health::Lost)
+    }
+
+    pub fn view(self) -> Arc<AgentView> {
+        Arc::new(self.0)
+    }
+}
