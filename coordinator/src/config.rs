@@ -8,14 +8,24 @@ use std::{
 };
 
 use evenkeel_core::{
+    capacity::{Policy, TEMPLATES, Template, validate},
     engine::Settings,
     health::{
         decay::StalenessSettings, lease::LeaseSettings, outlier::OutlierSettings, panic::PanicSettings,
         slow_start::RampSettings, thresholds::HealthSettings,
     },
+    manager::{
+        ManagerSettings,
+        change::ChangeSettings,
+        scaling::{Carrier, ScalingSettings},
+    },
 };
 use evenkeel_shared::{StrategyConfig, Tenant, Violation, limits::DURATION_MAX};
 use serde::{Deserialize, Serialize};
+
+use crate::actuators::ActuatorConfig;
+
+use crate::store::{FINE_DEFAULT, HISTORY_DEFAULT, HISTORY_MIN, Retention};
 
 /// Finished tasks are kept at least so long: clients rely on it for their idempotency keys (24 h).
 pub const RETENTION_MIN: Duration = Duration::from_secs(24 * 3_600);
@@ -23,6 +33,8 @@ pub const RETENTION_MIN: Duration = Duration::from_secs(24 * 3_600);
 /// Most that a queue or a number of connections can be set to: more than a machine has room for, and less than what the
 /// queues and semaphores behind the settings can count to.
 const COUNT_MAX: u64 = 1 << 28;
+
+const DAY_SECONDS: u64 = 24 * 3_600;
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +88,8 @@ pub struct CoordinatorConfig {
     pub limits: LimitsConfig,
     /// The resource manager.
     pub resources: ResourcesConfig,
+    /// The size of the fleet.
+    pub scaling: ScalingConfig,
 }
 
 /// Settings of the engine. Durations are in milliseconds.
@@ -131,6 +145,12 @@ pub struct EngineConfig {
 pub struct StoreConfig {
     /// Finished tasks are kept for so many hours. At least 24.
     pub retention_hours: u64,
+    /// Measurements and costs are kept as they were taken for so many hours, and by the quarter of an hour after that. At
+    /// least 1.
+    pub fine_hours: u64,
+    /// Measurements, costs, scaling decisions and what was declared before are kept for so many days. At least 32, so that
+    /// what a budget has spent in a month is known to the end of the month.
+    pub history_days: u64,
 }
 
 /// Settings of the resource manager.
@@ -140,6 +160,29 @@ pub struct ResourcesConfig {
     /// Whether there is one: without it the fleet is not measured over time, not scaled and not advised about; limits,
     /// quotas, breakers and budgets are the engine's and stay.
     pub enabled: bool,
+}
+
+/// Settings of scaling. Durations are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScalingConfig {
+    /// The template of the policy at first start; a policy that was put later is kept in the store and wins. Not set: the
+    /// fleet is not scaled before a policy is put.
+    pub template: Option<String>,
+    /// At least so many agents; not set: as the template says.
+    pub agents_min: Option<u32>,
+    /// At most so many.
+    pub agents_max: Option<u32>,
+    /// A whole policy instead of a template.
+    pub policy: Option<Policy>,
+    /// What carries decisions out.
+    pub actuator: ActuatorConfig,
+    /// How long agents that go may take to finish what they run. Not set: 10 minutes.
+    pub drain_timeout_ms: Option<u64>,
+    /// How long new agents may take to join. Not set: 2 minutes.
+    pub join_timeout_ms: Option<u64>,
+    /// Nothing is decided for so long after the start, while agents come back. Not set: `engine.adoption_grace_ms`.
+    pub quiet_ms: Option<u64>,
 }
 
 /// Bounds of the shell.
@@ -186,6 +229,7 @@ impl Default for CoordinatorConfig {
             store: StoreConfig::default(),
             limits: LimitsConfig::default(),
             resources: ResourcesConfig::default(),
+            scaling: ScalingConfig::default(),
         }
     }
 }
@@ -220,7 +264,11 @@ impl Default for EngineConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { retention_hours: 7 * 24 }
+        Self {
+            retention_hours: 7 * 24,
+            fine_hours: FINE_DEFAULT.as_secs() / 3_600,
+            history_days: HISTORY_DEFAULT.as_secs() / DAY_SECONDS,
+        }
     }
 }
 
@@ -261,6 +309,10 @@ impl CoordinatorConfig {
         let hours = self.store.retention_hours;
         at_least("store.retention_hours", hours, RETENTION_MIN.as_secs() / 3_600)?;
         at_most("store.retention_hours", hours, DURATION_MAX.as_secs() / 3_600)?;
+        at_least("store.fine_hours", self.store.fine_hours, 1)?;
+        at_most("store.fine_hours", self.store.fine_hours, DURATION_MAX.as_secs() / 3_600)?;
+        at_least("store.history_days", self.store.history_days, HISTORY_MIN.as_secs() / DAY_SECONDS)?;
+        at_most("store.history_days", self.store.history_days, DURATION_MAX.as_secs() / DAY_SECONDS)?;
         let limits = &self.limits;
         for (field, value) in [
             ("limits.connections_max", limits.connections_max),
@@ -279,13 +331,79 @@ impl CoordinatorConfig {
             at_least(field, value, 100)?;
             at_most(field, value, ms(DURATION_MAX))?;
         }
+        self.scaling.validate()?;
         self.engine.validate()
     }
 
-    /// How long finished tasks are kept.
+    /// The manager's own settings.
     #[must_use]
-    pub const fn retention(&self) -> Duration {
-        Duration::from_secs(self.store.retention_hours.saturating_mul(3_600))
+    pub fn manager_settings(&self) -> ManagerSettings {
+        ManagerSettings { scaling: self.scaling.settings(Duration::from_millis(self.engine.adoption_grace_ms)) }
+    }
+
+    /// How long what is kept.
+    #[must_use]
+    pub const fn retention(&self) -> Retention {
+        let StoreConfig { retention_hours, fine_hours, history_days } = self.store;
+        Retention {
+            tasks: Duration::from_secs(retention_hours.saturating_mul(3_600)),
+            fine: Duration::from_secs(fine_hours.saturating_mul(3_600)),
+            history: Duration::from_secs(history_days.saturating_mul(DAY_SECONDS)),
+        }
+    }
+}
+
+impl ScalingConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if let Some(name) = self.template.as_deref().filter(|name| Template::named(name).is_none()) {
+            let names: Vec<&str> = TEMPLATES.iter().map(|template| template.name).collect();
+            let what = format!("is `{name}`; there are {}", names.join(", "));
+            return Err(Violation::new("scaling.template", what).into());
+        }
+        if self.template.is_some() && self.policy.is_some() {
+            return Err(Violation::new("scaling.policy", "cannot be set together with `scaling.template`").into());
+        }
+        if let Some(policy) = self.policy()
+            && let Some(advice) = validate(&policy).into_iter().find(|advice| advice.error)
+        {
+            return Err(Violation::new(format!("scaling.policy.{}", advice.field), advice.advice).into());
+        }
+        for (field, value) in [
+            ("scaling.drain_timeout_ms", self.drain_timeout_ms),
+            ("scaling.join_timeout_ms", self.join_timeout_ms),
+            ("scaling.quiet_ms", self.quiet_ms),
+        ] {
+            at_most(field, value.unwrap_or_default(), ms(DURATION_MAX))?;
+        }
+        Ok(self.actuator.validate()?)
+    }
+
+    /// The policy at first start.
+    fn policy(&self) -> Option<Policy> {
+        let template = self.template.as_deref().and_then(Template::named).map(Template::policy);
+        let policy = self.policy.clone().or(template)?;
+        let agents_max = self.agents_max.unwrap_or(policy.agents_max);
+        let agents_min = self.agents_min.unwrap_or_else(|| policy.agents_min.min(agents_max));
+        Some(Policy { agents_min, agents_max, ..policy })
+    }
+
+    fn settings(&self, adoption_grace: Duration) -> ScalingSettings {
+        let default = ScalingSettings::default();
+        let duration = |value: Option<u64>, default| value.map_or(default, Duration::from_millis);
+        ScalingSettings {
+            policy: self.policy(),
+            actuator: self.actuator.name().to_owned(),
+            carrier: match &self.actuator {
+                ActuatorConfig::Advise => Carrier::Nobody,
+                ActuatorConfig::Keda => Carrier::Choosing,
+                told => Carrier::Told(told.removable_prefix().unwrap_or_default().to_owned()),
+            },
+            change: ChangeSettings {
+                drain: duration(self.drain_timeout_ms, default.change.drain),
+                join: duration(self.join_timeout_ms, default.change.join),
+            },
+            quiet: duration(self.quiet_ms, adoption_grace),
+        }
     }
 }
 
@@ -402,6 +520,8 @@ mod tests {
             ("grpc = \"0.0.0.0:7400\"", "grpc = 0.0.0.0:7400"),
             ("http = \"[::]:7480\"", "http = [::]:7480"),
             ("[store]\nretention_hours = 23", "store.retention_hours"),
+            ("[store]\nfine_hours = 0", "store.fine_hours"),
+            ("[store]\nhistory_days = 31", "store.history_days"),
             ("[limits]\nwatchers_max = 0", "limits.watchers_max"),
             ("[limits]\nconnections_max = 0", "limits.connections_max"),
             ("[limits]\nconnections_max = 9223372036854775807", "limits.connections_max"),

@@ -27,6 +27,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    actuators::Actuator,
     actors::{
         coordinator::CoordinatorActor,
         manager::{self, ManagerActor, ManagerHandle, ManagerParts, ManagerState},
@@ -62,7 +63,7 @@ use crate::{
     sessions::Sessions,
     snapshot::Snapshot,
     store::{
-        Store, StoreError,
+        Retention, Store, StoreError,
         sqlite::{Durability, SqliteStore},
     },
     waiters::Waiters,
@@ -80,8 +81,9 @@ pub const EXIT_PANICKED: i32 = 70;
 const POSITION_BITS: u32 = 40;
 /// Between two rounds of removing what is kept no longer.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
-/// Tasks removed in one transaction, so that removing holds up commits for some milliseconds only.
-const PRUNE_TASKS_MAX: usize = 500;
+/// Tasks, and rows of each other kind, removed in one transaction, so that removing holds up commits for some milliseconds
+/// only.
+const PRUNE_ROWS_MAX: usize = 500;
 
 /// Why a coordinator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +187,9 @@ impl Coordinator {
             strategy: Arc::new(Mutex::new(strategy)),
             metrics: parts.metrics.clone(),
         };
-        let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager).await;
+        let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?);
+        let manager =
+            parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
         let resources = Resources {
             gateway: gateway.clone(),
             snapshot: parts.snapshot.clone(),
@@ -220,11 +224,12 @@ impl Coordinator {
             lifecycle: parts.lifecycle,
             health,
             sessions,
+            actuator,
             actor,
             _retention: AbortOnDropHandle::new(tokio::spawn(retain(
                 writer.clone(),
                 clock,
-                failpoint::retention(config.retention()),
+                Retention { tasks: failpoint::retention(config.retention().tasks), ..config.retention() },
             ))),
             writer,
             stop_servers,
@@ -313,6 +318,7 @@ impl Parts {
         config: &CoordinatorConfig,
         gateway: Gateway,
         recovery: ManagerRecovery,
+        actuator: Arc<dyn Actuator>,
     ) -> ManagerHandle {
         let state = ManagerState::new(config.resources.enabled);
         let actor = if config.resources.enabled {
@@ -320,7 +326,10 @@ impl Parts {
                 gateway: gateway.clone(),
                 snapshot: self.snapshot.clone(),
                 state: state.clone(),
+                settings: config.manager_settings(),
                 recovery,
+                actuator,
+                runtime: Handle::current(),
             };
             Some(system::start(&threads.manager, manager::MAILBOX_MAX, || ManagerActor::new(parts)).await)
         } else {
@@ -404,18 +413,18 @@ fn server<E: std::fmt::Display + Send + 'static>(
 }
 
 /// Removes what is kept no longer, a little at a time.
-async fn retain(writer: Addr<StoreWriter>, clock: Clock, retention: Duration) {
+async fn retain(writer: Addr<StoreWriter>, clock: Clock, retention: Retention) {
     let mut rounds = interval(PRUNE_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        let before = clock.now().minus(retention);
+        let expiry = retention.at(clock.now());
         loop {
-            match writer.send(Prune { before, limit: PRUNE_TASKS_MAX }).await {
-                Ok(Ok(removed)) if removed == PRUNE_TASKS_MAX => tokio::task::yield_now().await,
+            match writer.send(Prune { expiry, limit: PRUNE_ROWS_MAX }).await {
+                Ok(Ok(pruned)) if pruned.more => tokio::task::yield_now().await,
                 Ok(Ok(_)) => break,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "old tasks could not be removed; the next round tries again");
+                    tracing::warn!(%error, "what is past its time could not be removed; the next round tries again");
                     break;
                 }
                 Err(_) => return,

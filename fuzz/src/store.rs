@@ -17,7 +17,7 @@ use bytes::Bytes;
 use evenkeel_coordinator::{
     services::view,
     store::{
-        ClusterEventFilter, Page, Store, StoreError, StoreReader, TaskFilter,
+        ClusterEventFilter, Page, Retention, Store, StoreError, StoreReader, TaskFilter,
         sqlite::{Durability, SqliteStore},
     },
 };
@@ -285,7 +285,7 @@ fn go_through(dir: &Path) -> Result<(), StoreError> {
     let now = START.plus(Duration::from_secs(10));
     let recovery = store.claim(now)?;
     go_on(&mut store, recovery, now)?;
-    store.prune(now, EVENTS_MAX)?;
+    store.prune(Retention::of_tasks(Duration::ZERO).at(now), EVENTS_MAX)?;
     store.release()
 }
 

@@ -20,7 +20,6 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, WrapFuture as _,
 };
 use evenkeel_core::engine::{Change, Effects};
-use evenkeel_shared::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -33,7 +32,7 @@ use crate::{
     metrics::Metrics,
     release::{Dispatcher, UnsaidBatch},
     snapshot::SnapshotUpdate,
-    store::{Store, StoreError},
+    store::{Expiry, Pruned, Store, StoreError},
 };
 
 /// What the mailbox holds: a batch for every permit, and the process's own messages (prune, release).
@@ -110,17 +109,17 @@ impl Message for Commit {
     type Result = ();
 }
 
-/// Remove terminal tasks that ended before this. Answered with how many were removed.
+/// Remove what is past its time. Answered with what was removed.
 #[derive(Debug)]
 pub struct Prune {
-    /// Those that ended earlier go.
-    pub before: Timestamp,
-    /// At most so many.
+    /// What is.
+    pub expiry: Expiry,
+    /// At most so many of each.
     pub limit: usize,
 }
 
 impl Message for Prune {
-    type Result = Result<usize, StoreError>;
+    type Result = Result<Pruned, StoreError>;
 }
 
 /// Give the store up, after everything before it.
@@ -330,12 +329,12 @@ impl Handler<Commit> for StoreWriter {
 }
 
 impl Handler<Prune> for StoreWriter {
-    type Result = Result<usize, StoreError>;
+    type Result = Result<Pruned, StoreError>;
 
     fn handle(&mut self, prune: Prune, ctx: &mut Self::Context) -> Self::Result {
         // It is a transaction like any other: one that failed for want of room is tried again, any other ends the process.
         // In a clean stop the store is given up before those who ask for this have heard of it.
-        self.store.prune(prune.before, prune.limit).inspect_err(|error| {
+        self.store.prune(prune.expiry, prune.limit).inspect_err(|error| {
             if error.is_fatal() && !matches!(error, StoreError::NotClaimed) {
                 self.fail(error, ctx);
             }

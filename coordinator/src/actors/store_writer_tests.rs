@@ -10,7 +10,7 @@ use evenkeel_core::{
     engine::Message as Said,
     model::{ClusterEvent, ClusterEventKind, EngineStatus, Recovery},
 };
-use evenkeel_shared::EventPosition;
+use evenkeel_shared::{EventPosition, Timestamp};
 use rusqlite::ffi;
 use tokio::{
     runtime::Handle,
@@ -27,7 +27,7 @@ use crate::{
     release::{Spare, Unsaid},
     sessions::Sessions,
     snapshot::Snapshot,
-    store::{StoreReader, sqlite::SqliteStore},
+    store::{Retention, StoreReader, sqlite::SqliteStore},
     waiters::Waiters,
 };
 
@@ -91,8 +91,8 @@ impl Store for FakeStore {
         self.check()
     }
 
-    fn prune(&mut self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
-        self.check().map(|()| 0)
+    fn prune(&mut self, _: Expiry, _: usize) -> Result<Pruned, StoreError> {
+        self.check().map(|()| Pruned::default())
     }
 
     fn reader(&self) -> Arc<dyn StoreReader> {
@@ -309,7 +309,8 @@ async fn a_stop_on_a_full_disk_ends_and_says_that_it_was_not_clean() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pruning_may_find_no_room_or_nothing_left_to_do_but_not_a_disk_that_fails() {
     let desk = Desk::new().await;
-    let prune = || desk.writer.send(Prune { before: Timestamp::ZERO, limit: 1 });
+    let prune =
+        || desk.writer.send(Prune { expiry: Retention::of_tasks(Duration::ZERO).at(Timestamp::ZERO), limit: 1 });
     desk.disk(Disk::Full);
     assert!(matches!(prune().await.unwrap(), Err(StoreError::Full)));
     desk.disk(Disk::Released);

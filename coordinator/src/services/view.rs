@@ -14,6 +14,7 @@ use evenkeel_shared::{
         enums,
         labels::to_labels,
         quantities::{to_resources, to_unix_ms, to_unix_ms_or_zero, to_us},
+        spend::to_usage,
         task::{to_decision, to_failure, to_task_spec},
     },
 };
@@ -129,7 +130,7 @@ pub fn attempt(attempt: &StoredAttempt) -> v1::Attempt {
         failure: ended.and_then(|ended| ended.failure.as_ref()).map(to_failure),
         run_us: ended.map_or(0, |ended| to_us(ended.run)),
         decision: Some(to_decision(&attempt.decision)),
-        usage: None,
+        usage: ended.and_then(|ended| ended.usage.as_ref()).map(to_usage),
     }
 }
 

@@ -13,20 +13,26 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use evenkeel_core::{
     engine::Change,
-    model::{ClusterEvent, ClusterEventKind, Recovery, TaskEvent},
+    model::{ClusterEvent, ClusterEventKind, CostEntry, Declaration, Recovery, ScalingRecord, TaskEvent, UsageSample},
 };
 use evenkeel_shared::{
     AgentId, AttemptEnd, AttemptRef, Decision, EventPosition, Failure, Kind, TaskId, TaskSpec, TaskState, Tenant,
-    Timestamp,
+    Timestamp, Usage,
 };
 
 mod error;
+mod resources;
 pub mod sqlite;
 
 #[cfg(test)]
 mod conformance;
 
 pub use error::StoreError;
+pub use resources::{
+    AllocationFilter, COARSE, CostQuery, DeclarationQuery, Expiry, FINE_DEFAULT, HISTORY_DEFAULT, HISTORY_MIN, Pruned,
+    ROWS_MAX, RecommendationFilter, RecordPage, RecordPlace, Records, Retention, SAMPLES_MAX, StoredAllocation,
+    Subjects, TimeRange, UsageQuery, WINDOWS_RECOVERED_MAX,
+};
 
 /// The writer's side. One owner; every call blocks.
 pub trait Store: Send + 'static {
@@ -49,13 +55,13 @@ pub trait Store: Send + 'static {
     /// If the store cannot be written; the next start then checks it.
     fn release(&mut self) -> Result<(), StoreError>;
 
-    /// Removes tasks that ended before `before` with all that belongs to them, and events of the fleet from before it:
-    /// at most `limit` of each, so that a call takes a bounded time. Answers how many tasks it removed. Live tasks stay,
-    /// and so does a task's idempotency key for as long as the task.
+    /// Removes what is past its time: tasks with all that belongs to them, events, history; and thins out what was measured.
+    /// At most `limit` of each, so that a call takes a bounded time; it goes on where the last one ended. Live tasks and
+    /// declarations in force stay, and so does a task's idempotency key for as long as the task.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
-    fn prune(&mut self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    fn prune(&mut self, expiry: Expiry, limit: usize) -> Result<Pruned, StoreError>;
 
     /// The readers' side. It sees every commit that was answered before a call.
     fn reader(&self) -> Arc<dyn StoreReader>;
@@ -138,6 +144,50 @@ pub trait StoreReader: Send + Sync + 'static {
     /// # Errors
     /// If the store cannot be read.
     fn redriven_as(&self, id: TaskId) -> Result<Option<TaskId>, StoreError>;
+
+    /// What was measured, in the order of time.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageSample>, StoreError>;
+
+    /// What was spent.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn costs(&self, query: &CostQuery) -> Result<Vec<CostEntry>, StoreError>;
+
+    /// What was declared.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn declarations(&self, query: &DeclarationQuery) -> Result<Vec<Declaration>, StoreError>;
+
+    /// Recommendations, the last changed ones first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn recommendations(
+        &self,
+        filter: &RecommendationFilter,
+        page: RecordPage,
+    ) -> Result<Records<Declaration>, StoreError>;
+
+    /// Decisions about the size of the fleet, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn scaling_events(&self, range: TimeRange, page: RecordPage) -> Result<Records<ScalingRecord>, StoreError>;
+
+    /// What limits, breakers, quotas, budgets and failovers did, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn allocation_events(
+        &self,
+        filter: &AllocationFilter,
+        page: RecordPage,
+    ) -> Result<Records<StoredAllocation>, StoreError>;
 }
 
 /// A task, as it is stored.
@@ -201,6 +251,8 @@ pub struct StoredEnd {
     pub failure: Option<Failure>,
     /// How long it ran, as the agent measured it.
     pub run: Duration,
+    /// What it used, as far as the agent said.
+    pub usage: Option<Usage>,
 }
 
 /// Which tasks to list. Nothing set: all.

@@ -9,7 +9,7 @@ use evenkeel_core::{
 use evenkeel_shared::{AdminState, AttemptEnd, StrategyConfig, TaskState, Tenant};
 
 use super::{
-    super::StoreError,
+    super::{Retention, StoreError},
     Open,
     fixture::{Fixture, a_task, agent, at, end, finish, requeue},
 };
@@ -70,7 +70,10 @@ pub fn nothing_is_written_without_a_claim(open: Open) {
     fixture.store().release().unwrap();
     let task = Change::Accept(fixture.new_task(a_task()).into());
     assert!(matches!(fixture.store().commit(&[task]), Err(StoreError::NotClaimed)));
-    assert!(matches!(fixture.store().prune(at(0), 1), Err(StoreError::NotClaimed)));
+    assert!(matches!(
+        fixture.store().prune(Retention::of_tasks(Duration::ZERO).at(at(0)), 1),
+        Err(StoreError::NotClaimed)
+    ));
     assert!(matches!(fixture.store().release(), Err(StoreError::NotClaimed)));
 }
 

@@ -7,7 +7,7 @@ use evenkeel_core::{engine::Change, model::ClusterEventKind};
 use evenkeel_shared::{AssignmentId, AttemptEnd, AttemptRef, EventPosition, Failure, FailureClass, TaskState, Tenant};
 
 use super::{
-    super::{ClusterEventFilter, Page, StoreError, StoredAttempt, StoredEnd, TaskFilter},
+    super::{ClusterEventFilter, Page, Pruned, Retention, StoreError, StoredAttempt, StoredEnd, TaskFilter},
     Open,
     fixture::{Fixture, a_task, agent, at, decision, end, finish, requeue},
 };
@@ -57,7 +57,7 @@ pub fn a_finished_task_is_kept_with_its_attempts_and_output(open: Open) {
         decision: decision(),
         ended,
     };
-    let ended = StoredEnd { at: ended_at, end: AttemptEnd::Failed, failure: Some(failure), run };
+    let ended = StoredEnd { at: ended_at, end: AttemptEnd::Failed, failure: Some(failure), run, usage: None };
     assert_eq!(reader.attempts(task.id).unwrap(), [attempt(first, "a", Some(ended)), attempt(second, "b", None)]);
 }
 
@@ -161,6 +161,11 @@ pub fn events_of_the_fleet_are_filtered(open: Open) {
     assert_eq!(read(of(Some("a"), &[AgentLost]), start, 9), [3]);
 }
 
+/// Removes what was over before the first second had passed.
+fn prune(fixture: &mut Fixture, limit: usize) -> Pruned {
+    fixture.store().prune(Retention::of_tasks(Duration::ZERO).at(at(1_000)), limit).unwrap()
+}
+
 pub fn pruning_removes_what_is_old_and_over_and_nothing_else(open: Open) {
     let mut fixture = Fixture::new(open);
     let live = fixture.accepted(a_task());
@@ -178,7 +183,7 @@ pub fn pruning_removes_what_is_old_and_over_and_nothing_else(open: Open) {
     ]);
     let recent = fixture.over(a_task(), TaskState::Failed, at(1_000));
 
-    assert_eq!(fixture.store().prune(at(1_000), 100).unwrap(), 1);
+    assert_eq!(prune(&mut fixture, 100), Pruned { tasks: 1, more: false });
     let reader = fixture.reader();
     let all = reader.list(&TaskFilter::default(), Page { older_than: None, size: 10 }).unwrap();
     assert_eq!(all.tasks.iter().map(|task| task.id).collect::<Vec<_>>(), [recent, live.id]);
@@ -201,10 +206,10 @@ pub fn pruning_is_bounded_and_says_from_where_on_history_is_whole(open: Open) {
         events.extend(of_task);
     }
     assert_eq!(fixture.reader().oldest_position().unwrap(), EventPosition(1));
-    assert_eq!(fixture.store().prune(at(1_000), 3).unwrap(), 3, "the oldest first");
+    assert_eq!(prune(&mut fixture, 3), Pruned { tasks: 3, more: true }, "the oldest first");
     let reader = fixture.reader();
     assert_eq!(reader.oldest_position().unwrap(), EventPosition(events[5].position.0 + 1));
     assert_eq!(reader.task_events(&[], EventPosition(0), 10).unwrap(), events[6..]);
-    assert_eq!(fixture.store().prune(at(1_000), 3).unwrap(), 2);
-    assert_eq!(fixture.store().prune(at(1_000), 3).unwrap(), 0);
+    assert_eq!(prune(&mut fixture, 3), Pruned { tasks: 2, more: false });
+    assert_eq!(prune(&mut fixture, 3), Pruned::default());
 }

@@ -7,11 +7,15 @@ mod fixture;
 mod history;
 mod lists;
 mod random;
+mod resources;
+mod retention;
 
 pub use claims::*;
 pub use history::*;
 pub use lists::*;
 pub use random::*;
+pub use resources::*;
+pub use retention::*;
 
 use std::path::Path;
 
@@ -47,6 +51,22 @@ macro_rules! suite {
             lists_come_in_pages_newest_first
             live_states_that_the_store_cannot_tell_apart_stand_for_each_other
             any_history_is_recovered_as_it_was
+            what_an_attempt_used_is_kept
+            what_was_declared_last_is_in_force
+            a_name_that_was_taken_back_may_begin_anew
+            what_budgets_have_spent_survives
+            records_are_of_the_transaction_that_they_come_with
+            usage_is_read_by_time_and_step
+            a_stretch_that_was_measured_in_two_parts_is_one
+            costs_are_added_up
+            scaling_events_are_read_in_pages_newest_first
+            what_was_throttled_and_moved_is_one_history
+            recommendations_are_read_by_their_last_state
+            samples_are_thinned_out_and_none_is_lost
+            costs_are_thinned_out_and_none_is_lost
+            thinning_out_takes_bounded_steps_and_goes_on
+            history_goes_after_its_time
+            what_is_in_force_is_never_past_its_time
         }
     };
     ($open:expr => $($test:ident)+) => {

@@ -5,11 +5,13 @@ use std::{fs, ops::Range};
 use bytes::Bytes;
 use evenkeel_core::{
     engine::{AcceptedTask, Change},
-    model::{RecoveredState, RecoveredTask, TaskEvent, TaskEventKind},
+    model::{
+        BudgetSpent, Declaration, DeclarationKind, Record, RecoveredState, RecoveredTask, TaskEvent, TaskEventKind,
+    },
 };
 use evenkeel_shared::{
-    AdminState, AgentId, AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Decision, EventPosition, Kind,
-    StrategyConfig, TaskId, TaskSpec, TaskState, Tenant,
+    AdminState, AgentId, AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Cost, CostUnit, Decision, EventPosition,
+    Kind, Micros, StrategyConfig, TaskId, TaskSpec, TaskState, Tenant, Usage,
 };
 use proptest::{prelude::*, sample::Index};
 use tempfile::TempDir;
@@ -38,6 +40,26 @@ fn accept(order: u64) -> Change {
     }))
 }
 
+fn usage(number: u64) -> Usage {
+    let cost = Cost::from([(CostUnit::usd(), Micros(number))]);
+    Usage { cpu: std::time::Duration::from_millis(number), memory_max_bytes: number, cost }
+}
+
+/// What a restart must know besides tasks, after so many groups.
+fn declarations(number: u64) -> Vec<Change> {
+    let declared = |kind, name: &str| {
+        let (body, reason) = (Some(format!("{{\"n\":{number}}}")), format!("reason {number}"));
+        Record::Declared(Declaration { kind, name: name.into(), version: number, body, at: NOW, reason })
+    };
+    let (budget, spent) = ("budget-1".into(), Micros(number));
+    let records = [
+        declared(DeclarationKind::Budget, "budget-1"),
+        declared(DeclarationKind::Limit, "limit-1"),
+        Record::Spent(BudgetSpent { budget, window_start: NOW, spent, overrun: Micros(0) }),
+    ];
+    records.into_iter().map(|record| Change::Record(Box::new(record))).collect()
+}
+
 fn group(number: u64) -> Vec<Change> {
     let attempt = AttemptRef { task: id(number), attempt: AttemptNumber(1), assignment: AssignmentId(number) };
     let agent = AgentId::new("a").unwrap();
@@ -57,10 +79,12 @@ fn group(number: u64) -> Vec<Change> {
         Change::Assign { attempt, agent, at: NOW, decision: Decision::default() },
         Change::TaskEvent(event),
     ];
+    changes.extend(declarations(number));
     if number.is_multiple_of(2) {
         let (at, run) = (NOW, std::time::Duration::from_millis(1));
         let end = AttemptEnd::Succeeded;
-        changes.push(Change::EndAttempt { attempt, at, started_at: None, end, failure: None, run, usage: None });
+        let usage = Some(Box::new(usage(number)));
+        changes.push(Change::EndAttempt { attempt, at, started_at: None, end, failure: None, run, usage });
         let output = Bytes::from(format!("output {number} ").repeat(20));
         let state = TaskState::Succeeded;
         changes.push(Change::Finish { task: id(number), at, state, output, failure: None, crashes: 0 });
@@ -94,6 +118,8 @@ impl Files {
 /// All that a store holds and that its sums cover.
 #[derive(Clone, Debug, PartialEq)]
 struct Held {
+    declared: Vec<Declaration>,
+    spent: Vec<BudgetSpent>,
     live: Vec<(TaskId, Arc<TaskSpec>, Bytes, u128, u64)>,
     over: Vec<(TaskId, Arc<TaskSpec>, Bytes, u128, Bytes)>,
 }
@@ -113,15 +139,25 @@ fn held(dir: &Path) -> Result<Held, StoreError> {
     }
     reader.task_events(&[], EventPosition(0), 1_000)?;
     let what = |task: RecoveredTask| (task.id, task.spec, task.payload, task.fingerprint, task.order);
-    Ok(Held { live: recovery.tasks.into_iter().map(what).collect(), over })
+    let (declared, spent) = (recovery.declarations, recovery.spent);
+    Ok(Held { live: recovery.tasks.into_iter().map(what).collect(), over, declared, spent })
 }
 
 /// What is to be found after so many groups.
 fn expected() -> Vec<Held> {
-    let mut all = vec![Held { live: Vec::new(), over: Vec::new() }];
+    let mut all = vec![Held { declared: Vec::new(), spent: Vec::new(), live: Vec::new(), over: Vec::new() }];
     for number in 1..=GROUPS {
         let mut next = all[all.len() - 1].clone();
         let Change::Accept(task) = accept(number) else { unreachable!() };
+        let mut changes = declarations(number).into_iter().map(|change| match change {
+            Change::Record(record) => *record,
+            _ => unreachable!("a record"),
+        });
+        let (Some(Record::Declared(budget)), Some(Record::Declared(limit))) = (changes.next(), changes.next()) else {
+            unreachable!("two declarations")
+        };
+        let Some(Record::Spent(spent)) = changes.next() else { unreachable!("what was spent") };
+        (next.declared, next.spent) = (vec![limit, budget], vec![spent]);
         if number.is_multiple_of(2) {
             let output = Bytes::from(format!("output {number} ").repeat(20));
             next.over.push((task.id, task.spec.clone(), task.payload.clone(), task.fingerprint, output));
@@ -219,7 +255,7 @@ fn a_log_that_is_damaged_before_answered_commits_is_refused_and_left_as_it_is() 
 fn a_byte_in_the_middle_of_a_payload_or_an_output_is_found_even_after_a_clean_stop() {
     let files = released();
     assert_eq!(held(files.lay_out().path()).unwrap(), expected()[GROUPS as usize]);
-    for text in ["payload 7", "output 8", "key-11"] {
+    for text in ["payload 7", "output 8", "key-11", "{\"n\":12}", "budget-1"] {
         let mut damaged = files.clone();
         let found: Vec<usize> =
             (0..files.database.len()).filter(|&at| files.database[at..].starts_with(text.as_bytes())).collect();
@@ -326,6 +362,7 @@ proptest! {
             Ok(found) if clean => {
                 let all = &expected()[GROUPS as usize];
                 prop_assert!(found.live == all.live, "byte {at}: {found:#?}");
+                prop_assert!(found.declared == all.declared && found.spent == all.spent, "byte {at}: {found:#?}");
                 prop_assert!(found.over.iter().all(|task| all.over.contains(task)), "byte {at}: {found:#?}");
             }
             Ok(found) => prop_assert!(expected().contains(&found), "byte {at} of {what}: {found:#?}"),
@@ -333,17 +370,23 @@ proptest! {
     }
 }
 
-/// A database of an earlier version, as that version's program left it.
-fn of_version_1() -> TempDir {
-    let dir = TempDir::new().unwrap();
-    let database = Connection::open(open::database_path(dir.path())).unwrap();
-    database.execute_batch(include_str!("fixtures/version_1.sql")).unwrap();
-    dir
-}
+const VERSION_1: &str = include_str!("fixtures/version_1.sql");
+const VERSION_2: &str = include_str!("fixtures/version_2.sql");
 
 #[test]
 fn a_database_of_version_1_is_taken_over_with_all_that_is_in_it() {
-    let dir = of_version_1();
+    check_taken_over(VERSION_1);
+}
+
+#[test]
+fn a_database_of_version_2_is_taken_over_with_all_that_is_in_it() {
+    check_taken_over(VERSION_2);
+}
+
+/// A database of an earlier version, as that version's program left it.
+fn check_taken_over(left: &str) {
+    let dir = TempDir::new().unwrap();
+    Connection::open(open::database_path(dir.path())).unwrap().execute_batch(left).unwrap();
     let mut store = SqliteStore::open(dir.path(), Durability::Full).unwrap();
     let recovery = store.claim(NOW).unwrap();
     assert_eq!(recovery.incarnation, 2);
@@ -376,6 +419,7 @@ fn a_database_of_version_1_is_taken_over_with_all_that_is_in_it() {
 
     let RecoveredState::Assigned { attempt, .. } = sleep.state else { panic!("it is assigned") };
     let run = std::time::Duration::from_secs(1);
+    assert_eq!((recovery.declarations, recovery.spent), (vec![], vec![]));
     let end = Change::EndAttempt {
         attempt,
         at: NOW,
@@ -383,21 +427,25 @@ fn a_database_of_version_1_is_taken_over_with_all_that_is_in_it() {
         end: AttemptEnd::Succeeded,
         failure: None,
         run,
-        usage: None,
+        usage: Some(Box::new(usage(7))),
     };
     let output = Bytes::from_static(b"slept");
     let state = TaskState::Succeeded;
     let finish = Change::Finish { task: sleep.id, at: NOW, state, output, failure: None, crashes: 0 };
     store.commit(&[end, finish, accept(1 << 41)]).unwrap();
+    store.commit(&declarations(1)).unwrap();
     store.release().unwrap();
     drop(store);
     let mut store = SqliteStore::open(dir.path(), Durability::Full).unwrap();
-    assert_eq!(store.claim(NOW).unwrap().tasks.len(), 3);
+    let recovery = store.claim(NOW).unwrap();
+    assert_eq!((recovery.tasks.len(), recovery.declarations.len(), recovery.spent.len()), (3, 2, 1));
+    let attempts = store.reader().attempts(sleep.id).unwrap();
+    assert_eq!(attempts[0].ended.as_ref().unwrap().usage, Some(usage(7)));
     assert_eq!(store.reader().task(sleep.id).unwrap().unwrap().output, "slept");
 }
 
 #[test]
-fn the_fixture_has_the_schema_of_version_1() {
+fn the_fixtures_have_the_schemas_of_their_versions() {
     let columns = |setup: &str| -> Vec<String> {
         let database = Connection::open_in_memory().unwrap();
         database.execute_batch(setup).unwrap();
@@ -406,5 +454,7 @@ fn the_fixture_has_the_schema_of_version_1() {
         let mut statement = database.prepare(sql).unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    assert_eq!(columns(include_str!("fixtures/version_1.sql")), columns(include_str!("0001_initial.sql")));
+    let initial = include_str!("0001_initial.sql");
+    assert_eq!(columns(VERSION_1), columns(initial));
+    assert_eq!(columns(VERSION_2), columns(&[initial, include_str!("0002_checksums.sql")].concat()));
 }

@@ -21,16 +21,19 @@ use evenkeel_core::{engine::Change, model::Recovery};
 use evenkeel_shared::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{Store, StoreError, StoreReader};
+use super::{Expiry, Pruned, Store, StoreError, StoreReader};
 
 mod codes;
+mod declared;
 mod list;
 mod log;
 mod open;
 mod prune;
 mod read;
+mod records;
 mod recover;
 mod row;
+mod series;
 mod soundness;
 mod sums;
 mod write;
@@ -147,9 +150,9 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn prune(&mut self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    fn prune(&mut self, expiry: Expiry, limit: usize) -> Result<Pruned, StoreError> {
         let transaction = self.begin()?;
-        let pruned = prune::prune(&transaction, before, limit)?;
+        let pruned = prune::prune(&transaction, expiry, limit)?;
         transaction.commit()?;
         Ok(pruned)
     }

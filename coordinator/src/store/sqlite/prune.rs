@@ -1,16 +1,23 @@
 //! Removal of what is past its time.
 
-use evenkeel_shared::Timestamp;
 use rusqlite::{Transaction, params};
 
-use super::{super::StoreError, codes};
+use super::{
+    super::{Expiry, Pruned, StoreError},
+    codes, declared, records, series,
+};
 
-/// Removes at most `limit` tasks that ended before `before`, and at most as many events of the fleet.
-pub fn prune(transaction: &Transaction<'_>, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let (before, limit) = (codes::micros(before), i64::try_from(limit).unwrap_or(i64::MAX));
-    let pruned = prune_tasks(transaction, before, limit)?;
-    prune_cluster_events(transaction, before, limit)?;
-    Ok(pruned)
+/// Removes what is past its time, at most `limit` of each.
+pub fn prune(transaction: &Transaction<'_>, expiry: Expiry, limit: usize) -> Result<Pruned, StoreError> {
+    let (before, history) = (codes::micros(expiry.tasks), codes::micros(expiry.history));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let tasks = prune_tasks(transaction, before, limit)?;
+    let mut more = codes::int(tasks as u64) == limit;
+    more |= prune_cluster_events(transaction, before, limit)?;
+    more |= records::prune(transaction, before, history, limit)?;
+    more |= declared::prune(transaction, history, limit)?;
+    more |= series::thin(transaction, expiry)?;
+    Ok(Pruned { tasks, more })
 }
 
 fn prune_tasks(transaction: &Transaction<'_>, before: i64, limit: i64) -> Result<usize, StoreError> {
@@ -30,15 +37,15 @@ fn prune_tasks(transaction: &Transaction<'_>, before: i64, limit: i64) -> Result
     Ok(tasks.len())
 }
 
-/// The oldest come first by position, so only the first `limit` need be looked at.
-fn prune_cluster_events(transaction: &Transaction<'_>, before: i64, limit: i64) -> Result<(), StoreError> {
+/// The oldest come first by position, so only the first `limit` need be looked at. Answers whether there may be more.
+fn prune_cluster_events(transaction: &Transaction<'_>, before: i64, limit: i64) -> Result<bool, StoreError> {
     let oldest = "SELECT position, at FROM cluster_events ORDER BY position LIMIT ?2";
     let newest_pruned = format!("SELECT max(position) FROM ({oldest}) WHERE at < ?1");
     note_pruned(transaction, &newest_pruned, params![before, limit])?;
     let delete =
         format!("DELETE FROM cluster_events WHERE position IN (SELECT position FROM ({oldest}) WHERE at < ?1)");
-    transaction.prepare_cached(&delete)?.execute(params![before, limit])?;
-    Ok(())
+    let removed = transaction.prepare_cached(&delete)?.execute(params![before, limit])?;
+    Ok(codes::int(removed as u64) == limit)
 }
 
 /// Remembers up to where events may be missing.

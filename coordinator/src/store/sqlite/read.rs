@@ -7,14 +7,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_core::model::{ClusterEvent, ClusterEventKind, TaskEvent, TaskEventKind};
+use evenkeel_core::model::{
+    ClusterEvent, ClusterEventKind, CostEntry, Declaration, ScalingRecord, TaskEvent, TaskEventKind, UsageSample,
+};
 use evenkeel_shared::{AttemptEnd, AttemptNumber, AttemptRef, EventPosition, TaskId, TaskState, Tenant};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter, types::Value};
 
 use super::{
-    super::{ClusterEventFilter, Page, StoreError, StoreReader, StoredAttempt, StoredTask, TaskFilter, TaskPage},
+    super::{
+        AllocationFilter, ClusterEventFilter, CostQuery, DeclarationQuery, Page, RecommendationFilter, RecordPage,
+        Records, StoreError, StoreReader, StoredAllocation, StoredAttempt, StoredTask, TaskFilter, TaskPage, TimeRange,
+        UsageQuery,
+    },
     codes::{self, Coded},
-    list, open, row, sums,
+    declared, list, open, records, row, series, sums,
 };
 
 /// Connections that read at the same time: as many as the disk can make use of; more would only cost memory.
@@ -228,6 +234,38 @@ impl StoreReader for SqliteReader {
             let mut rows = statement.query_and_then(params![codes::id(id)], |row| codes::task_id(row, "id"))?;
             rows.next().transpose()
         })
+    }
+
+    fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageSample>, StoreError> {
+        self.with(|connection| series::usage(connection, query))
+    }
+
+    fn costs(&self, query: &CostQuery) -> Result<Vec<CostEntry>, StoreError> {
+        self.with(|connection| series::costs(connection, query))
+    }
+
+    fn declarations(&self, query: &DeclarationQuery) -> Result<Vec<Declaration>, StoreError> {
+        self.with(|connection| declared::query(connection, query))
+    }
+
+    fn recommendations(
+        &self,
+        filter: &RecommendationFilter,
+        page: RecordPage,
+    ) -> Result<Records<Declaration>, StoreError> {
+        self.with(|connection| declared::recommendations(connection, filter, page))
+    }
+
+    fn scaling_events(&self, range: TimeRange, page: RecordPage) -> Result<Records<ScalingRecord>, StoreError> {
+        self.with(|connection| records::scaling(connection, range, page))
+    }
+
+    fn allocation_events(
+        &self,
+        filter: &AllocationFilter,
+        page: RecordPage,
+    ) -> Result<Records<StoredAllocation>, StoreError> {
+        self.with(|connection| records::allocations(connection, filter, page))
     }
 }
 

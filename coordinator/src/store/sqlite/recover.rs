@@ -12,6 +12,7 @@ use rusqlite::{Connection, Row};
 use super::{
     super::StoreError,
     codes::{self, Coded},
+    declared,
     row::{self, blob, decode_spec, required},
     sums::{self, Accepted},
 };
@@ -42,8 +43,8 @@ pub fn recover(connection: &Connection, incarnation: u64) -> Result<Recovery, St
         tasks: tasks(connection)?,
         admin: admin(connection)?,
         strategy: strategy(connection)?,
-        declarations: Vec::new(),
-        spent: Vec::new(),
+        declarations: declared::in_force(connection)?,
+        spent: declared::spent(connection)?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use evenkeel_proto::v1;
 use evenkeel_shared::{
-    AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Decision, TaskId, TaskSpec, TaskState, wire,
+    AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Cost, Decision, TaskId, TaskSpec, TaskState, Usage, wire,
 };
 use prost::Message;
 use rusqlite::{Row, RowIndex};
@@ -66,7 +66,13 @@ pub fn attempt(row: &Row<'_>, task: TaskId) -> Result<StoredAttempt, StoreError>
     let ended = match (ended_how, optional_time("ended_at")?) {
         (Some(how), Some(at)) => {
             let run = Duration::from_micros(codes::uint(row.get("run_us")?)?);
-            Some(StoredEnd { at, end: AttemptEnd::of_code(how)?, failure: codes::failure(row)?, run })
+            Some(StoredEnd {
+                at,
+                end: AttemptEnd::of_code(how)?,
+                failure: codes::failure(row)?,
+                run,
+                usage: usage(row)?,
+            })
         }
         _ => None,
     };
@@ -82,6 +88,28 @@ pub fn attempt(row: &Row<'_>, task: TaskId) -> Result<StoredAttempt, StoreError>
         decision: decision(row)?,
         ended,
     })
+}
+
+/// What an attempt cost, as it is written.
+pub fn encode_cost(cost: &Cost) -> Result<String, StoreError> {
+    serde_json::to_string(cost).map_err(|error| StoreError::Mismatch { what: format!("the cost {cost:?} ({error})") })
+}
+
+/// What an attempt used, as far as its agent said.
+fn usage(row: &Row<'_>) -> Result<Option<Usage>, StoreError> {
+    let Some(cpu_us) = row.get("cpu_us")? else { return Ok(None) };
+    let memory: Option<i64> = row.get("memory_max_bytes")?;
+    let cost = match row.get::<_, Option<String>>("cost")? {
+        Some(json) => {
+            serde_json::from_str(&json).map_err(|_| StoreError::unreadable("the cost of an attempt", json))?
+        }
+        None => Cost::new(),
+    };
+    Ok(Some(Usage {
+        cpu: Duration::from_micros(codes::uint(cpu_us)?),
+        memory_max_bytes: codes::uint(memory.unwrap_or(0))?,
+        cost,
+    }))
 }
 
 fn decision(row: &Row<'_>) -> Result<Decision, StoreError> {

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use evenkeel_core::{
     engine::{AcceptedTask, Change},
-    model::{ClusterEvent, TaskEvent},
+    model::{ClusterEvent, Record, TaskEvent},
 };
 use evenkeel_shared::{
-    AdminState, AgentId, AttemptEnd, AttemptRef, Decision, Failure, StrategyConfig, TaskId, TaskState, Timestamp,
+    AdminState, AgentId, AttemptEnd, AttemptRef, Decision, Failure, StrategyConfig, TaskId, TaskState, Timestamp, Usage,
 };
 use rusqlite::{Params, Transaction, params};
 
 use super::{
     super::StoreError,
     codes::{self, Coded},
-    row::encode_spec,
+    declared, records,
+    row::{self, encode_spec},
+    series,
     sums::{self, Accepted},
 };
 
@@ -24,8 +26,10 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<(), Store
     match change {
         Change::Accept(task) => writer.accept(task),
         Change::Assign { attempt, agent, at, decision } => writer.assign(*attempt, agent, *at, decision),
-        Change::EndAttempt { attempt, at, started_at, end, failure, run, usage: _ } => {
-            writer.end_attempt(*attempt, &Ended { at: *at, started_at: *started_at, end: *end, failure, run: *run })
+        Change::EndAttempt { attempt, at, started_at, end, failure, run, usage } => {
+            let usage = usage.as_deref();
+            let (at, started_at, end, run) = (*at, *started_at, *end, *run);
+            writer.end_attempt(*attempt, &Ended { at, started_at, end, failure, run, usage })
         }
         Change::Requeue { task, at, not_before, crashes } => writer.requeue(*task, *at, *not_before, *crashes),
         Change::Finish { task, at, state, output, failure, crashes } => {
@@ -36,7 +40,7 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<(), Store
         Change::ClusterEvent(event) => writer.cluster_event(event),
         Change::Admin { agent, state, drain_deadline, reason } => writer.admin(agent, *state, *drain_deadline, reason),
         Change::Strategy(config) => writer.strategy(config),
-        Change::Record(_) => Ok(()),
+        Change::Record(record) => self::record(transaction, record),
     }
 }
 
@@ -46,6 +50,7 @@ struct Ended<'a> {
     end: AttemptEnd,
     failure: &'a Option<Failure>,
     run: Duration,
+    usage: Option<&'a Usage>,
 }
 
 struct Writer<'a> {
@@ -141,10 +146,13 @@ impl Writer<'_> {
 
     fn end_attempt(&self, attempt: AttemptRef, ended: &Ended<'_>) -> Result<(), StoreError> {
         let (class, message, exit_code) = failure_columns(ended.failure.as_ref());
+        let usage = ended.usage;
+        let cost =
+            usage.filter(|usage| !usage.cost.is_empty()).map(|usage| row::encode_cost(&usage.cost)).transpose()?;
         self.update(
             || format!("the end of attempt {} at task {}", attempt.attempt, attempt.task),
             "UPDATE attempts SET started_at = ?4, ended_at = ?5, ended_how = ?6, run_us = ?7, failure_class = ?8,
-                                 failure = ?9, exit_code = ?10
+                                 failure = ?9, exit_code = ?10, cpu_us = ?11, memory_max_bytes = ?12, cost = ?13
              WHERE task = ?1 AND attempt = ?2 AND assignment = ?3 AND ended_at IS NULL",
             params![
                 codes::id(attempt.task),
@@ -157,6 +165,9 @@ impl Writer<'_> {
                 class,
                 message,
                 exit_code,
+                usage.map(|usage| codes::duration_us(usage.cpu)),
+                usage.map(|usage| codes::int(usage.memory_max_bytes)),
+                cost,
             ],
         )
     }
@@ -263,6 +274,18 @@ impl Writer<'_> {
             .map_err(|error| StoreError::Mismatch { what: format!("the strategy {config:?} ({error})") })?;
         self.execute("UPDATE meta SET strategy = ?1", params![json])?;
         Ok(())
+    }
+}
+
+/// Keeps something about resources.
+fn record(transaction: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
+    match record {
+        Record::Declared(declaration) => declared::declare(transaction, declaration),
+        Record::Spent(spent) => declared::spend(transaction, spent),
+        Record::Usage(sample) => series::add_usage(transaction, sample),
+        Record::Cost(entry) => series::add_cost(transaction, entry),
+        Record::Scaling(record) => records::scale(transaction, record),
+        Record::Allocation(record) => records::allocate(transaction, record),
     }
 }
 
