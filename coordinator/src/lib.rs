@@ -6,6 +6,7 @@
 //! never waits for it. [`wiring`] puts the program together.
 
 pub mod actors;
+pub mod actuators;
 mod beginnings;
 pub mod clock;
 pub mod config;
@@ -14,9 +15,9 @@ pub mod directory;
 pub mod failpoint;
 pub mod fingerprint;
 pub mod gateway;
-mod heartbeats;
 pub mod grpc;
 pub mod hashing;
+mod heartbeats;
 pub mod http;
 pub mod hub;
 pub mod intake;

@@ -7,10 +7,17 @@
 //!
 //! If the manager fails or is off, nothing that it had set is taken back, and tasks are placed as before.
 
+pub mod change;
+pub mod scaling;
+
 use std::sync::Arc;
 
 use evenkeel_shared::{AgentId, Timestamp};
 
+use self::{
+    change::Step,
+    scaling::{Scaling, ScalingSettings},
+};
 use crate::{
     engine::ControlCommand,
     insight::sample::MoreSamples,
@@ -58,6 +65,8 @@ pub struct Outputs {
     pub notices: Vec<Notice>,
     /// For the engine, each with its reason.
     pub commands: Vec<(ControlCommand, String)>,
+    /// For a change of the fleet's size.
+    pub steps: Vec<Step>,
 }
 
 /// What the manager must know to go on where the last incarnation ended.
@@ -69,23 +78,38 @@ pub struct ManagerRecovery {
     pub declarations: Vec<Declaration>,
 }
 
+/// Settings of the manager.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagerSettings {
+    /// Of scaling.
+    pub scaling: ScalingSettings,
+}
+
 /// The state machine. See the module.
 #[derive(Debug)]
 pub struct Manager {
     now: Timestamp,
+    /// How large the fleet is and should be.
+    pub scaling: Scaling,
 }
 
 impl Manager {
     /// A manager that has seen nothing yet.
     #[must_use]
-    pub fn new(now: Timestamp, recovery: &ManagerRecovery) -> Self {
-        let _ = recovery;
-        Self { now }
+    pub fn new(now: Timestamp, settings: &ManagerSettings, recovery: &ManagerRecovery) -> Self {
+        let scaling = Scaling::new(now, settings.scaling.clone(), recovery.incarnation, &recovery.declarations);
+        Self { now, scaling }
     }
 
     /// Takes in how the fleet is now: one call a second, off the path of tasks.
     pub fn turn(&mut self, sample: &FleetSample, out: &mut Outputs) {
-        let _ = out;
         self.now = self.now.max(sample.at);
+        let held = sample.more.limits.iter().filter(|limit| limit.closed).map(|limit| limit.waiting).sum();
+        self.scaling.turn(sample, held, None, |_| 0.0, out);
+    }
+
+    /// The actuator has answered for this decision.
+    pub fn acted(&mut self, now: Timestamp, decision: u64, result: Result<(), String>, out: &mut Outputs) {
+        self.scaling.acted(now, decision, result, out);
     }
 }

@@ -26,18 +26,21 @@ use actix::{
     Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, WrapFuture as _, prelude::SendError,
 };
 use evenkeel_core::{
+    engine::AdminCommand,
     insight::sample::MoreSamples,
-    manager::{FleetSample, Manager, ManagerRecovery, Notice, Outputs},
+    manager::{FleetSample, Manager, ManagerRecovery, ManagerSettings, Notice, Outputs, change::Step},
     model::{ClusterEventKind, Declaration, Record},
 };
 use evenkeel_shared::{Code, Error, Timestamp};
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
 use super::system;
 use crate::{
+    actuators::Actuator,
     failpoint::{self, Point},
     gateway::Gateway,
     lifecycle::Lifecycle,
@@ -270,8 +273,14 @@ pub struct ManagerParts {
     pub snapshot: Snapshot,
     /// What is shown of the manager.
     pub state: ManagerState,
+    /// Its settings.
+    pub settings: ManagerSettings,
     /// Where the last incarnation ended.
     pub recovery: ManagerRecovery,
+    /// What carries decisions about the fleet's size out.
+    pub actuator: Arc<dyn Actuator>,
+    /// Where actuators run.
+    pub runtime: Handle,
 }
 
 /// Owns the manager.
@@ -299,7 +308,7 @@ impl ManagerActor {
     /// Begins, or begins again, from what was declared.
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let (now, parts) = (self.now(), &self.parts);
-        match guarded(|| Manager::new(now, &parts.recovery)) {
+        match guarded(|| Manager::new(now, &parts.settings, &parts.recovery)) {
             Ok(manager) => {
                 self.manager = Some(manager);
                 self.parts.state.enter(ManagerPhase::Running);
@@ -367,22 +376,26 @@ impl ManagerActor {
             }
         }
         self.unkept.extend(out.records.drain(..));
-        if self.unkept.is_empty() && out.notices.is_empty() && out.commands.is_empty() {
+        let nothing = out.notices.is_empty() && out.commands.is_empty() && out.steps.is_empty();
+        if nothing && self.unkept.is_empty() {
             if let Some(answer) = answer {
                 answer(Ok(()));
             }
             return;
         }
         let (gateway, records) = (self.parts.gateway.clone(), mem::take(&mut self.unkept));
-        let Outputs { notices, commands, .. } = out;
+        let Outputs { notices, commands, steps, .. } = out;
+        let (actuating, manager) = (Actuating::of(&self.parts), ctx.address());
         let carried = async move {
             let (left, stored) = keep(&gateway, records, notices).await;
-            if stored.is_ok() {
-                for (command, reason) in commands {
-                    if let Err(error) = gateway.control(command, reason).await {
-                        tracing::warn!(%error, "the engine refused what the resource manager wanted");
-                    }
+            // What cannot be recorded now is done all the same: its record waits.
+            for (command, reason) in commands {
+                if let Err(error) = gateway.control(command, reason).await {
+                    tracing::warn!(%error, "the engine refused what the resource manager wanted");
                 }
+            }
+            for step in steps {
+                actuating.take(step, &gateway, &manager).await;
             }
             (left, stored)
         };
@@ -411,6 +424,48 @@ impl ManagerActor {
             !goes
         });
     }
+}
+
+/// Who does what a change of the fleet's size asks for.
+struct Actuating {
+    actuator: Arc<dyn Actuator>,
+    runtime: Handle,
+}
+
+impl Actuating {
+    fn of(parts: &ManagerParts) -> Self {
+        Self { actuator: Arc::clone(&parts.actuator), runtime: parts.runtime.clone() }
+    }
+
+    async fn take(&self, step: Step, gateway: &Gateway, manager: &Addr<ManagerActor>) {
+        let (agent, command, reason) = match step {
+            Step::Drain { agent, within, reason } => (agent, AdminCommand::Drain(Some(within)), reason),
+            Step::Resume(agent) => (agent, AdminCommand::Resume, String::new()),
+            Step::Act(decision) => {
+                let (actuator, manager) = (Arc::clone(&self.actuator), manager.clone());
+                self.runtime.spawn(async move {
+                    let result = actuator.scale(&decision).await.map_err(|error| error.to_string());
+                    // Without the manager nobody wants to know; it begins again from what it sees.
+                    let _ = manager.try_send(Acted { decision: decision.id, result });
+                });
+                return;
+            }
+        };
+        if let Err(error) = gateway.admin(agent.clone(), command, reason).await {
+            // An agent that is gone needs no order; any other lost order shows, since the agent does not do as it says.
+            tracing::debug!(%agent, %error, "an agent that the fleet's size is about could not be told");
+        }
+    }
+}
+
+/// The actuator has answered.
+struct Acted {
+    decision: u64,
+    result: Result<(), String>,
+}
+
+impl Message for Acted {
+    type Result = ();
 }
 
 /// Stores records, some at a time, and says the notices with the last of them. Answers with what is left.
@@ -473,6 +528,20 @@ impl Handler<Ask> for ManagerActor {
         let mut out = Outputs::default();
         match guarded(|| (ask.question)(manager, now, &mut out)) {
             Ok(answer) => self.carry_out(out, Some(answer), ctx),
+            Err(message) => self.fail(message, ctx),
+        }
+    }
+}
+
+impl Handler<Acted> for ManagerActor {
+    type Result = ();
+
+    fn handle(&mut self, Acted { decision, result }: Acted, ctx: &mut Self::Context) {
+        let now = self.now();
+        let Some(manager) = &mut self.manager else { return };
+        let mut out = Outputs::default();
+        match guarded(|| manager.acted(now, decision, result, &mut out)) {
+            Ok(()) => self.carry_out(out, None, ctx),
             Err(message) => self.fail(message, ctx),
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use crate::{
         store_writer::{Release, StoreWriter},
         system::ActorThreads,
     },
+    actuators::Actuator,
     grpc,
     lifecycle::Lifecycle,
     sessions::Sessions,
@@ -45,6 +47,7 @@ pub struct RunningCoordinator {
     pub(super) lifecycle: Lifecycle,
     pub(super) health: HealthReporter,
     pub(super) sessions: Sessions,
+    pub(super) actuator: Arc<dyn Actuator>,
     pub(super) actor: Addr<CoordinatorActor>,
     pub(super) writer: Addr<StoreWriter>,
     pub(super) stop_servers: CancellationToken,
@@ -87,6 +90,8 @@ impl RunningCoordinator {
     /// If something could not be done, or not by the deadline; the coordinator has stopped all the same.
     pub async fn shutdown(mut self, deadline: Duration) -> Result<(), StopError> {
         let until = Instant::now() + deadline;
+        // What it has started goes first: agents hand back what they cannot finish while somebody still listens.
+        let _ = timeout_at(until, self.actuator.stop()).await;
         self.lifecycle.stop();
         grpc::report(&self.health, false).await;
         let closed = timeout_at(until, self.close_store()).await.unwrap_or(Err(StopError::Late));
