@@ -69,6 +69,9 @@ pub struct CoordinatorConfig {
     pub grpc: SocketAddr,
     /// Where HTTP is served. Port 0: any that is free.
     pub http: SocketAddr,
+    /// Names under which HTTP is asked, beside addresses, `localhost` and names without a dot. Requests under other names
+    /// are refused: a web page could have made them.
+    pub http_names: Vec<String>,
     /// Where the data is kept; made if it is not there.
     pub data_dir: PathBuf,
     /// Keep the data for the life of the process only, in a temporary directory; `data_dir` is not used.
@@ -220,6 +223,7 @@ impl Default for CoordinatorConfig {
         Self {
             grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 7480)),
+            http_names: Vec::new(),
             data_dir: PathBuf::from("evenkeel-data"),
             ephemeral: false,
             insecure: false,

@@ -27,7 +27,6 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    actuators::Actuator,
     actors::{
         coordinator::CoordinatorActor,
         manager::{self, ManagerActor, ManagerHandle, ManagerParts, ManagerState},
@@ -35,6 +34,7 @@ use crate::{
         store_writer::{self, Prune, StoreWriter},
         system::{self, ActorThreads},
     },
+    actuators::Actuator,
     clock::Clock,
     config::{ConfigError, CoordinatorConfig, LimitsConfig},
     connections::{ConnectionLimits, Connections},
@@ -188,8 +188,7 @@ impl Coordinator {
             metrics: parts.metrics.clone(),
         };
         let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?);
-        let manager =
-            parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
+        let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
         let resources = Resources {
             gateway: gateway.clone(),
             snapshot: parts.snapshot.clone(),
@@ -206,7 +205,12 @@ impl Coordinator {
         };
         let (grpc_addr, http_addr) = (local_addr("grpc", &grpc)?, local_addr("http", &http)?);
         let (stop_servers, stopped) = (CancellationToken::new(), CancellationToken::new());
-        let api = http::Api { tasks: tasks.clone(), cluster: cluster.clone() };
+        let api = http::Api {
+            tasks: tasks.clone(),
+            cluster: cluster.clone(),
+            resources: resources.clone(),
+            names: config.http_names.clone(),
+        };
         parts.lifecycle.set_ready();
         grpc::report(&health, true).await;
         let services = grpc::Services { agents, tasks, cluster, resources };
