@@ -4,6 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use evenkeel_proto::{
     FILE_DESCRIPTOR_SET,
+    externalscaler::external_scaler_server::ExternalScalerServer,
     v1::{
         agent_service_server::AgentServiceServer, cluster_service_server::ClusterServiceServer,
         resource_service_server::ResourceServiceServer, task_service_server::TaskServiceServer,
@@ -22,7 +23,7 @@ use tonic_health::server::HealthReporter;
 use crate::{
     connections::Connections,
     paced::Paced,
-    services::{agent::Agents, cluster::Cluster, resource::Resources, task::Tasks},
+    services::{agent::Agents, cluster::Cluster, keda::Keda, resource::Resources, task::Tasks},
 };
 
 /// Streams on one connection: an agent has one; a client that multiplexes its waits has many.
@@ -49,12 +50,13 @@ const LOCAL_RESETS_MAX: usize = 1_024;
 pub const GREETING_BYTES: u64 = 24;
 
 /// The names under which health is asked for; the empty one is the whole.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     "evenkeel.v1.AgentService",
     "evenkeel.v1.TaskService",
     "evenkeel.v1.ClusterService",
     "evenkeel.v1.ResourceService",
+    "externalscaler.ExternalScaler",
 ];
 
 /// What is served.
@@ -67,6 +69,8 @@ pub struct Services {
     pub cluster: Cluster,
     /// For operators, about resources.
     pub resources: Resources,
+    /// For KEDA.
+    pub keda: Keda,
 }
 
 /// Says whether the services take work, in the words of `grpc.health.v1`.
@@ -113,12 +117,16 @@ fn router(services: Services, health: HealthReporter) -> Router {
     let resources = ResourceServiceServer::new(services.resources)
         .max_decoding_message_size(64 << 10)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    // KEDA sends the name of what it scales, with its settings.
+    let keda = ExternalScalerServer::new(services.keda)
+        .max_decoding_message_size(64 << 10)
+        .max_encoding_message_size(64 << 10);
     let health = tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(health),
     );
     let mut routes = Routes::builder();
     routes.add_service(Paced(agents)).add_service(Paced(tasks)).add_service(Paced(cluster));
-    routes.add_service(Paced(resources)).add_service(Paced(health));
+    routes.add_service(Paced(resources)).add_service(Paced(keda)).add_service(Paced(health));
     add_reflection(&mut routes);
     // The limits are on each connection; a limit over all of them would let one busy client lock the agents out. Calls have
     // no timeout of the server's, because sessions, watches and waits are meant to last.

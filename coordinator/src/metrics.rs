@@ -3,9 +3,16 @@
 //! What the engine counts is read from the published status at each scrape; what the shell counts itself is here. Labels
 //! are closed enumerations, so that no input can make a new time series.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use evenkeel_core::{engine::FinishedTask, model::EngineStatus};
+use evenkeel_core::{engine::FinishedTask, insight::sample::ShellSample, model::EngineStatus};
 use evenkeel_shared::{Code, Error, Health};
 use prometheus_client::{
     collector::Collector,
@@ -19,7 +26,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{directory::Directory, sessions::Sessions, snapshot::Snapshot};
+use crate::{actors::manager::ManagerState, directory::Directory, sessions::Sessions, snapshot::Snapshot};
 
 /// How a number is to be read.
 #[derive(Clone, Copy)]
@@ -61,6 +68,24 @@ const ENGINE: &[Row] = &[
     ("leases_expired", "Agents found gone by silence.", C, |s| s.counters.leases_expired as f64),
     ("ejections", "Agents ejected for failing.", C, |s| s.counters.ejections as f64),
     ("agent_messages_refused", "Messages of agents that did not fit.", C, |s| s.counters.refused_messages as f64),
+];
+
+type ManagerRow = (&'static str, &'static str, Sort, fn(&ManagerState) -> f64);
+
+/// What the resource manager says of itself.
+#[rustfmt::skip]
+const MANAGER: &[ManagerRow] = &[
+    ("manager_running", "1 while the resource manager looks at the fleet; 0: what was last set stays.", G, |m| f64::from(u8::from(!m.is_fallback()))),
+    ("manager_turns", "Times that the resource manager has looked at the fleet.", C, |m| m.turns() as f64),
+    ("manager_busy_seconds", "Time that this took.", C, |m| m.all_turns().as_secs_f64()),
+    ("manager_turn_seconds", "Time that the last one took.", G, |m| m.last_turn().as_secs_f64()),
+    ("manager_panics", "Times that the resource manager failed and began again.", C, |m| m.panics() as f64),
+    ("manager_records_dropped", "Measurements that could not be stored and were let go.", C, |m| m.records_dropped() as f64),
+    ("scaling_agents", "Agents that can be given work, as the scaling sees it.", G, |m| f64::from(m.scaling().agents)),
+    ("scaling_agents_wanted", "Agents that the scaling wants.", G, |m| f64::from(m.scaling().wanted)),
+    ("scaling_changes_up", "Decisions to grow the fleet.", C, |m| m.scaling().ups as f64),
+    ("scaling_changes_down", "Decisions to shrink the fleet.", C, |m| m.scaling().downs as f64),
+    ("scaling_changes_failed", "Changes of the fleet's size that failed.", C, |m| m.scaling().failures as f64),
 ];
 
 /// Input that was refused, by reason.
@@ -181,12 +206,35 @@ struct State {
     task_seconds: Histogram,
     store_full: Gauge,
     commit_retries: Counter,
+    manager: ManagerState,
+    sums: Sums,
+}
+
+/// What the resource manager takes differences of. Durations are in microseconds.
+#[derive(Debug, Default)]
+struct Sums {
+    commits: AtomicU64,
+    commit_us: AtomicU64,
+    tasks_ended: AtomicU64,
+    response_us: AtomicU64,
+    engine_busy_us: AtomicU64,
+}
+
+impl Sums {
+    fn add(count: &AtomicU64, sum: &AtomicU64, time: Duration) {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self::add_time(sum, time);
+    }
+
+    fn add_time(sum: &AtomicU64, time: Duration) {
+        sum.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 impl Metrics {
     /// The metrics of a coordinator that publishes here.
     #[must_use]
-    pub fn new(snapshot: Snapshot, directory: Directory, sessions: Sessions) -> Self {
+    pub fn new(snapshot: Snapshot, directory: Directory, sessions: Sessions, manager: ManagerState) -> Self {
         // The registry adds the full stop to a help text; a collector, as below, writes its own.
         let mut registry = Registry::with_prefix("evenkeel");
         let bad_input = Family::default();
@@ -210,7 +258,8 @@ impl Metrics {
         let commit_retries = Counter::default();
         let help = "Transactions of the store that found the disk full and are tried again";
         registry.register("commit_retries", help, commit_retries.clone());
-        registry.register_collector(Box::new(Published { snapshot, directory, sessions }));
+        let shown = manager.clone();
+        registry.register_collector(Box::new(Published { snapshot, directory, sessions, manager: shown }));
         Self(Arc::new(State {
             registry,
             bad_input,
@@ -221,6 +270,8 @@ impl Metrics {
             task_seconds,
             store_full,
             commit_retries,
+            manager,
+            sums: Sums::default(),
         }))
     }
 
@@ -251,6 +302,7 @@ impl Metrics {
     pub fn committed(&self, changes: usize, took: Duration) {
         self.0.commit_changes.observe(changes as f64);
         self.0.commit_seconds.observe(took.as_secs_f64());
+        Sums::add(&self.0.sums.commits, &self.0.sums.commit_us, took);
     }
 
     /// The disk of the database is full, or has room again.
@@ -265,7 +317,35 @@ impl Metrics {
 
     /// A task is over.
     pub fn finished(&self, task: &FinishedTask) {
-        self.0.task_seconds.observe(task.finished_at.since(task.accepted_at).as_secs_f64());
+        let took = task.finished_at.since(task.accepted_at);
+        self.0.task_seconds.observe(took.as_secs_f64());
+        Sums::add(&self.0.sums.tasks_ended, &self.0.sums.response_us, took);
+    }
+
+    /// The engine's thread was at work for so long.
+    pub fn engine_worked(&self, time: Duration) {
+        Sums::add_time(&self.0.sums.engine_busy_us, time);
+    }
+
+    /// What is shown of the resource manager.
+    #[must_use]
+    pub fn manager(&self) -> &ManagerState {
+        &self.0.manager
+    }
+
+    /// What the resource manager takes differences of.
+    #[must_use]
+    pub fn shell_sample(&self) -> ShellSample {
+        let sums = &self.0.sums;
+        let time = |sum: &AtomicU64| Duration::from_micros(sum.load(Ordering::Relaxed));
+        ShellSample {
+            commits: sums.commits.load(Ordering::Relaxed),
+            commit_time: time(&sums.commit_us),
+            engine_busy: time(&sums.engine_busy_us),
+            tasks_ended: sums.tasks_ended.load(Ordering::Relaxed),
+            response_time: time(&sums.response_us),
+            caches: Vec::new(),
+        }
     }
 
     /// All of it, as OpenMetrics text.
@@ -284,6 +364,7 @@ struct Published {
     snapshot: Snapshot,
     directory: Directory,
     sessions: Sessions,
+    manager: ManagerState,
 }
 
 impl fmt::Debug for Published {
@@ -300,6 +381,9 @@ impl Collector for Published {
         }
         one(&mut encoder, "sessions", "Open sessions of agents.", G, self.sessions.len() as f64)?;
         one(&mut encoder, "tasks_live", "Tasks that are not over.", G, self.directory.live_count() as f64)?;
+        for (name, help, sort, value) in MANAGER {
+            one(&mut encoder, name, help, *sort, value(&self.manager))?;
+        }
         let gauge = ConstGauge::new(0_i64);
         let mut agents = encoder.encode_descriptor("agents", "Agents by health.", None, gauge.metric_type())?;
         for (health, count) in Health::ALL.into_iter().zip(status.agents_by_health) {
@@ -337,7 +421,7 @@ mod tests {
         let status = EngineStatus { counters, agents_by_health: [3, 0, 0, 1], ..EngineStatus::default() };
         snapshot.apply(SnapshotUpdate { agents: Vec::new(), status });
         let directory = Directory::new(&[], KeptLimits { tasks: 1, bytes: 1 });
-        let metrics = Metrics::new(snapshot, directory, Sessions::new(1, 1));
+        let metrics = Metrics::new(snapshot, directory, Sessions::new(1, 1), ManagerState::new(true));
         metrics.bad_input(BadInput::AgentIdTaken);
         metrics.slow_consumers(SlowConsumer::Watch, 2);
         metrics.committed(5, Duration::from_millis(1));
@@ -352,6 +436,8 @@ mod tests {
             "evenkeel_commit_changes_count 1",
             "evenkeel_store_full 1",
             "evenkeel_commit_retries_total 1",
+            "evenkeel_manager_running 1",
+            "evenkeel_scaling_agents_wanted 0",
         ] {
             assert!(text.contains(expected), "`{expected}` is not in\n{text}");
         }

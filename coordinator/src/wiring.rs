@@ -55,6 +55,7 @@ use crate::{
     services::{
         agent::Agents,
         cluster::{Cluster, Identity},
+        keda::Keda,
         redrive::Redrives,
         resource::Resources,
         submit_stream,
@@ -157,7 +158,9 @@ impl Coordinator {
             data_dir: data_dir.display().to_string(),
         });
         let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
-        let parts = Parts::new(clock, &config.limits, &recovery, store.as_ref()).map_err(StartError::Threads)?;
+        let manager = ManagerState::new(config.resources.enabled);
+        let parts =
+            Parts::new(clock, &config.limits, &recovery, store.as_ref(), manager).map_err(StartError::Threads)?;
         let for_manager =
             ManagerRecovery { incarnation: recovery.incarnation, declarations: recovery.declarations.clone() };
         let engine = make_engine(clock, config.engine.settings(), recovery).await?;
@@ -213,7 +216,8 @@ impl Coordinator {
         };
         parts.lifecycle.set_ready();
         grpc::report(&health, true).await;
-        let services = grpc::Services { agents, tasks, cluster, resources };
+        let keda = Keda::new(parts.metrics.manager().clone(), parts.lifecycle.clone());
+        let services = grpc::Services { agents, tasks, cluster, resources, keda };
         let (for_grpc, for_http) = parts.connections(&config.limits);
         let serves_http = http::serve(http, for_http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
         let servers = vec![
@@ -245,7 +249,13 @@ impl Coordinator {
 }
 
 impl Parts {
-    fn new(clock: Clock, limits: &LimitsConfig, recovery: &Recovery, store: &dyn Store) -> io::Result<Self> {
+    fn new(
+        clock: Clock,
+        limits: &LimitsConfig,
+        recovery: &Recovery,
+        store: &dyn Store,
+        manager: ManagerState,
+    ) -> io::Result<Self> {
         let kept = KeptLimits { tasks: limits.ephemeral_kept_max, bytes: limits.ephemeral_kept_bytes_max };
         let hub = HubLimits {
             ring: limits.recent_events_max,
@@ -257,7 +267,7 @@ impl Parts {
         let snapshot = Snapshot::default();
         let directory = Directory::new(&recovery.tasks, kept);
         let sessions = Sessions::new(recovery.incarnation, limits.session_queue_max);
-        let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone());
+        let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone(), manager);
         Ok(Self {
             clock,
             lifecycle: Lifecycle::default(),
@@ -324,11 +334,12 @@ impl Parts {
         recovery: ManagerRecovery,
         actuator: Arc<dyn Actuator>,
     ) -> ManagerHandle {
-        let state = ManagerState::new(config.resources.enabled);
+        let state = self.metrics.manager().clone();
         let actor = if config.resources.enabled {
             let parts = ManagerParts {
                 gateway: gateway.clone(),
                 snapshot: self.snapshot.clone(),
+                metrics: self.metrics.clone(),
                 state: state.clone(),
                 settings: config.manager_settings(),
                 recovery,

@@ -10,7 +10,7 @@
 pub mod change;
 pub mod scaling;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use evenkeel_shared::{AgentId, Timestamp};
 
@@ -19,10 +19,20 @@ use self::{
     scaling::{Scaling, ScalingSettings},
 };
 use crate::{
+    capacity::Foreseen,
     engine::ControlCommand,
-    insight::sample::MoreSamples,
+    insight::{
+        HORIZON_MAX, Insight,
+        metric::{Metric, Subject},
+        sample::MoreSamples,
+    },
     model::{AgentView, ClusterEventKind, Declaration, EngineStatus, Record},
 };
+
+/// A forecast is as good as new for so long: a trend over an hour changes no faster.
+const FORESEEN_FOR: Duration = Duration::from_secs(30);
+/// The least time that a trend is asked about; agents that start faster are foreseen with the same.
+const HORIZON_MIN: Duration = Duration::from_secs(1);
 
 /// What the fleet looks like at one moment.
 #[derive(Clone, Debug)]
@@ -89,8 +99,12 @@ pub struct ManagerSettings {
 #[derive(Debug)]
 pub struct Manager {
     now: Timestamp,
-    /// How large the fleet is and should be.
+    /// How the fleet is and has been.
+    pub insight: Insight,
+    /// How large it is and should be.
     pub scaling: Scaling,
+    foreseen: Option<Foreseen>,
+    foreseen_at: Timestamp,
 }
 
 impl Manager {
@@ -98,14 +112,36 @@ impl Manager {
     #[must_use]
     pub fn new(now: Timestamp, settings: &ManagerSettings, recovery: &ManagerRecovery) -> Self {
         let scaling = Scaling::new(now, settings.scaling.clone(), recovery.incarnation, &recovery.declarations);
-        Self { now, scaling }
+        let insight = Insight::new(&recovery.declarations);
+        Self { now, insight, scaling, foreseen: None, foreseen_at: Timestamp::ZERO }
     }
 
     /// Takes in how the fleet is now: one call a second, off the path of tasks.
     pub fn turn(&mut self, sample: &FleetSample, out: &mut Outputs) {
         self.now = self.now.max(sample.at);
+        self.insight.observe(sample, out);
         let held = sample.more.limits.iter().filter(|limit| limit.closed).map(|limit| limit.waiting).sum();
-        self.scaling.turn(sample, held, None, |_| 0.0, out);
+        self.foresee();
+        self.scaling.turn(sample, held, self.foreseen, |_| 0.0, out);
+    }
+
+    /// Looks as far ahead as an agent takes to start: the rate at which tasks will come then, times how long one runs.
+    fn foresee(&mut self) {
+        if !self.scaling.policy().predictive {
+            self.foreseen = None;
+            return;
+        }
+        if self.foreseen.is_some() && self.now.since(self.foreseen_at) < FORESEEN_FOR {
+            return;
+        }
+        self.foreseen_at = self.now;
+        let ahead = Duration::from_millis(self.scaling.policy().start_up_ms);
+        let horizon = ahead.clamp(HORIZON_MIN, HORIZON_MAX);
+        let rate = self.insight.trend(&Subject::Fleet, Metric::RequestRate, horizon, self.now);
+        self.foreseen = rate.ok().zip(self.scaling.service_mean()).map(|(outlook, service)| Foreseen {
+            slots: outlook.trend.forecast(ahead).value.max(0.0) * service.as_secs_f64(),
+            ahead,
+        });
     }
 
     /// The actuator has answered for this decision.

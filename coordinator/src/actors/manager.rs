@@ -26,6 +26,7 @@ use actix::{
     Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, WrapFuture as _, prelude::SendError,
 };
 use evenkeel_core::{
+    capacity::{Action, Decision, ScalingOutcome},
     engine::AdminCommand,
     insight::sample::MoreSamples,
     manager::{FleetSample, Manager, ManagerRecovery, ManagerSettings, Notice, Outputs, change::Step},
@@ -34,7 +35,7 @@ use evenkeel_core::{
 use evenkeel_shared::{Code, Error, Timestamp};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     time::timeout,
 };
 
@@ -44,6 +45,7 @@ use crate::{
     failpoint::{self, Point},
     gateway::Gateway,
     lifecycle::Lifecycle,
+    metrics::Metrics,
     snapshot::Snapshot,
 };
 
@@ -99,6 +101,24 @@ struct State {
     turn_us: AtomicU64,
     turns_us: AtomicU64,
     unkept: AtomicU64,
+    scaling: watch::Sender<ScalingShown>,
+}
+
+/// What is shown of the fleet's size to those who ask often. Counters are since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScalingShown {
+    /// The manager has looked at the fleet.
+    pub known: bool,
+    /// Agents that can be given work.
+    pub agents: u32,
+    /// Agents that are wanted.
+    pub wanted: u32,
+    /// Decisions to grow.
+    pub ups: u64,
+    /// Decisions to shrink.
+    pub downs: u64,
+    /// Changes that failed.
+    pub failures: u64,
 }
 
 impl ManagerState {
@@ -114,6 +134,7 @@ impl ManagerState {
             turn_us: AtomicU64::new(0),
             turns_us: AtomicU64::new(0),
             unkept: AtomicU64::new(0),
+            scaling: watch::Sender::new(ScalingShown::default()),
         }))
     }
 
@@ -157,6 +178,46 @@ impl ManagerState {
     #[must_use]
     pub fn records_dropped(&self) -> u64 {
         self.0.unkept.load(Ordering::Relaxed)
+    }
+
+    /// How large the fleet is and should be, as of the last look.
+    #[must_use]
+    pub fn scaling(&self) -> ScalingShown {
+        *self.0.scaling.borrow()
+    }
+
+    /// The same, to be told of every change.
+    #[must_use]
+    pub fn watch_scaling(&self) -> watch::Receiver<ScalingShown> {
+        self.0.scaling.subscribe()
+    }
+
+    /// As if a manager had looked at the fleet.
+    #[cfg(test)]
+    pub(crate) fn show_wanted(&self, agents: u32, wanted: u32) {
+        self.show_scaling(agents, wanted, &Outputs::default());
+    }
+
+    fn show_scaling(&self, agents: u32, wanted: u32, out: &Outputs) {
+        let decided = |record: &Record| match record {
+            Record::Scaling(record) => Decision::read(record).ok(),
+            _ => None,
+        };
+        let decisions: Vec<Decision> = out.records.iter().filter_map(decided).collect();
+        self.0.scaling.send_if_modified(|shown| {
+            let before = *shown;
+            (shown.known, shown.agents, shown.wanted) = (true, agents, wanted);
+            for decision in &decisions {
+                match (decision.outcome, decision.action) {
+                    (ScalingOutcome::Failed, _) => shown.failures += 1,
+                    (ScalingOutcome::Done, _) => {}
+                    (_, Action::Up) => shown.ups += 1,
+                    (_, Action::Down) => shown.downs += 1,
+                    (_, Action::None) => {}
+                }
+            }
+            *shown != before
+        });
     }
 
     fn enter(&self, phase: ManagerPhase) {
@@ -271,6 +332,8 @@ pub struct ManagerParts {
     pub gateway: Gateway,
     /// What is shown of the fleet.
     pub snapshot: Snapshot,
+    /// Counters of the shell.
+    pub metrics: Metrics,
     /// What is shown of the manager.
     pub state: ManagerState,
     /// Its settings.
@@ -354,7 +417,7 @@ impl ManagerActor {
                 at: parts.gateway.clock.now(),
                 status: parts.snapshot.status(),
                 agents: parts.snapshot.all_agents(),
-                more: MoreSamples::default(),
+                more: MoreSamples { shell: parts.metrics.shell_sample(), ..MoreSamples::default() },
             };
             manager.turn(&sample, &mut out);
             out
@@ -362,6 +425,7 @@ impl ManagerActor {
         match done {
             Ok(out) => {
                 parts.state.took(started.elapsed());
+                parts.state.show_scaling(manager.scaling.agents(), manager.scaling.wanted(), &out);
                 self.carry_out(out, None, ctx);
             }
             Err(message) => self.fail(message, ctx),

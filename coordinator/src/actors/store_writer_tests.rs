@@ -123,7 +123,8 @@ impl Desk {
         let sessions = Sessions::new(1, 1);
         let limits = HubLimits { ring: 16, queue: 1_024, watchers: 1 };
         let cluster_hub: Hub<ClusterEvent> = Hub::new(EventPosition(0), limits);
-        let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone());
+        let manager = crate::actors::manager::ManagerState::new(false);
+        let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone(), manager);
         let dispatcher = Dispatcher {
             pending: Pending::default(),
             sessions,

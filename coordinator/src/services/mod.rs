@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod cluster;
+pub mod keda;
 pub mod outbound;
 pub mod redrive;
 pub mod resource;

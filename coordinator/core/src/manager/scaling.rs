@@ -243,6 +243,18 @@ impl Scaling {
         self.scaler.policy()
     }
 
+    /// Agents that could be given work when the fleet was looked at last.
+    #[must_use]
+    pub const fn agents(&self) -> u32 {
+        self.load.agents
+    }
+
+    /// Mean run time of an attempt, as it was measured last.
+    #[must_use]
+    pub const fn service_mean(&self) -> Option<Duration> {
+        self.load.service_mean
+    }
+
     /// Agents wanted, for those who ask often: what a change that is being carried out leads to, else what is decided now.
     #[must_use]
     pub fn wanted(&self) -> u32 {
