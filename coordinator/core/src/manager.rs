@@ -19,6 +19,10 @@ use self::{
     scaling::{Scaling, ScalingSettings},
 };
 use crate::{
+    advice::{
+        Advisor,
+        findings::{Seen, findings},
+    },
     capacity::Foreseen,
     engine::ControlCommand,
     insight::{
@@ -103,6 +107,8 @@ pub struct Manager {
     pub insight: Insight,
     /// How large it is and should be.
     pub scaling: Scaling,
+    /// What to change, and what became of it.
+    pub advisor: Advisor,
     foreseen: Option<Foreseen>,
     foreseen_at: Timestamp,
 }
@@ -113,7 +119,8 @@ impl Manager {
     pub fn new(now: Timestamp, settings: &ManagerSettings, recovery: &ManagerRecovery) -> Self {
         let scaling = Scaling::new(now, settings.scaling.clone(), recovery.incarnation, &recovery.declarations);
         let insight = Insight::new(&recovery.declarations);
-        Self { now, insight, scaling, foreseen: None, foreseen_at: Timestamp::ZERO }
+        let advisor = Advisor::new(now, &recovery.declarations);
+        Self { now, insight, scaling, advisor, foreseen: None, foreseen_at: Timestamp::ZERO }
     }
 
     /// Takes in how the fleet is now: one call a second, off the path of tasks.
@@ -123,6 +130,10 @@ impl Manager {
         let held = sample.more.limits.iter().filter(|limit| limit.closed).map(|limit| limit.waiting).sum();
         self.foresee();
         self.scaling.turn(sample, held, self.foreseen, |_| 0.0, out);
+        if self.advisor.is_due(self.now) {
+            let seen = Seen { insight: &self.insight, policy: self.scaling.deciding(), now: self.now };
+            self.advisor.found(self.now, findings(&seen), out);
+        }
     }
 
     /// Looks as far ahead as an agent takes to start: the rate at which tasks will come then, times how long one runs.

@@ -255,6 +255,12 @@ impl Scaling {
         self.load.service_mean
     }
 
+    /// The policy in force, if it decides.
+    #[must_use]
+    pub fn deciding(&self) -> Option<&Policy> {
+        self.decides.then(|| self.scaler.policy())
+    }
+
     /// Agents wanted, for those who ask often: what a change that is being carried out leads to, else what is decided now.
     #[must_use]
     pub fn wanted(&self) -> u32 {
