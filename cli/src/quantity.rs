@@ -77,6 +77,19 @@ pub fn cpu_millis(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a range of numbers: `1..8`, both ends included.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn range(text: &str) -> Result<(u32, u32), String> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    match ends {
+        Some((from, to)) if from <= to => Ok((from, to)),
+        Some(_) => Err("the first number must not be the greater one".to_owned()),
+        None => Err("write a range as 1..8".to_owned()),
+    }
+}
+
 /// Reads `name=value`.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! `evenkeel agent`: an agent of the built-in executors.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, thread, time::Duration};
 
 use clap::Args;
 use evenkeel_agent::{
@@ -8,6 +8,7 @@ use evenkeel_agent::{
     executors::{HttpConfig, ProgramsConfig},
 };
 use evenkeel_shared::limits::SLOTS_MAX;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
@@ -58,6 +59,9 @@ pub struct AgentArgs {
     /// Tasks it wants ahead, per slot [default: the coordinator decides]
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
     prefetch: Option<u8>,
+    /// Leave when the standard input ends, as when the program that started the agent is gone
+    #[arg(long)]
+    until_stdin_ends: bool,
     /// Time for what runs to finish when the agent is told to go [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
     drain_timeout: Option<Duration>,
@@ -116,14 +120,29 @@ impl AgentArgs {
 /// If a setting is wrong, or the coordinator will not have it.
 pub async fn run(args: AgentArgs, global: &Global) -> Outcome {
     let address = global.coordinator.as_deref().map(|_| global.address()).transpose()?;
+    let until_stdin_ends = args.until_stdin_ends;
     let config = args.config(address.as_ref().map(|address| address.url()))?;
     let agent = build(config)?;
     let shutdown = signals::shutdown()?;
+    if until_stdin_ends {
+        cancel_when_stdin_ends(shutdown.clone())?;
+    }
     let (id, slots) = (agent.id().clone(), agent.spec().capacity.slots);
     tracing::info!(agent = %id, slots, "the agent starts");
     agent.run(shutdown.cancelled()).await.map_err(stopped)?;
     tracing::info!(agent = %id, "the agent has drained");
     Ok(Exit::Ok)
+}
+
+/// Whoever started this program holds the other end, and closes it by ending, however that comes about.
+fn cancel_when_stdin_ends(shutdown: CancellationToken) -> Result<(), CliError> {
+    // A thread, because a read of the standard input cannot be given up: the end of the runtime would wait for it.
+    let watch = move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        shutdown.cancel();
+    };
+    let failed = |error| CliError::new(Exit::Error, "the standard input cannot be watched").because(error);
+    thread::Builder::new().name("stdin".into()).spawn(watch).map(drop).map_err(failed)
 }
 
 /// The agent of a configuration.

@@ -1,6 +1,9 @@
 //! `evenkeel dev`: coordinator and agents in one process, to try things out.
 //!
-//! The agents run any program that a task names, so everything listens on this machine's own addresses only.
+//! The agents run any program that a task names, so everything listens on this machine's own addresses only. With
+//! `--autoscale` they are processes of their own that come and go with the work; see [`autoscale`].
+
+mod autoscale;
 
 use std::{
     collections::HashSet,
@@ -31,6 +34,8 @@ use crate::{
 const DATA_DIRECTORY: &str = ".evenkeel/dev";
 /// More agents of one process would only wait for each other.
 const AGENTS_MAX: u32 = 256;
+/// What an agent of a fleet that is scaled runs at once: few, so that a handful of tasks shows how it grows.
+const AUTOSCALE_SLOTS: u32 = 2;
 /// Time for running tasks to finish at the end: a person waits for it. What is left runs again at the next start.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -43,7 +48,10 @@ pub struct DevArgs {
     /// Agents, named dev-1, dev-2 and so on
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=i64::from(AGENTS_MAX)))]
     agents: u32,
-    /// Tasks that one agent runs at once [default: the cores of this machine]
+    /// As many agents as the work needs, within these bounds; they are processes named local-1, local-2 and so on
+    #[arg(long, value_name = "MIN..MAX", value_parser = autoscale::bounds, conflicts_with = "agents")]
+    autoscale: Option<(u32, u32)>,
+    /// Tasks that one agent runs at once [default: the cores of this machine; 2 with --autoscale]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     slots: Option<u32>,
     #[command(flatten)]
@@ -54,9 +62,13 @@ pub struct DevArgs {
 ///
 /// # Errors
 /// If an address is taken, the data cannot be used, or a part stops by itself.
-pub async fn run(args: DevArgs, global: &Global) -> Outcome {
+pub async fn run(mut args: DevArgs, global: &Global) -> Outcome {
     let mut config = CoordinatorConfig { data_dir: PathBuf::from(DATA_DIRECTORY), ..CoordinatorConfig::default() };
     args.service.apply(&mut config)?;
+    if let Some(bounds) = args.autoscale {
+        args.agents = 0;
+        config.scaling = autoscale::config(bounds, args.slots.unwrap_or(AUTOSCALE_SLOTS), DRAIN_TIMEOUT)?;
+    }
     let ephemeral = config.ephemeral;
     let deadline = Duration::from_millis(config.shutdown_deadline_ms);
     let shutdown = signals::shutdown()?;
@@ -70,6 +82,10 @@ pub async fn run(args: DevArgs, global: &Global) -> Outcome {
         Err(_) => tracing::warn!("not all agents have joined yet; see `evenkeel agents list`"),
     }
     eprint!("{}", banner(&args, &coordinator, ephemeral));
+    let mut told = JoinSet::new();
+    if args.autoscale.is_some() {
+        told.spawn(autoscale::tell(coordinator.grpc_addr(), started));
+    }
     args.service.announce(&coordinator, global)?;
 
     let ended = tokio::select! {
@@ -80,6 +96,7 @@ pub async fn run(args: DevArgs, global: &Global) -> Outcome {
         () = coordinator.stopped() => Err(CliError::new(Exit::Error, "the coordinator stopped by itself")),
         Some(ended) = agents.join_next() => Err(agent_ended(ended)),
     };
+    told.abort_all();
     draining.cancel();
     while let Some(drained) = agents.join_next().await {
         if let Ok(Err(error)) = drained {
@@ -154,6 +171,10 @@ fn banner(args: &DevArgs, coordinator: &RunningCoordinator, ephemeral: bool) -> 
         true => String::new(),
         false => format!(" --coordinator http://{grpc}"),
     };
+    let agents = match args.autoscale {
+        Some((min, max)) => format!("{min} to {max}, as the work needs"),
+        None => args.agents.to_string(),
+    };
     format!(
         "Evenkeel {version} is ready.\n\n  \
          gRPC    http://{grpc}\n  \
@@ -166,6 +187,5 @@ fn banner(args: &DevArgs, coordinator: &RunningCoordinator, ephemeral: bool) -> 
          Ctrl-C stops it.\n",
         version = env!("CARGO_PKG_VERSION"),
         http = coordinator.http_addr(),
-        agents = args.agents,
     )
 }
