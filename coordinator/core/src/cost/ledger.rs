@@ -499,6 +499,12 @@ impl Ledger {
         rolled
     }
 
+    /// What is left of a budget. `None`: there is none of this name.
+    #[must_use]
+    pub fn left(&self, now: Timestamp, name: &str) -> Option<Micros> {
+        self.by_name.get(name).map(|&place| self.accounts[place].left(now))
+    }
+
     /// When the next window begins.
     #[must_use]
     pub fn next_roll(&self) -> Option<Timestamp> {

@@ -343,6 +343,14 @@ struct Live {
     held: Reservation,
 }
 
+impl Ledger {
+    /// Of the budgets in which this is reserved.
+    fn names(&self, reservation: &Reservation) -> Vec<Arc<str>> {
+        let accounts = reservation.0.iter().filter_map(|share| self.of_share(share));
+        accounts.map(|account| account.name.clone()).collect()
+    }
+}
+
 #[derive(Default)]
 struct World {
     ledger: Ledger,
@@ -384,16 +392,12 @@ impl World {
                 let Live { kind, units, held, .. } = self.live.swap_remove(at);
                 let actual = Cost::from([(CostUnit::usd(), Micros(units * Micros::PER_UNIT * percent / 100))]);
                 let counted = if lost { usd(units) } else { actual[&CostUnit::usd()] };
-                let names: Vec<String> = held
-                    .0
-                    .iter()
-                    .filter_map(|share| self.ledger.of_share(share).map(|account| account.name.to_string()))
-                    .collect();
+                let names = self.ledger.names(&held);
                 let actual = if lost { Actual::Unknown(Some(&actual)) } else { Actual::Final(Some(&actual)) };
                 let settled = self.ledger.settle(self.now, held, actual, &kind);
                 for name in names {
                     let kept = self.ledger.get(&name).unwrap().window;
-                    *self.sums.entry((name, window::window(kept, self.now).start)).or_default() += counted;
+                    *self.sums.entry((name.to_string(), window::window(kept, self.now).start)).or_default() += counted;
                 }
                 self.store(settled.spent);
             }
@@ -421,15 +425,20 @@ impl World {
                 let spent: Vec<BudgetSpent> = self.stored.values().cloned().collect();
                 // What began before its budget was put holds nothing of it, and would after a restart: the reservations are
                 // made again only where they were.
-                let held: Vec<usize> = self.live.iter().map(|live| live.held.0.len()).collect();
+                let held: Vec<Vec<Arc<str>>> = self.live.iter().map(|live| self.ledger.names(&live.held)).collect();
                 self.ledger = Ledger::default();
                 for budget in declared {
                     self.ledger.put(self.now, budget, &spent);
                 }
                 let mut kept = Vec::new();
-                for (mut live, shares) in std::mem::take(&mut self.live).into_iter().zip(held) {
-                    let covering = self.ledger.index.covering(&live.tenant, &live.kind).count();
-                    if covering == shares {
+                for (mut live, names) in std::mem::take(&mut self.live).into_iter().zip(held) {
+                    let covering: Vec<Arc<str>> = self
+                        .ledger
+                        .index
+                        .covering(&live.tenant, &live.kind)
+                        .map(|place| self.ledger.accounts[place].name.clone())
+                        .collect();
+                    if covering.iter().all(|name| names.contains(name)) {
                         live.held = self.ledger.restore(self.now, &live.tenant, &live.kind, Some(&live.task));
                         kept.push(live);
                     }

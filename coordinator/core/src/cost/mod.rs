@@ -1,5 +1,7 @@
 //! What work costs, and how much of it may be spent: prices, accounting, and budgets as a resource that is scheduled.
 
+pub mod book;
+mod expensive;
 pub mod ledger;
 mod means;
 pub mod window;
