@@ -181,13 +181,14 @@ impl Coordinator {
             metrics: parts.metrics.clone(),
             submit_streams: Arc::new(Semaphore::new(submit_stream::STREAMS_MAX)),
         };
+        let strategy = Arc::new(Mutex::new(strategy));
         let cluster = Cluster {
             gateway: gateway.clone(),
             snapshot: parts.snapshot.clone(),
             publisher,
             hub: parts.cluster_hub.clone(),
             identity: Arc::clone(&identity),
-            strategy: Arc::new(Mutex::new(strategy)),
+            strategy: Arc::clone(&strategy),
             metrics: parts.metrics.clone(),
         };
         let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?);
@@ -196,6 +197,7 @@ impl Coordinator {
             gateway: gateway.clone(),
             snapshot: parts.snapshot.clone(),
             manager,
+            strategy,
             metrics: parts.metrics.clone(),
         };
         let sessions = parts.sessions.clone();

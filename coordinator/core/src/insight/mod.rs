@@ -129,11 +129,9 @@ impl Insight {
         }
     }
 
-    /// Puts back minutes of the fleet that an earlier incarnation recorded, oldest first, so that seasons survive a restart.
-    pub fn restore(&mut self, rows: &[UsageSample]) {
-        if self.last.is_none() {
-            self.book.restore(rows);
-        }
+    /// Puts back what an earlier incarnation recorded of the fleet in a metric, oldest first, so that seasons survive a restart.
+    pub fn restore(&mut self, metric: Metric, rows: &[UsageSample]) {
+        self.book.restore(metric, rows);
     }
 
     /// Takes in how the fleet is now: measures, records, and says what begins or ends to hold it up.

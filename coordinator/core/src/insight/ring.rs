@@ -96,6 +96,23 @@ impl Ring {
         self.shown(kept)
     }
 
+    /// Puts points back that are older than all there are, oldest first, as far as there is room; others are left out.
+    pub fn restore(&mut self, older: impl DoubleEndedIterator<Item = Point>) {
+        let first = self.points.front().map(|kept| kept.step).or(self.open.map(|open| open.step));
+        let mut first = first.map_or(u64::MAX, u64::from);
+        for point in older.rev() {
+            let step = point.at.unix_millis() / u64::from(self.step_ms);
+            if self.points.len() >= self.len_max as usize {
+                return;
+            }
+            if step < first {
+                first = step;
+                let (mean, min, max) = (point.mean as f32, point.min as f32, point.max as f32);
+                self.points.push_front(Kept { step: step as u32, mean, min, max });
+            }
+        }
+    }
+
     /// The points from `from` on and before `to`, oldest first; the stretch that is not over is the last of them.
     pub fn points(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Point> {
         let first = from.unix_millis().div_ceil(u64::from(self.step_ms));
@@ -204,6 +221,20 @@ mod tests {
         ring.push(at(5), 1.0);
         ring.push(at(3), 9.0);
         assert_eq!(ring.points(Timestamp::ZERO, ALWAYS).map(|point| point.mean).collect::<Vec<_>>(), [1.0]);
+    }
+
+    #[test]
+    fn what_is_put_back_comes_before_what_is_there() {
+        let mut ring = Ring::new(Duration::from_secs(1), 4);
+        (10..12).for_each(|second| {
+            ring.push(at(second), 1.0);
+        });
+        let older = [8, 9, 10, 11].map(|second| Point { at: at(second), mean: 7.0, min: 7.0, max: 7.0 });
+        ring.restore(older.into_iter());
+        let means: Vec<f64> = ring.points(Timestamp::ZERO, ALWAYS).map(|point| point.mean).collect();
+        assert_eq!(means, [7.0, 7.0, 1.0, 1.0]);
+        ring.restore((0..8).map(|second| Point { at: at(second), mean: 3.0, min: 3.0, max: 3.0 }));
+        assert_eq!(ring.points.len(), 4, "no more than there is room for");
     }
 
     #[test]

@@ -239,14 +239,10 @@ impl Book {
         (self.unrecorded, self.rows.dropped)
     }
 
-    /// Puts back minutes of the fleet that an earlier incarnation recorded, oldest first. Before the first measurement only.
-    pub fn restore(&mut self, rows: &[UsageSample]) {
-        for row in rows.iter().filter(|row| row.length <= QUARTER && row.subject == "fleet") {
-            let Some(metric) = Metric::named(&row.metric) else { continue };
-            let at = Subject::Fleet.metrics().iter().position(|other| *other == metric);
-            if let Some(ring) = at.and_then(|at| self.fleet.long.get_mut(at)) {
-                ring.push(row.at, row.mean);
-            }
+    /// Puts back what an earlier incarnation recorded of the fleet in a metric, oldest first.
+    pub fn restore(&mut self, metric: Metric, rows: &[UsageSample]) {
+        if let Some(ring) = self.fleet.long.get_mut(metric as usize) {
+            ring.restore(rows.iter().map(|row| Point { at: row.at, mean: row.mean, min: row.min, max: row.max }));
         }
     }
 }
@@ -365,7 +361,7 @@ mod tests {
             min: 0.0,
             max: 0.0,
         };
-        book.restore(&(0..100).map(row).collect::<Vec<_>>());
+        book.restore(Metric::Cpu, &(0..100).map(row).collect::<Vec<_>>());
         let (points, step) = book.points(&Subject::Fleet, Metric::Cpu, at(0), at(100_000));
         assert_eq!((points.len(), step), (100, MINUTE));
         assert_eq!(book.take_rows().count(), 0, "they are in the store already");

@@ -10,8 +10,11 @@ mod insight;
 mod limits;
 mod scaling;
 
+use std::sync::Arc;
+
 use evenkeel_proto::v1::{self, resource_service_server::ResourceService};
-use evenkeel_shared::{Code, Error};
+use evenkeel_shared::{Code, Error, StrategyConfig};
+use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 use super::refuse;
@@ -26,6 +29,8 @@ pub struct Resources {
     pub snapshot: Snapshot,
     /// The way to the resource manager.
     pub manager: ManagerHandle,
+    /// The strategy in force. Its lock also puts changes of it in one order.
+    pub strategy: Arc<Mutex<StrategyConfig>>,
     /// Counters.
     pub metrics: Metrics,
 }
