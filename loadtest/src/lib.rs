@@ -33,6 +33,7 @@ pub mod record;
 pub mod recorder;
 mod report;
 mod runner;
+pub mod scaling;
 pub mod scenario;
 pub mod simulation;
 mod target;

@@ -49,7 +49,7 @@ impl Window {
         }
         self.proposals.push_back((now, agents));
         let length = std::time::Duration::from_millis(length_ms);
-        while self.proposals.front().is_some_and(|&(at, _)| now.since(at) > length) {
+        while self.proposals.len() > 1 && self.proposals.front().is_some_and(|&(at, _)| now.since(at) >= length) {
             self.proposals.pop_front();
         }
         self.proposals.front().map_or(agents, |&(_, extreme)| extreme)

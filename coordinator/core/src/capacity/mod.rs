@@ -18,6 +18,7 @@
 pub mod demand;
 pub mod drain;
 pub mod effect;
+pub mod foresight;
 pub mod history;
 pub mod meter;
 pub mod policy;
@@ -37,3 +38,6 @@ pub use scaler::{Action, Hold, Reason, Scaler, Verdict};
 pub use score::{Score, ScoredMetric};
 pub use templates::{TEMPLATES, Template};
 pub use validate::{Advice, validate};
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,9 @@ use evenkeel_shared::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    demand::{Demand, Load},
+    demand::{Demand, Foreseen, Load},
     effect::Effect,
+    foresight::Foresight,
     history::{Changes, Extreme, Window},
     policy::{Override, Policy, Rules, ScalingMetric},
     score::{Score, projected},
@@ -248,13 +249,14 @@ pub struct Scaler {
     greatest: Window,
     changes: Changes,
     effect: Effect,
+    foresight: Foresight,
     begun: bool,
 }
 
 impl Scaler {
     /// A scaler with no memory.
     #[must_use]
-    pub const fn new(policy: Policy) -> Self {
+    pub fn new(policy: Policy) -> Self {
         Self {
             policy,
             override_: None,
@@ -262,6 +264,7 @@ impl Scaler {
             greatest: Window::new(Extreme::Greatest),
             changes: Changes::EMPTY,
             effect: Effect::NONE,
+            foresight: Foresight::default(),
             begun: false,
         }
     }
@@ -275,8 +278,9 @@ impl Scaler {
     /// Puts another policy in force. Changes made so far count for its steps; its effect starts anew, with its window.
     pub fn set_policy(&mut self, policy: Policy) {
         let changes = std::mem::take(&mut self.changes);
+        let foresight = std::mem::take(&mut self.foresight);
         let override_ = self.override_.take();
-        *self = Self { changes, override_, ..Self::new(policy) };
+        *self = Self { changes, foresight, override_, ..Self::new(policy) };
     }
 
     /// Fixes the number of agents, or no longer.
@@ -307,9 +311,24 @@ impl Scaler {
         self.effect.changed(now, Action::between(before, after));
     }
 
-    /// What is wanted now. One call a second; `hold` while nothing is to be decided.
+    /// What will be asked for when an agent that is started now works, where the policy looks ahead.
+    fn foresee(&mut self, now: Timestamp, slots: f64) -> Option<Foreseen> {
+        self.foresight.observe(now, slots);
+        if !self.policy.predictive {
+            return None;
+        }
+        let ahead = Duration::from_millis(self.policy.start_up_ms.saturating_add(self.policy.up.stabilisation_ms));
+        self.foresight.look(now, slots, ahead)
+    }
+
+    /// What is wanted now. One call a second; `hold` while nothing is to be decided. Demand to come is what `load` says of it;
+    /// else it is foreseen from demand that was.
     pub fn decide(&mut self, now: Timestamp, load: &Load, hold: Option<Hold>) -> Verdict {
-        let demand = Demand::of(&self.policy, load);
+        let mut demand = Demand::of(&self.policy, load);
+        let foreseen = self.foresee(now, demand.slots);
+        if let (Some(foreseen), None) = (foreseen, load.foreseen) {
+            demand = Demand::of(&self.policy, &Load { foreseen: Some(foreseen), ..load.clone() });
+        }
         let score = Score::of(&self.policy, load, &demand);
         let agents = load.agents_coming();
         self.effect.observe(now, &self.policy, load);

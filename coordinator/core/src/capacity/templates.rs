@@ -87,10 +87,10 @@ fn web_balanced() -> Policy {
         agents_max: 20,
         utilisation_target_percent: 75,
         metrics: weights(&[
-            (Utilisation, 0.4),
-            (Cpu, 0.2),
-            (RequestRate, 0.15),
-            (ResponseTime, 0.1),
+            (Utilisation, 0.35),
+            (ResponseTime, 0.25),
+            (Cpu, 0.15),
+            (RequestRate, 0.1),
             (Memory, 0.1),
             (ErrorRate, 0.05),
         ]),
@@ -124,12 +124,14 @@ fn web_aggressive() -> Policy {
         scale_up_percent: 60,
         scale_down_percent: 40,
         up: Rules {
-            stabilisation_ms: 0,
+            stabilisation_ms: 10_000,
             step_agents_max: None,
             step_percent_max: Some(100),
             period_ms: 30_000,
             cooldown_ms: 15_000,
         },
+        // Thresholds that are close need a long memory, or each lull would be followed.
+        down: Rules { stabilisation_ms: 15 * MINUTE, ..web_balanced().down },
         wait_target_ms: 10_000,
         ..web_balanced()
     }
@@ -149,14 +151,14 @@ fn api_performance() -> Policy {
         scale_up_percent: 60,
         scale_down_percent: 40,
         up: Rules {
-            stabilisation_ms: 0,
+            stabilisation_ms: 5_000,
             step_agents_max: None,
             step_percent_max: Some(100),
             period_ms: 30_000,
             cooldown_ms: 0,
         },
-        // Ten minutes: a peak that comes back within them finds its agents.
-        down: Rules { stabilisation_ms: 10 * MINUTE, ..web_balanced().down },
+        // A peak that comes back within them finds its agents.
+        down: Rules { stabilisation_ms: 20 * MINUTE, ..web_balanced().down },
         predictive: true,
         wait_target_ms: 5_000,
         ..web_balanced()
@@ -164,11 +166,11 @@ fn api_performance() -> Policy {
 }
 
 fn batch_cost_optimised() -> Policy {
-    use ScalingMetric::{Cpu, Memory, Utilisation};
+    use ScalingMetric::{Cpu, ResponseTime, Utilisation};
     Policy {
         agents_min: 0,
         utilisation_target_percent: 80,
-        metrics: weights(&[(Utilisation, 0.6), (Cpu, 0.3), (Memory, 0.1)]),
+        metrics: weights(&[(ResponseTime, 0.5), (Utilisation, 0.4), (Cpu, 0.1)]),
         scale_up_percent: 80,
         scale_down_percent: 20,
         up: Rules {
@@ -197,7 +199,7 @@ fn ml_gpu_optimised() -> Policy {
         agents_min: 1,
         agents_max: 8,
         // The processor says nothing about an accelerator; its slots do.
-        metrics: weights(&[(Utilisation, 0.6), (RequestRate, 0.2), (ResponseTime, 0.1), (Memory, 0.1)]),
+        metrics: weights(&[(Utilisation, 0.4), (ResponseTime, 0.4), (RequestRate, 0.1), (Memory, 0.1)]),
         scale_up_percent: 75,
         scale_down_percent: 25,
         up: Rules {
@@ -210,10 +212,10 @@ fn ml_gpu_optimised() -> Policy {
         },
         down: Rules {
             stabilisation_ms: 15 * MINUTE,
-            step_agents_max: Some(1),
+            step_agents_max: Some(2),
             step_percent_max: None,
             period_ms: 5 * MINUTE,
-            cooldown_ms: 10 * MINUTE,
+            cooldown_ms: 5 * MINUTE,
         },
         predictive: true,
         wait_target_ms: 2 * MINUTE,
@@ -223,12 +225,12 @@ fn ml_gpu_optimised() -> Policy {
 }
 
 fn dev_minimal() -> Policy {
-    use ScalingMetric::{Cpu, Utilisation};
+    use ScalingMetric::{ResponseTime, Utilisation};
     Policy {
         agents_min: 1,
         agents_max: 2,
         utilisation_target_percent: 80,
-        metrics: weights(&[(Utilisation, 0.8), (Cpu, 0.2)]),
+        metrics: weights(&[(ResponseTime, 0.6), (Utilisation, 0.4)]),
         scale_up_percent: 90,
         scale_down_percent: 10,
         up: Rules { stabilisation_ms: 10_000, step_agents_max: Some(1), period_ms: 10_000, ..Rules::default() },
