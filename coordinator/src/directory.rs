@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -19,6 +19,7 @@ use bytes::Bytes;
 use dashmap::{DashMap, Entry};
 use evenkeel_core::{
     engine::{AcceptedTask, FinishedTask},
+    insight::sample::CacheSample,
     model::{RecoveredState, RecoveredTask, TaskEvent},
 };
 use evenkeel_shared::{AgentId, Delivery, TaskId, TaskSpec, TaskState, Tenant, Timestamp};
@@ -99,6 +100,9 @@ struct State {
     live: AtomicUsize,
     ephemeral: Mutex<Ephemeral>,
     limits: KeptLimits,
+    /// Looks that found a task which is over, and looks for one that nobody knew any more.
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -133,6 +137,8 @@ struct Ephemeral {
     /// The idempotency keys of those that are over: the engine forgets them soon, and the store never has them.
     keys: HashMap<(Tenant, String), TaskId>,
     output_bytes: usize,
+    /// Those that were given up for want of room.
+    evicted: u64,
 }
 
 impl Live {
@@ -162,7 +168,8 @@ impl Directory {
             tasks.insert(task.id, Row::Live(recovered_task(task)));
         }
         let live = AtomicUsize::new(tasks.len());
-        Self(Arc::new(State { tasks, live, ephemeral: Mutex::default(), limits }))
+        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(State { tasks, live, ephemeral: Mutex::default(), limits, hits, misses }))
     }
 
     /// A task was accepted.
@@ -225,6 +232,7 @@ impl Directory {
         }
         while ephemeral.ended.len() > self.0.limits.tasks || ephemeral.output_bytes > self.0.limits.bytes {
             let Some(oldest) = ephemeral.ended.pop_front() else { break };
+            ephemeral.evicted += 1;
             ephemeral.ids.remove(&oldest);
             let Entry::Occupied(row) = self.0.tasks.entry(oldest) else { continue };
             let Row::Over(gone) = row.get() else { continue };
@@ -244,8 +252,30 @@ impl Directory {
     pub fn get(&self, id: TaskId) -> Option<Known> {
         Some(match &*self.0.tasks.get(&id)? {
             Row::Live(live) => Known::Live(Box::new(live.shown())),
-            Row::Over(task) => Known::Over(Arc::clone(task)),
+            Row::Over(task) => {
+                self.0.hits.fetch_add(1, Ordering::Relaxed);
+                Known::Over(Arc::clone(task))
+            }
         })
+    }
+
+    /// A task was asked for that neither this nor the store knows: perhaps an ephemeral one that there was no room for any more.
+    pub fn missed(&self) {
+        self.0.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What is kept of ephemeral tasks that are over, as a cache.
+    #[must_use]
+    pub fn cache(&self) -> CacheSample {
+        let ephemeral = self.ephemeral();
+        CacheSample {
+            name: "finished_ephemeral_tasks",
+            entries: ephemeral.ended.len() as u64,
+            capacity: self.0.limits.tasks as u64,
+            hits: self.0.hits.load(Ordering::Relaxed),
+            misses: self.0.misses.load(Ordering::Relaxed),
+            evictions: ephemeral.evicted,
+        }
     }
 
     /// The ephemeral task under this key that is over and kept, and the hash of what it asked for. The engine knows the

@@ -129,7 +129,7 @@ impl Gateway {
             return Ok(known.state());
         }
         let stored = self.reads.ask(move |store| store.task(task)).await?;
-        stored.map(|stored| stored.state).ok_or_else(|| Error::not_found("task", task.to_string()))
+        stored.map(|stored| stored.state).ok_or_else(|| self.unknown(task))
     }
 
     /// Tells what the operator wants of an agent.
@@ -146,6 +146,12 @@ impl Gateway {
     /// As for every request.
     pub async fn set_strategy(&self, strategy: StrategyConfig) -> Result<(), Error> {
         self.done(|request| Event::SetStrategy { request, strategy }).await
+    }
+
+    /// Neither the directory nor the store knows it.
+    fn unknown(&self, task: TaskId) -> Error {
+        self.directory.missed();
+        Error::not_found("task", task.to_string())
     }
 
     async fn done(&self, event: impl FnOnce(RequestId) -> Event) -> Result<(), Error> {
@@ -301,7 +307,7 @@ impl Gateway {
                 .ask(move |store| ids.iter().map(|id| store.task(*id)).collect::<Result<Vec<_>, _>>())
                 .await?;
             for (id, found) in chunk.iter().zip(found) {
-                let task = found.ok_or_else(|| Error::not_found("task", id.to_string()))?;
+                let task = found.ok_or_else(|| self.unknown(*id))?;
                 if let Some(finished) = over(task) {
                     bytes += finished.output.len();
                     ended.insert(*id, Arc::new(finished));

@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use evenkeel_core::insight::sample::CacheSample;
 use evenkeel_shared::EventPosition;
 use tokio::sync::mpsc;
 
@@ -51,6 +52,11 @@ struct State<E> {
     /// The ring holds every event after this position.
     covered_after: EventPosition,
     watchers: Vec<mpsc::Sender<Arc<E>>>,
+    /// Watchers whose position the ring covered, and those it did not.
+    hits: u64,
+    misses: u64,
+    /// Events that left the ring for newer ones.
+    evicted: u64,
 }
 
 /// Why a watcher cannot join.
@@ -78,7 +84,8 @@ impl<E: Positioned> Hub<E> {
     /// A hub whose first event comes after `start`.
     #[must_use]
     pub fn new(start: EventPosition, limits: HubLimits) -> Self {
-        let state = State { ring: VecDeque::new(), covered_after: start, watchers: Vec::new() };
+        let state =
+            State { ring: VecDeque::new(), covered_after: start, watchers: Vec::new(), hits: 0, misses: 0, evicted: 0 };
         Self { state: Arc::new(Mutex::new(state)), limits }
     }
 
@@ -104,6 +111,7 @@ impl<E: Positioned> Hub<E> {
                 && let Some(oldest) = state.ring.pop_front()
             {
                 state.covered_after = oldest.position();
+                state.evicted += 1;
                 gone.push(oldest);
             }
             state.ring.push_back(event);
@@ -121,9 +129,11 @@ impl<E: Positioned> Hub<E> {
         let ring = match after {
             None => Vec::new(),
             Some(after) if after < state.covered_after => {
+                state.misses += 1;
                 return Err(JoinError::Behind { up_to: state.covered_after });
             }
             Some(after) => {
+                state.hits += 1;
                 let first = state.ring.partition_point(|event| event.position() <= after);
                 state.ring.range(first..).cloned().collect()
             }
@@ -135,6 +145,20 @@ impl<E: Positioned> Hub<E> {
         let (sender, live) = mpsc::channel(self.limits.queue);
         state.watchers.push(sender);
         Ok(Joined { ring, live })
+    }
+
+    /// The ring, as a cache of the store's newest events: a hit is a watcher that needs no replay from there.
+    #[must_use]
+    pub fn cache(&self, name: &'static str) -> CacheSample {
+        let state = self.lock();
+        CacheSample {
+            name,
+            entries: state.ring.len() as u64,
+            capacity: self.limits.ring as u64,
+            hits: state.hits,
+            misses: state.misses,
+            evictions: state.evicted,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State<E>> {

@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod grpc;
 pub mod hashing;
 mod heartbeats;
+pub mod hindsight;
 pub mod http;
 pub mod hub;
 pub mod intake;

@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     actors::{
         coordinator::CoordinatorActor,
-        manager::{self, ManagerActor, ManagerHandle, ManagerParts, ManagerState},
+        manager::{self, Caches, ManagerActor, ManagerHandle, ManagerParts, ManagerState},
         publisher::{self, Publisher},
         store_writer::{self, Prune, StoreWriter},
         system::{self, ActorThreads},
@@ -43,6 +43,7 @@ use crate::{
     gateway::Gateway,
     grpc,
     heartbeats::Heartbeats,
+    hindsight::Hindsight,
     http,
     hub::{Hub, HubLimits},
     intake::{self, Intake},
@@ -193,6 +194,7 @@ impl Coordinator {
         };
         let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?);
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
+        let hindsight = Hindsight { reads: parts.reads.clone(), manager: manager.clone(), clock };
         let resources = Resources {
             gateway: gateway.clone(),
             snapshot: parts.snapshot.clone(),
@@ -236,6 +238,7 @@ impl Coordinator {
             sessions,
             actuator,
             actor,
+            _hindsight: AbortOnDropHandle::new(tokio::spawn(hindsight.run())),
             _retention: AbortOnDropHandle::new(tokio::spawn(retain(
                 writer.clone(),
                 clock,
@@ -342,6 +345,7 @@ impl Parts {
                 gateway: gateway.clone(),
                 snapshot: self.snapshot.clone(),
                 metrics: self.metrics.clone(),
+                caches: self.caches(),
                 state: state.clone(),
                 settings: config.manager_settings(),
                 recovery,
@@ -353,6 +357,14 @@ impl Parts {
             None
         };
         ManagerHandle::new(actor, state, gateway)
+    }
+
+    /// The coordinator's caches, for the manager to show.
+    fn caches(&self) -> Caches {
+        let (directory, tasks, cluster) = (self.directory.clone(), self.task_hub.clone(), self.cluster_hub.clone());
+        Arc::new(move || {
+            vec![directory.cache(), tasks.cache("recent_task_events"), cluster.cache("recent_cluster_events")]
+        })
     }
 
     /// The connections of the gRPC port and of the HTTP port.

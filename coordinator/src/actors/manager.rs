@@ -28,7 +28,7 @@ use actix::{
 use evenkeel_core::{
     capacity::{Action, Decision, ScalingOutcome},
     engine::AdminCommand,
-    insight::sample::MoreSamples,
+    insight::sample::{CacheSample, MoreSamples, ShellSample},
     manager::{FleetSample, Manager, ManagerRecovery, ManagerSettings, Notice, Outputs, change::Step},
     model::{ClusterEventKind, Declaration, Record},
 };
@@ -326,6 +326,9 @@ impl Message for Ask {
     type Result = ();
 }
 
+/// Asks the coordinator's caches for their statistics: a few locks, once a second.
+pub type Caches = Arc<dyn Fn() -> Vec<CacheSample> + Send + Sync>;
+
 /// What the actor is made of.
 pub struct ManagerParts {
     /// The way to the engine.
@@ -334,6 +337,8 @@ pub struct ManagerParts {
     pub snapshot: Snapshot,
     /// Counters of the shell.
     pub metrics: Metrics,
+    /// What the coordinator's caches say of themselves.
+    pub caches: Caches,
     /// What is shown of the manager.
     pub state: ManagerState,
     /// Its settings.
@@ -417,7 +422,10 @@ impl ManagerActor {
                 at: parts.gateway.clock.now(),
                 status: parts.snapshot.status(),
                 agents: parts.snapshot.all_agents(),
-                more: MoreSamples { shell: parts.metrics.shell_sample(), ..MoreSamples::default() },
+                more: MoreSamples {
+                    shell: ShellSample { caches: (parts.caches)(), ..parts.metrics.shell_sample() },
+                    ..MoreSamples::default()
+                },
             };
             manager.turn(&sample, &mut out);
             out

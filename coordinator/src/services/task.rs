@@ -100,7 +100,10 @@ impl Tasks {
         let mut shown = match (stored.await?, &known) {
             (Some(shown), _) => shown,
             (None, Some(known)) => view::known_task(known),
-            (None, None) => return Err(Error::not_found("task", request.task_id.as_str())),
+            (None, None) => {
+                self.gateway.directory.missed();
+                return Err(Error::not_found("task", request.task_id.as_str()));
+            }
         };
         if let Some(Known::Live(live)) = known {
             // It may have ended between the two looks; then the store is right.

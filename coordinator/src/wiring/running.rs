@@ -54,6 +54,7 @@ pub struct RunningCoordinator {
     pub(super) stopped: CancellationToken,
     pub(super) servers: Vec<AbortOnDropHandle<()>>,
     pub(super) _retention: AbortOnDropHandle<()>,
+    pub(super) _hindsight: AbortOnDropHandle<()>,
     pub(super) threads: Option<ActorThreads>,
 }
 

@@ -1,0 +1,139 @@
+//! Looks back: reads recent history from the store now and then, and tells the resource manager what follows from it.
+//!
+//! What an hour of tasks tells is read when it is wanted, a page at a time, on the threads of the store's readers; nothing is
+//! counted on the way of a task. What it takes is bounded by [`TASKS_MAX`], however many tasks there were: the newest count.
+
+use std::{sync::Arc, time::Duration};
+
+use evenkeel_core::{
+    advice::history::{self, PastTask},
+    insight::metric::Metric,
+};
+use evenkeel_shared::{Error, TaskState};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    actors::manager::ManagerHandle,
+    clock::Clock,
+    reads::Reads,
+    store::{Page, StoreError, StoreReader, TaskFilter, TimeRange, UsageQuery},
+};
+
+/// Between two looks: advice is about an hour, and some minutes more or less do not matter.
+const LOOK_INTERVAL: Duration = Duration::from_secs(600);
+/// How far back.
+const SPAN: Duration = Duration::from_secs(3_600);
+/// Tasks read in a look: about a quarter of a second of one reader's time.
+const TASKS_MAX: usize = 5_000;
+/// Tasks read at a time: some milliseconds, then others have their turn.
+const PAGE_TASKS: u32 = 250;
+/// How far back measurements of the fleet are put into memory after a start: as far as it keeps them.
+const RESTORED: Duration = Duration::from_secs(3 * 86_400);
+/// Minutes of three days, and some.
+const RESTORED_ROWS_MAX: usize = 5_000;
+
+/// What is needed to look back. Clones share it.
+#[derive(Clone)]
+pub struct Hindsight {
+    /// The store.
+    pub reads: Reads,
+    /// Whom to tell.
+    pub manager: ManagerHandle,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Hindsight {
+    /// Looks back again and again, until it is dropped.
+    pub async fn run(self) {
+        if let Err(error) = self.restore().await {
+            tracing::debug!(%error, "measurements of earlier days are not in memory; trends begin anew");
+        }
+        let mut rounds = interval(LOOK_INTERVAL);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick is at once, when there is nothing new to see.
+        rounds.tick().await;
+        loop {
+            rounds.tick().await;
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "recent history was not looked at; the next round tries again");
+            }
+        }
+    }
+
+    /// Puts what the store has of the fleet's last days into memory.
+    async fn restore(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        for metric in Metric::ALL {
+            let query = UsageQuery {
+                subject: "fleet".to_owned(),
+                metric: metric.name().to_owned(),
+                range: TimeRange { from: now.minus(RESTORED), before: now },
+                step: Duration::ZERO,
+                limit: RESTORED_ROWS_MAX,
+            };
+            let rows = self.reads.ask(move |store| store.usage(&query)).await?;
+            if !rows.is_empty() {
+                self.manager.ask(move |manager, _, _| manager.insight.restore(metric, &rows)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks back once.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the manager does not answer.
+    pub async fn look(&self) -> Result<(), Error> {
+        let tasks = self.past().await?;
+        let findings = history::findings(&tasks);
+        if findings.is_empty() {
+            return Ok(());
+        }
+        self.manager.ask(move |manager, now, out| manager.advisor.found(now, findings, out)).await
+    }
+
+    /// The newest tasks that succeeded, with what their last attempts used.
+    async fn past(&self) -> Result<Vec<PastTask>, Error> {
+        let filter = Arc::new(TaskFilter {
+            states: vec![TaskState::Succeeded],
+            accepted_from: Some(self.clock.now().minus(SPAN)),
+            ..TaskFilter::default()
+        });
+        let (mut tasks, mut older_than) = (Vec::new(), None);
+        while tasks.len() < TASKS_MAX {
+            let (filter, page) = (Arc::clone(&filter), Page { older_than, size: PAGE_TASKS });
+            let (read, next) = self.reads.ask(move |store| read(store, &filter, page)).await?;
+            tasks.extend(read);
+            older_than = next;
+            if older_than.is_none() {
+                break;
+            }
+        }
+        Ok(tasks)
+    }
+}
+
+fn read(
+    store: &dyn StoreReader,
+    filter: &TaskFilter,
+    page: Page,
+) -> Result<(Vec<PastTask>, Option<evenkeel_shared::TaskId>), StoreError> {
+    let page = store.list(filter, page)?;
+    let mut tasks = Vec::with_capacity(page.tasks.len());
+    for task in page.tasks {
+        let last = store.attempts(task.id)?.pop();
+        let Some(end) = last.and_then(|last| last.ended) else { continue };
+        let usage = end.usage.unwrap_or_default();
+        let requirements = &task.spec.requirements;
+        tasks.push(PastTask {
+            kind: task.spec.kind.clone(),
+            requested: requirements.resources.clone(),
+            accepted_at: task.accepted_at,
+            run: end.run,
+            cpu: (!usage.cpu.is_zero()).then_some(usage.cpu),
+            memory_max_bytes: (usage.memory_max_bytes > 0).then_some(usage.memory_max_bytes),
+        });
+    }
+    Ok((tasks, page.next))
+}
