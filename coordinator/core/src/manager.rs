@@ -10,7 +10,7 @@
 pub mod change;
 pub mod scaling;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use evenkeel_shared::{AgentId, Timestamp};
 
@@ -23,20 +23,10 @@ use crate::{
         Advisor,
         findings::{Seen, findings},
     },
-    capacity::Foreseen,
     engine::ControlCommand,
-    insight::{
-        HORIZON_MAX, Insight,
-        metric::{Metric, Subject},
-        sample::MoreSamples,
-    },
+    insight::{Insight, sample::MoreSamples},
     model::{AgentView, ClusterEventKind, Declaration, EngineStatus, Record},
 };
-
-/// A forecast is as good as new for so long: a trend over an hour changes no faster.
-const FORESEEN_FOR: Duration = Duration::from_secs(30);
-/// The least time that a trend is asked about; agents that start faster are foreseen with the same.
-const HORIZON_MIN: Duration = Duration::from_secs(1);
 
 /// What the fleet looks like at one moment.
 #[derive(Clone, Debug)]
@@ -109,8 +99,6 @@ pub struct Manager {
     pub scaling: Scaling,
     /// What to change, and what became of it.
     pub advisor: Advisor,
-    foreseen: Option<Foreseen>,
-    foreseen_at: Timestamp,
 }
 
 impl Manager {
@@ -120,7 +108,7 @@ impl Manager {
         let scaling = Scaling::new(now, settings.scaling.clone(), recovery.incarnation, &recovery.declarations);
         let insight = Insight::new(&recovery.declarations);
         let advisor = Advisor::new(now, &recovery.declarations);
-        Self { now, insight, scaling, advisor, foreseen: None, foreseen_at: Timestamp::ZERO }
+        Self { now, insight, scaling, advisor }
     }
 
     /// Takes in how the fleet is now: one call a second, off the path of tasks.
@@ -128,31 +116,12 @@ impl Manager {
         self.now = self.now.max(sample.at);
         self.insight.observe(sample, out);
         let held = sample.more.limits.iter().filter(|limit| limit.closed).map(|limit| limit.waiting).sum();
-        self.foresee();
-        self.scaling.turn(sample, held, self.foreseen, |_| 0.0, out);
+        // What is to come the scaler foresees from the demand that it has seen, as it does in the simulation of policies.
+        self.scaling.turn(sample, held, None, |_| 0.0, out);
         if self.advisor.is_due(self.now) {
             let seen = Seen { insight: &self.insight, policy: self.scaling.deciding(), now: self.now };
             self.advisor.found(self.now, findings(&seen), out);
         }
-    }
-
-    /// Looks as far ahead as an agent takes to start: the rate at which tasks will come then, times how long one runs.
-    fn foresee(&mut self) {
-        if !self.scaling.policy().predictive {
-            self.foreseen = None;
-            return;
-        }
-        if self.foreseen.is_some() && self.now.since(self.foreseen_at) < FORESEEN_FOR {
-            return;
-        }
-        self.foreseen_at = self.now;
-        let ahead = Duration::from_millis(self.scaling.policy().start_up_ms);
-        let horizon = ahead.clamp(HORIZON_MIN, HORIZON_MAX);
-        let rate = self.insight.trend(&Subject::Fleet, Metric::RequestRate, horizon, self.now);
-        self.foreseen = rate.ok().zip(self.scaling.service_mean()).map(|(outlook, service)| Foreseen {
-            slots: outlook.trend.forecast(ahead).value.max(0.0) * service.as_secs_f64(),
-            ahead,
-        });
     }
 
     /// The actuator has answered for this decision.
