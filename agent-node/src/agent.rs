@@ -44,6 +44,7 @@ impl Agent {
             weight: WEIGHT_DEFAULT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             prefetch_per_slot: None,
+            quota_keys: Vec::new(),
             drain_timeout: DRAIN_TIMEOUT_DEFAULT,
             sampler: None,
             executors: Vec::new(),
@@ -87,6 +88,7 @@ pub struct AgentBuilder {
     weight: u16,
     version: String,
     prefetch_per_slot: Option<u8>,
+    quota_keys: Vec<String>,
     drain_timeout: Duration,
     sampler: Option<Arc<dyn Sampler>>,
     executors: Vec<(String, Arc<dyn Executor>)>,
@@ -155,6 +157,13 @@ impl AgentBuilder {
         self
     }
 
+    /// An upstream quota that all its work draws on, whatever the tasks say: while it is used up the agent is given nothing.
+    /// At most 8.
+    pub fn quota_key(mut self, key: impl Into<String>) -> Self {
+        self.quota_keys.push(key.into());
+        self
+    }
+
     /// Time for what runs to finish when the agent is told to go. Default 30 s.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
@@ -213,7 +222,7 @@ impl AgentBuilder {
             weight: self.weight,
             version: self.version,
             prefetch_per_slot: self.prefetch_per_slot,
-            quota_keys: Vec::new(),
+            quota_keys: wire::spend::quota_keys(&self.quota_keys)?,
         };
         // The coordinator's own check, so that what is built here is not refused there.
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };

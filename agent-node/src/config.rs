@@ -6,7 +6,7 @@ use evenkeel_shared::{Kind, Labels};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{Agent, DRAIN_TIMEOUT_DEFAULT, WEIGHT_DEFAULT},
+    agent::{Agent, AgentBuilder, DRAIN_TIMEOUT_DEFAULT, WEIGHT_DEFAULT},
     error::BuildError,
     executors::{
         Burn, CommandConfig, CommandExecutor, Echo, ExecutorConfigError, Fail, HttpConfig, HttpExecutor,
@@ -42,6 +42,8 @@ pub struct AgentConfig {
     pub weight: u16,
     /// Tasks it wants ahead, per slot: 0 or 1. Default: the coordinator decides.
     pub prefetch_per_slot: Option<u8>,
+    /// Upstream quotas that all its work draws on: while one is used up the agent is given nothing. At most 8.
+    pub quota_keys: Vec<String>,
     /// Time for what runs to finish when the agent is told to go. Default 30000.
     pub drain_timeout_ms: u64,
     /// The kinds of task it takes, and who does them. Default: `echo`, `sleep`, `burn` and `fail`.
@@ -67,6 +69,7 @@ impl Default for AgentConfig {
             tier: 0,
             weight: WEIGHT_DEFAULT,
             prefetch_per_slot: None,
+            quota_keys: Vec::new(),
             drain_timeout_ms: u64::try_from(DRAIN_TIMEOUT_DEFAULT.as_millis()).unwrap_or(u64::MAX),
             kinds: kinds.into_iter().map(|(kind, executor)| (kind.to_owned(), executor)).collect(),
         }
@@ -138,6 +141,7 @@ impl AgentConfig {
         }
         agent = self.custom.into_iter().fold(agent, |agent, (name, units)| agent.resource(name, units));
         agent = self.labels.into_iter().fold(agent, |agent, (key, value)| agent.label(key, value));
+        agent = self.quota_keys.into_iter().fold(agent, AgentBuilder::quota_key);
         for (kind, config) in self.kinds {
             let name = Kind::new(&kind)?;
             let executor = config.executor().map_err(|error| BuildError::Executor { kind: name, error })?;

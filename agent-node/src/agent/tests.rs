@@ -26,6 +26,7 @@ fn what_is_said_is_registered() {
         .weight(50)
         .version("7.1")
         .prefetch_per_slot(0)
+        .quota_key("openai/a")
         .kind_fn("double", |task| async move { Ok([&task.payload[..], &task.payload[..]].concat().into()) })
         .build()
         .unwrap();
@@ -39,7 +40,7 @@ fn what_is_said_is_registered() {
         weight: 50,
         version: "7.1".into(),
         prefetch_per_slot: Some(0),
-        quota_keys: Vec::new(),
+        quota_keys: vec![evenkeel_shared::QuotaKey::new("openai/a").unwrap()],
     };
     assert_eq!(agent.spec(), &expected);
 }
