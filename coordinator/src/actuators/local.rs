@@ -193,7 +193,9 @@ impl Actuator for Local {
             self.end(decision.agents.iter().cloned()).await;
             return Ok(());
         }
-        let more = decision.agents_after.saturating_sub(decision.agents_before);
+        // Whatever is counted elsewhere, there are never more of them than are wanted in all.
+        let running = u32::try_from(self.lock().len()).unwrap_or(u32::MAX);
+        let more = decision.agents_after.saturating_sub(decision.agents_before.max(running));
         for agent in self.free_names(more as usize) {
             self.start(&agent)?;
         }
@@ -208,6 +210,8 @@ impl Actuator for Local {
 
 /// Waits until the process has ended, and ends it when told.
 async fn watch_over(agent: &AgentId, mut child: Child, stop: CancellationToken, within: Duration) {
+    // Waiting would close it.
+    let _stdin = child.stdin.take();
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
     let ended = tokio::select! {
         ended = child.wait() => ended,

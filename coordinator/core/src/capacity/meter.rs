@@ -62,11 +62,10 @@ impl Observation {
     pub fn of(sample: &FleetSample, held: u64) -> Self {
         let status = &sample.status;
         let counters = &status.counters;
-        let usable = || {
-            sample.agents.iter().filter(|agent| {
-                agent.admin == AdminState::Active && matches!(agent.health, Health::Healthy | Health::Degraded)
-            })
-        };
+        // Unhealthy ones count: they are there and paid for, and may be well in a moment. What they do not do waits, and
+        // asks for more agents that way. Not to count them would start one more for each, without end on a busy machine.
+        let usable =
+            || sample.agents.iter().filter(|agent| agent.admin == AdminState::Active && agent.health != Health::Lost);
         let agents = usable().count();
         let mean = |sum: f64| if agents > 0 { sum / agents as f64 } else { 0.0 };
         let draining =

@@ -228,14 +228,14 @@ fn failed(decision: Decision, error: String) -> Decision {
     Decision { outcome: ScalingOutcome::Failed, error, ..decision }
 }
 
-/// Agents that can be given work: as the demand counts them.
+/// Agents that are there and wanted by the operator: as the demand counts them.
 #[must_use]
 pub fn usable(agents: &[Arc<AgentView>]) -> u32 {
     u32::try_from(agents.iter().filter(|agent| is_usable(agent)).count()).unwrap_or(u32::MAX)
 }
 
 fn is_usable(agent: &AgentView) -> bool {
-    agent.admin == AdminState::Active && matches!(agent.health, Health::Healthy | Health::Degraded)
+    agent.admin == AdminState::Active && agent.health != Health::Lost
 }
 
 fn find<'a>(sample: &'a FleetSample, id: &AgentId) -> Option<&'a AgentView> {
@@ -256,7 +256,7 @@ fn is_empty(sample: &FleetSample, id: &AgentId) -> bool {
 }
 
 fn is_active(sample: &FleetSample, id: &AgentId) -> bool {
-    find(sample, id).is_some_and(|agent| agent.health != Health::Lost && agent.admin == AdminState::Active)
+    find(sample, id).is_some_and(is_usable)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use evenkeel_shared::{AgentId, Timestamp};
+use evenkeel_shared::{AdminState, AgentId, Health, Timestamp};
 
 use super::{
     FleetSample, Notice, Outputs,
@@ -113,7 +113,7 @@ pub struct Scaling {
     quiet_until: Timestamp,
     rest: Duration,
     rest_until: Timestamp,
-    /// Agents that are wanted and that the actuator cannot take away.
+    /// What is wanted cannot be done: there is no room for more, or nobody who could go.
     stuck: bool,
 }
 
@@ -174,7 +174,9 @@ impl Scaling {
         let hold = self.hold(sample);
         self.verdict = self.scaler.decide(now, &self.load, hold);
         self.stuck = false;
-        if hold.is_some() || !self.decides || self.verdict.action == Action::None || now < self.rest_until {
+        // An operator who fixes the number has decided, policy or not.
+        let decides = self.decides || self.scaler.override_at(now).is_some();
+        if hold.is_some() || !decides || self.verdict.action == Action::None || now < self.rest_until {
             return;
         }
         match &self.change {
@@ -289,12 +291,16 @@ impl Scaling {
         if let Some(change) = &self.change {
             return change.stage();
         }
-        if !self.decides {
+        if !self.decides && self.scaler.override_at(now).is_none() {
             return "no policy has been set: what would be wanted is shown, and nothing is done".to_owned();
         }
         if now < self.rest_until {
             let seconds = self.rest_until.since(now).as_secs();
             return format!("the last change failed; the next one is tried in {seconds} s");
+        }
+        if self.stuck && self.verdict.action == Action::Up {
+            return "as many agents as are allowed are there, some of them of no use: see `evenkeel agents list`"
+                .to_owned();
         }
         if self.stuck {
             let actuator = &self.settings.actuator;
@@ -317,6 +323,13 @@ impl Scaling {
         let now = sample.at;
         let (before, mut after) = (self.verdict.agents, self.verdict.wanted);
         let mut agents = Vec::new();
+        if self.verdict.action == Action::Up {
+            after = before.saturating_add(self.room(sample).min(after.saturating_sub(before)));
+            if after == before {
+                self.stuck = true;
+                return;
+            }
+        }
         if let (Action::Down, Carrier::Told(prefix)) = (self.verdict.action, &self.settings.carrier) {
             let costs = DrainCosts::of_strategy(sample.status.strategy == "consistent_hash");
             let count = before.saturating_sub(after) as usize;
@@ -359,6 +372,15 @@ impl Scaling {
             self.scaler.changed(now, before, after);
             self.change = Some(Change::begin(now, decision, self.settings.change, &mut out.steps));
         }
+    }
+
+    /// Agents that may come: those who are there count against the most that is allowed, whether they can be used or not.
+    fn room(&self, sample: &FleetSample) -> u32 {
+        let there =
+            sample.agents.iter().filter(|agent| agent.health != Health::Lost && agent.admin != AdminState::Draining);
+        let there = u32::try_from(there.count()).unwrap_or(u32::MAX);
+        let fixed = self.scaler.override_at(sample.at).map(|fixed| fixed.agents);
+        fixed.unwrap_or(self.scaler.policy().agents_max).saturating_sub(there.saturating_add(self.load.starting))
     }
 
     /// Whether the same was advised lately.
