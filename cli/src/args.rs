@@ -5,7 +5,10 @@ use evenkeel_shared::telemetry;
 
 use crate::{
     client::Address,
-    commands::{agent, agents, completions, coordinator, dev, events, loadtest, run, strategy, task, top},
+    commands::{
+        advice, agent, agents, allocation, breakers, budgets, completions, coordinator, costs, dev, events, health,
+        limits, loadtest, metrics, quotas, run, scaling, strategy, task, top,
+    },
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
 };
@@ -123,6 +126,37 @@ pub enum Command {
     Events(events::EventsArgs),
     /// Watch the fleet live
     Top(top::TopArgs),
+    /// Show how the fleet is: a score and what it is made of, pools, bottlenecks, caches
+    Health(health::HealthArgs),
+    /// See measurements over time, where they are going, and when they are bad
+    #[command(subcommand)]
+    Metrics(metrics::MetricsCommand),
+    /// See what to change, and do it
+    #[command(subcommand)]
+    Advice(advice::AdviceCommand),
+    /// See who asked for how much and got it, and what was throttled
+    #[command(subcommand)]
+    Allocation(allocation::AllocationCommand),
+    /// Limit who may use how much at a time, and how fast
+    #[command(subcommand)]
+    Limits(limits::LimitsCommand),
+    /// See and report upstream quotas that are used up
+    #[command(subcommand)]
+    Quotas(quotas::QuotasCommand),
+    /// See circuit breakers, open and close them
+    #[command(subcommand)]
+    Breakers(breakers::BreakersCommand),
+    /// Limit what may be spent
+    #[command(subcommand)]
+    Budgets(budgets::BudgetsCommand),
+    /// See and set what resources cost
+    #[command(subcommand)]
+    Prices(costs::PricesCommand),
+    /// Show what was spent, on what, and what it comes to
+    Costs(costs::CostsArgs),
+    /// See and steer how large the fleet is
+    #[command(subcommand)]
+    Scaling(scaling::ScalingCommand),
     /// Measure: many simulated agents, many tasks
     ///
     /// Without --coordinator or EVENKEEL_COORDINATOR it starts a coordinator of its own.

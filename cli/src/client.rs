@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use evenkeel_proto::v1::{cluster_service_client::ClusterServiceClient, task_service_client::TaskServiceClient};
+use evenkeel_proto::v1::{
+    cluster_service_client::ClusterServiceClient, resource_service_client::ResourceServiceClient,
+    task_service_client::TaskServiceClient,
+};
 use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
 use tonic::transport::{Channel, Endpoint};
 
@@ -83,6 +86,8 @@ pub struct Clients {
     pub tasks: TaskServiceClient<Channel>,
     /// The fleet.
     pub cluster: ClusterServiceClient<Channel>,
+    /// Limits, budgets, scaling, measurements, advice.
+    pub resources: ResourceServiceClient<Channel>,
 }
 
 impl Clients {
@@ -90,8 +95,9 @@ impl Clients {
         let tasks = TaskServiceClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let cluster = ClusterServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Self { tasks, cluster }
+        let cluster = ClusterServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let resources = ResourceServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Self { tasks, cluster, resources }
     }
 }
 

@@ -11,6 +11,14 @@ use tonic::Status;
 
 use crate::output::Format;
 
+/// What a service answered, or what the error means to the user who was `doing` something.
+///
+/// # Errors
+/// The status, as an error of the command line.
+pub fn answer<T>(doing: &str, answer: Result<tonic::Response<T>, Status>) -> Result<T, CliError> {
+    answer.map(tonic::Response::into_inner).map_err(|status| CliError::status(doing, &status))
+}
+
 /// Why the program ends as it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -157,6 +165,12 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, if it is that something does not exist.
+    #[must_use]
+    pub fn hint_if_missing(self, hint: impl Into<String>) -> Self {
+        if self.exit == Exit::NotFound { self.hint(hint) } else { self }
     }
 
     /// An error that a service answered; `doing` says what was asked, such as "submit the task".

@@ -111,6 +111,53 @@ pub fn amount(text: &str) -> Result<(String, u64), String> {
     Ok((name, value))
 }
 
+/// Reads an amount of a unit such as `usd=5` or `tokens=200000`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn cost(text: &str) -> Result<(String, f64), String> {
+    let (unit, value) = pair(text)?;
+    Ok((unit, positive(&value)?))
+}
+
+/// Reads a number that is not negative.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err(format!("`{text}` is not a number of 0 or more")),
+    }
+}
+
+/// Reads a rate such as `5/s`, `300/m` or `10000/h`, in times a second; a bare number is per second.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let seconds = match unit.trim() {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err(format!("`{unit}` is not a unit of rates; write 5/s, 300/m or 10000/h")),
+    };
+    Ok(positive(number.trim())? / seconds)
+}
+
+/// Reads a time in the past: so long ago (`2h`), or a date and time of RFC 3339.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn since(text: &str) -> Result<SystemTime, String> {
+    if let Ok(duration) = duration(text) {
+        return Ok(SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH));
+    }
+    humantime::parse_rfc3339_weak(text)
+        .map_err(|_| "write how long ago as 2h, or a date and time as 2030-01-31T12:00:00Z".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +187,31 @@ mod tests {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
         assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn rates_are_per_second() {
+        assert_eq!(rate("5"), Ok(5.0));
+        assert_eq!(rate("300/m"), Ok(5.0));
+        assert_eq!(rate("7200 / h"), Ok(2.0));
+        for bad in ["", "-1/s", "5/fortnight", "NaN", "inf"] {
+            assert!(rate(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn costs_have_a_unit() {
+        assert_eq!(cost("usd=0.5"), Ok(("usd".into(), 0.5)));
+        for bad in ["5", "usd=", "usd=-1", "=5"] {
+            assert!(cost(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn the_past_is_said_by_how_long_ago_it_was() {
+        assert!(since("1h").unwrap() < SystemTime::now());
+        assert_eq!(unix_ms(since("2030-01-31T12:00:00Z").unwrap()), 1_896_091_200_000);
+        assert!(since("yesterday").is_err());
     }
 
     #[test]

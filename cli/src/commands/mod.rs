@@ -1,13 +1,23 @@
 //! The commands, one file each: arguments, work, and what is printed.
 
+pub mod advice;
 pub mod agent;
 pub mod agents;
+pub mod allocation;
+pub mod breakers;
+pub mod budgets;
 pub mod completions;
 pub mod coordinator;
+pub mod costs;
 pub mod dev;
 pub mod events;
+pub mod health;
+pub mod limits;
 pub mod loadtest;
+pub mod metrics;
+pub mod quotas;
 pub mod run;
+pub mod scaling;
 pub mod service;
 pub mod status;
 pub mod strategy;
@@ -43,6 +53,17 @@ pub async fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Status => status::run(global).await,
         Command::Events(args) => events::run(args, global).await,
         Command::Top(args) => top::run(args, global).await,
+        Command::Health(args) => health::run(args, global).await,
+        Command::Metrics(command) => metrics::run(command, global).await,
+        Command::Advice(command) => advice::run(command, global).await,
+        Command::Allocation(command) => allocation::run(command, global).await,
+        Command::Limits(command) => limits::run(command, global).await,
+        Command::Quotas(command) => quotas::run(command, global).await,
+        Command::Breakers(command) => breakers::run(command, global).await,
+        Command::Budgets(command) => budgets::run(command, global).await,
+        Command::Prices(command) => costs::prices(command, global).await,
+        Command::Costs(args) => costs::run(args, global).await,
+        Command::Scaling(command) => scaling::run(command, global).await,
         Command::Loadtest(command) => loadtest::run(command, global).await,
         Command::Completions(args) => completions::run(args),
     }

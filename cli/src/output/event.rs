@@ -7,7 +7,7 @@ use super::{
     Line,
     table::{self, Style, Tone},
     task::state_name,
-    text, time,
+    text, time, word,
 };
 
 /// Something that happened to a task.
@@ -41,7 +41,7 @@ impl From<v1::TaskEvent> for TaskEventView {
         Self {
             position: wire.position,
             at_unix_ms: time(wire.at_unix_ms),
-            kind: event_name(wire.r#type().as_str_name(), "TASK_EVENT_TYPE_"),
+            kind: word(wire.r#type().as_str_name(), "TASK_EVENT_TYPE_"),
             state: state_name(wire.state),
             task_id: wire.task_id,
             attempt: wire.attempt,
@@ -97,7 +97,7 @@ impl From<v1::ClusterEvent> for ClusterEventView {
         Self {
             position: wire.position,
             at_unix_ms: time(wire.at_unix_ms),
-            kind: event_name(wire.r#type().as_str_name(), "CLUSTER_EVENT_TYPE_"),
+            kind: word(wire.r#type().as_str_name(), "CLUSTER_EVENT_TYPE_"),
             agent_id: text(wire.agent_id),
             task_id: text(wire.task_id),
             message: wire.message,
@@ -122,9 +122,4 @@ impl Line for ClusterEventView {
             table::printable(&self.message),
         )
     }
-}
-
-/// An enum's name as JSON has it: without its prefix, in lower case.
-fn event_name(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }

@@ -5,10 +5,17 @@
 //! stream of events is one line per event in both. Logs and progress never go here.
 
 pub mod agent;
+pub mod allocation;
 pub mod answer;
+pub mod budget;
 pub mod cluster;
 pub mod event;
 pub mod explain;
+pub mod guard;
+pub mod health;
+pub mod limit;
+pub mod measure;
+pub mod scaling;
 pub mod table;
 pub mod task;
 
@@ -161,6 +168,11 @@ impl Blob {
             Err(_) => Self::Binary { base64: BASE64_STANDARD.encode(bytes) },
         })
     }
+}
+
+/// An enum's name as JSON has it: without its prefix, in lower case.
+fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
 /// A point in time from the wire; `None` if it is not set.

@@ -198,6 +198,20 @@ pub fn bytes(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// An amount, to a millionth of its unit, without zeros at its end.
+#[must_use]
+pub fn amount(amount: f64) -> String {
+    let shown = format!("{amount:.6}");
+    shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A measurement, to three places and without zeros at its end.
+#[must_use]
+pub fn measure(value: f64) -> String {
+    let shown = format!("{value:.3}");
+    shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A share of 0 to 1 as per cent.
 #[must_use]
 pub fn percent(share: f64) -> String {
@@ -231,6 +245,14 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn amounts_have_no_zeros_at_their_end() {
+        for (value, shown) in [(0.0, "0"), (5.0, "5"), (10.0, "10"), (0.125, "0.125"), (1e-6, "0.000001")] {
+            assert_eq!(amount(value), shown);
+        }
+        assert_eq!(measure(0.12345), "0.123");
     }
 
     #[test]
