@@ -121,7 +121,8 @@ pub fn history_goes_after_its_time(open: Open) {
     let days = |days| START.plus(DAY * days);
     keep(&mut fixture, (0..250).map(|id| Record::Scaling(scaling(id))));
     keep(&mut fixture, (0..250).map(|id| Record::Allocation(allocation(id))));
-    keep(&mut fixture, [Record::Usage(sample(0, 1.0)), Record::Cost(cost("fleet", 0, 1))]);
+    let early = days(1).since(START).as_millis() as u64;
+    keep(&mut fixture, [Record::Usage(sample(early, 1.0)), Record::Cost(cost("fleet", early, 1))]);
     keep(&mut fixture, [Record::Usage(UsageSample { at: days(50), ..sample(0, 1.0) })]);
     prune(&mut fixture, Expiry { tasks: at(240), history: at(245), fine: days(60) });
     let reader = fixture.reader();
@@ -133,7 +134,7 @@ pub fn history_goes_after_its_time(open: Open) {
     let usage = |fixture: &mut Fixture| read_usage(&*fixture.reader(), TimeRange::ALL, Duration::ZERO).len();
     assert_eq!(usage(&mut fixture), 2);
     // Of measurements and costs, what is past its time goes when their turn to be thinned out comes.
-    prune(&mut fixture, Expiry { tasks: days(1), history: days(1), fine: days(61) });
+    prune(&mut fixture, Expiry { tasks: days(2), history: days(2), fine: days(61) });
     assert_eq!(usage(&mut fixture), 1);
     assert_eq!(read_costs(&*fixture.reader(), Subjects::One("fleet".into()), None), []);
 }
