@@ -1,33 +1,59 @@
 //! Budgets, prices, costs.
+//!
+//! Budgets and prices are the engine's; what was spent is in the store, but for the minute that is being written.
 
+mod report;
+mod wire;
+
+use evenkeel_core::{cost::ledger::BudgetView, engine::ControlCommand};
 use evenkeel_proto::v1;
 use evenkeel_shared::Error;
 
-use super::{Resources, unimplemented};
+pub(super) use self::report::get_costs;
+use super::Resources;
 
-pub(super) async fn list_budgets(_: &Resources, _: v1::ListBudgetsRequest) -> Result<v1::ListBudgetsResponse, Error> {
-    Err(unimplemented())
+pub(super) async fn list_budgets(
+    resources: &Resources,
+    request: v1::ListBudgetsRequest,
+) -> Result<v1::ListBudgetsResponse, Error> {
+    let v1::ListBudgetsRequest { tenant, kind } = request;
+    let matches = |asked: &str, has: Option<&str>| asked.is_empty() || has == Some(asked);
+    let views = budgets(resources).await?.into_iter().filter(|(view, _)| {
+        let (of_tenant, of_kind) = (view.budget.tenant.as_ref(), view.budget.kind.as_ref());
+        matches(&tenant, of_tenant.map(|name| name.as_str())) && matches(&kind, of_kind.map(|name| name.as_str()))
+    });
+    Ok(v1::ListBudgetsResponse { budgets: views.map(|(view, waiting)| wire::to_budget(view, waiting)).collect() })
 }
 
-pub(super) async fn put_budget(_: &Resources, _: v1::PutBudgetRequest) -> Result<v1::Budget, Error> {
-    Err(unimplemented())
+/// All budgets, by name, with the tasks that wait for each.
+async fn budgets(resources: &Resources) -> Result<Vec<(BudgetView, u64)>, Error> {
+    resources.gateway.look_at(|engine, now| engine.budget_views(now)).await
+}
+
+pub(super) async fn put_budget(resources: &Resources, request: v1::PutBudgetRequest) -> Result<v1::Budget, Error> {
+    let said = wire::budget(request.budget.unwrap_or_default()).map_err(|violation| violation.within("budget"))?;
+    let name = said.name.clone();
+    resources.gateway.control(ControlCommand::PutBudget(said), request.reason).await?;
+    let view = budgets(resources).await?.into_iter().find(|(view, _)| view.budget.name == name);
+    let (view, waiting) = view.ok_or_else(|| Error::not_found("budget", name))?;
+    Ok(wire::to_budget(view, waiting))
 }
 
 pub(super) async fn delete_budget(
-    _: &Resources,
-    _: v1::DeleteBudgetRequest,
+    resources: &Resources,
+    request: v1::DeleteBudgetRequest,
 ) -> Result<v1::DeleteBudgetResponse, Error> {
-    Err(unimplemented())
+    resources.gateway.control(ControlCommand::RemoveBudget(request.name), request.reason).await?;
+    Ok(v1::DeleteBudgetResponse {})
 }
 
-pub(super) async fn get_prices(_: &Resources, _: v1::GetPricesRequest) -> Result<v1::Prices, Error> {
-    Err(unimplemented())
+pub(super) async fn get_prices(resources: &Resources, _: v1::GetPricesRequest) -> Result<v1::Prices, Error> {
+    resources.gateway.look_at(|engine, _| wire::to_prices(engine.prices())).await
 }
 
-pub(super) async fn put_prices(_: &Resources, _: v1::PutPricesRequest) -> Result<v1::Prices, Error> {
-    Err(unimplemented())
-}
-
-pub(super) async fn get_costs(_: &Resources, _: v1::GetCostsRequest) -> Result<v1::Costs, Error> {
-    Err(unimplemented())
+pub(super) async fn put_prices(resources: &Resources, request: v1::PutPricesRequest) -> Result<v1::Prices, Error> {
+    let prices = wire::prices(request.prices.unwrap_or_default()).map_err(|violation| violation.within("prices"))?;
+    let shown = wire::to_prices(&prices);
+    resources.gateway.control(ControlCommand::SetPrices(prices), request.reason).await?;
+    Ok(shown)
 }
