@@ -8,6 +8,7 @@ mod faults;
 mod history;
 mod report;
 mod run;
+mod scaling;
 mod scenario;
 mod simulate;
 mod simulate_faults;
@@ -41,6 +42,8 @@ pub enum LoadtestCommand {
     Simulate(simulate::SimulateArgs),
     /// Record the history of a running coordinator as CSV, for `simulate --shadow` or a scenario
     Trace(trace::TraceArgs),
+    /// Try scaling policies on a day in no time, beside an oracle that knows it
+    SimulateScaling(scaling::SimulateScalingArgs),
     /// Simulate clusters with faults, each from one seed, and check that every promise was kept
     SimulateFaults(simulate_faults::SimulateFaultsArgs),
     /// Measure Evenkeel and bare routers side by side, in turn, and compare them with the goals
@@ -73,6 +76,7 @@ pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
         LoadtestCommand::Report(args) => report::run(&args, global),
         LoadtestCommand::Capacity(args) => capacity::run(args, global).await,
         LoadtestCommand::Simulate(args) => simulate::run(args, global).await,
+        LoadtestCommand::SimulateScaling(args) => scaling::run(args, global).await,
         LoadtestCommand::Trace(args) => trace::run(args, global).await,
         LoadtestCommand::SimulateFaults(args) => simulate_faults::run(args, global).await,
         LoadtestCommand::Faults(args) => faults::run(args, global).await,
