@@ -2,6 +2,7 @@
 
 mod drain;
 mod effect;
+mod foresight;
 mod meter;
 mod scaler;
 mod steady;
