@@ -145,6 +145,7 @@ impl Fleet {
             degraded: agent.at().is_multiple_of(50),
             free: &free,
             prefetch_free_slots: SLOTS,
+            urgent_free_slots: 0,
             slots_usable: SLOTS,
             slots_in_use: SLOTS - slots,
             cpu_free: 0.1 * (agent.at() % 10) as f32,

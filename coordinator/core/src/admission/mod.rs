@@ -7,6 +7,7 @@ pub mod gates;
 pub mod guards;
 pub mod limits;
 pub mod quota;
+pub mod statistics;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use evenkeel_shared::{
 
 use super::{holdings::Holdings, limits, settings::Settings};
 use crate::{
+    admission::{DynamicLimitSettings, dynamic::SlotLimit},
     health::{
         lease::Lease,
         pace::Pace,
@@ -75,6 +76,14 @@ pub(super) struct Agent {
     pub was_given_up: bool,
     pub ramp: Ramp,
     pub ejected_until: Option<Timestamp>,
+    /// When that was last set or ended.
+    pub ejection_changed_at: Timestamp,
+    pub times_ejected: u32,
+    /// An upstream quota that it draws on is used up.
+    pub quota_shut: bool,
+    pub slot_limit: SlotLimit,
+    /// Slots that latency has left it; see [`crate::admission::dynamic`].
+    pub slots_left: u32,
     pub load: AgentLoad,
     pub load_at: Timestamp,
     pub holdings: Holdings,
@@ -116,6 +125,11 @@ impl Agent {
             was_given_up: false,
             ramp: Ramp::full(settings.ramp),
             ejected_until: None,
+            ejection_changed_at: Timestamp::ZERO,
+            times_ejected: 0,
+            quota_shut: false,
+            slot_limit: SlotLimit::default(),
+            slots_left: u32::MAX,
             load: AgentLoad::default(),
             load_at: Timestamp::ZERO,
             holdings: Holdings::default(),
@@ -148,9 +162,32 @@ impl Agent {
         Self::new(Arc::new(spec), settings, now)
     }
 
-    /// Slots it may use now.
+    /// Slots it may use now. All that its ramp has while it runs nothing, so that what needs more than latency has left it
+    /// can go alone.
     pub fn slots_usable(&self, now: Timestamp) -> u32 {
+        let slots = self.slots_ramped(now);
+        if self.reserved.slots == 0 { slots } else { slots.min(self.slots_left) }
+    }
+
+    fn slots_ramped(&self, now: Timestamp) -> u32 {
         self.ramp.slots_usable(now, self.spec.capacity.slots)
+    }
+
+    /// Latency has taken slots from it.
+    pub fn is_slowed(&self) -> bool {
+        self.slots_left < self.spec.capacity.slots
+    }
+
+    /// Slots free for urgent tasks, which may have those that latency has taken; 0 if it has taken none.
+    pub fn urgent_slots_free(&self, now: Timestamp) -> u32 {
+        if self.is_slowed() { self.slots_ramped(now).saturating_sub(self.reserved.slots) } else { 0 }
+    }
+
+    /// Takes over what latency has left of its slots.
+    pub fn limit_slots(&mut self, settings: &DynamicLimitSettings) {
+        let slots = self.spec.capacity.slots;
+        let left = if settings.enabled { self.slot_limit.slots(settings, slots) } else { slots };
+        self.slots_left = if left < slots { left } else { u32::MAX };
     }
 
     /// What is free for a task that starts now.
@@ -163,7 +200,12 @@ impl Agent {
 
     /// Slots that may be taken ahead: as many as it has where it asked for it, or where its attempts are so short that the
     /// round trip counts; else none.
+    ///
+    /// None where latency has taken slots: the agent, which does not know of that, would begin what it has ahead.
     pub fn ahead_slots_free(&self, now: Timestamp, prefetch_below: Duration) -> u32 {
+        if self.is_slowed() {
+            return 0;
+        }
         let per_slot = match self.spec.prefetch_per_slot {
             Some(asked) => u32::from(asked.min(1)),
             None => u32::from(self.is_brief(prefetch_below)),
@@ -266,9 +308,17 @@ impl Agent {
         if let Some(until) = self.ejected_until {
             words.push(format!("ejected for failing, for another {:.0?}", until.since(now)));
         }
-        let usable = self.slots_usable(now);
+        let usable = self.slots_ramped(now);
         if usable < self.spec.capacity.slots {
             words.push(format!("ramps up: {usable} of {} slots", self.spec.capacity.slots));
+        }
+        if self.quota_shut {
+            words.push("an upstream quota that it draws on is used up".to_owned());
+        }
+        if self.is_slowed() {
+            let (left, slots) = (self.slots_left, self.spec.capacity.slots);
+            let ratio = self.slot_limit.latency_ratio();
+            words.push(format!("slowed down: {left} of {slots} slots, attempts take {ratio:.1} times their best"));
         }
         words
     }

@@ -57,10 +57,26 @@ impl Engine {
         usage: Option<Box<Usage>>,
         out: &mut Effects,
     ) {
-        let _ = usage;
         let Some((_, task)) = self.live_attempt(session, attempt) else { return };
         let agent = self.agent_of(task);
         self.tell(task, TaskEventKind::Progress, Told { agent, progress: fraction, message: note }, out);
+        if let Some(usage) = usage {
+            let over = self.over_budget(task, &usage);
+            self.tasks[task].used = Some(usage);
+            if let Some(words) = over {
+                self.call_off(task, AttemptEnd::Failed, &words, out);
+                let failure = Failure::new(FailureClass::BudgetExceeded, words);
+                self.finish(task, TaskState::Failed, Bytes::new(), Some(failure), out);
+            }
+        }
+    }
+
+    /// In words, what an attempt has cost beyond what its task may.
+    fn over_budget(&self, task: TaskIx, usage: &Usage) -> Option<String> {
+        let max = &self.tasks[task].spec.budget.as_ref()?.max;
+        let over = usage.cost.iter().find(|(unit, cost)| max.get(unit).is_some_and(|max| *cost > max))?;
+        let (unit, cost) = over;
+        Some(format!("it has cost {cost} {unit} so far, of at most {}", max[unit]))
     }
 
     /// An agent says that an attempt is over.
@@ -118,6 +134,7 @@ impl Engine {
     ) {
         self.recorded.insert(attempt);
         self.judge(agent, task, &outcome, ran.run, out);
+        let waits_for_quota = self.guards_ended(agent, task, attempt.assignment, &outcome, ran.run, out);
         self.free_place(agent, attempt.assignment);
         match outcome {
             Outcome::Succeeded(output) => {
@@ -131,7 +148,12 @@ impl Engine {
                     _ => AttemptEnd::Failed,
                 };
                 self.end_attempt(task, end, Some(failure.clone()), ran, out);
-                self.follow_up(task, Setback::Failed(failure.class), failure, out);
+                let setback = match failure.class {
+                    // With no quota to wait for, it is one failure like others.
+                    FailureClass::QuotaExhausted if !waits_for_quota => FailureClass::Retryable,
+                    class => class,
+                };
+                self.follow_up(task, Setback::Failed(setback), failure, out);
             }
             Outcome::Cancelled => {
                 let failure = Failure::new(FailureClass::Retryable, "the agent called the attempt off");
@@ -159,6 +181,11 @@ impl Engine {
         out: &mut Effects,
     ) -> Option<Current> {
         let current = self.tasks[task].current.take()?;
+        self.count_release(task, current.agent, end, ran.run);
+        let said = ran.usage.is_some();
+        let usage = ran.usage.or_else(|| self.tasks[task].used.clone());
+        self.account_attempt(task, &current, ran.run, usage.as_deref());
+        self.settle_spending(task, end, usage.as_deref().filter(|_| said), out);
         if let Some(holding) = self.agents[current.agent].holdings.get_mut(&current.attempt.assignment) {
             holding.task = None;
         }
@@ -171,7 +198,7 @@ impl Engine {
                 end,
                 failure: failure.clone(),
                 run: ran.run,
-                usage: ran.usage,
+                usage,
             });
         }
         let words =
@@ -229,13 +256,17 @@ impl Engine {
         failure: Option<Failure>,
         out: &mut Effects,
     ) {
-        self.queue.remove(task);
+        if self.queue.remove(task) && self.allocation.active {
+            let spec = self.tasks[task].spec.clone();
+            self.leave_short(&spec.tenant, &spec.kind);
+        }
         if !self.held.is_empty() {
             self.release_hold(task);
         }
         if let Some(key) = self.tasks[task].timer.take() {
             self.timers.cancel(key);
         }
+        self.account_end(task, output.len());
         self.tasks.set_state(task, state);
         let words = failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
         let row = &self.tasks[task];
@@ -253,6 +284,7 @@ impl Engine {
         self.tell(task, TaskEventKind::Finished, Told { agent: agent.clone(), progress: 0.0, message: words }, out);
         let row = self.tasks.remove(task);
         self.router.release_class(row.class);
+        self.leave_rows(row.rows);
         let fingerprint = self.keys.finish(&row.spec, self.now.plus(limits::KEY_MEMORY));
         self.count_end(state);
         out.messages.push(Message::Finished(std::sync::Arc::new(FinishedTask {
@@ -332,6 +364,7 @@ impl Engine {
 
     fn time_out(&mut self, task: TaskIx, out: &mut Effects) {
         let words = "the attempt took longer than its timeout, and its agent did not end it";
+        self.guards_timed_out(task, out);
         self.call_off(task, AttemptEnd::TimedOut, words, out);
         let failure = Failure::new(FailureClass::Timeout, words);
         self.follow_up(task, Setback::Failed(FailureClass::Timeout), failure, out);
@@ -370,7 +403,12 @@ impl Engine {
             }
             Outcome::Failed(failure) => {
                 row.failed += 1;
-                if failure.class == FailureClass::NonRetryable {
+                // The task's own fault, or that of a quota that others share: it says nothing of the agent.
+                let class = failure.class;
+                if matches!(
+                    class,
+                    FailureClass::NonRetryable | FailureClass::BudgetExceeded | FailureClass::QuotaExhausted
+                ) {
                     return;
                 }
                 false

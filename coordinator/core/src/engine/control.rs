@@ -1,30 +1,146 @@
-//! The operator's commands about limits, breakers, quotas, budgets and prices, and what agents say of quotas.
+//! The operator's commands about limits, breakers, quotas, budgets and prices.
+//!
+//! What is declared takes effect at once and is stored, with its version and the reason, before it is answered. A command
+//! that is refused has changed nothing.
 
-use std::time::Duration;
-
-use evenkeel_shared::{Code, Error, QuotaKey, SessionEpoch};
+use evenkeel_shared::{Error, Violation};
+use serde::Serialize;
 
 use super::{
     Engine,
-    effects::{Effects, Message, Reply},
+    effects::{Change, Effects, Message, Reply},
     event::{ControlCommand, RequestId},
+    gates::hint,
+};
+use crate::{
+    admission::{Limit, limits::LIMITS_MAX},
+    cost::{BUDGETS_MAX, Budget},
+    model::{BudgetSpent, ClusterEventKind, Declaration, DeclarationKind, Record},
 };
 
 impl Engine {
     pub(super) fn control(&mut self, request: RequestId, command: ControlCommand, reason: String, out: &mut Effects) {
-        let _ = (command, reason);
-        let answer = Err(Error::new(Code::Unimplemented, "not yet"));
+        let answer = match command {
+            ControlCommand::PutLimit(limit) => self.put_limit(limit, reason, out),
+            ControlCommand::RemoveLimit(name) => self.remove_limit(&name, reason, out),
+            ControlCommand::PutBudget(budget) => self.put_budget(budget, reason, out),
+            ControlCommand::RemoveBudget(name) => self.remove_budget(&name, reason, out),
+            ControlCommand::SetDynamicLimits(settings) => self.set_dynamic_limits(settings, reason, out),
+            ControlCommand::ReportQuota(key, time) => self.report_quota(&key, time, &reason, out),
+            ControlCommand::ClearQuota(key) => self.clear_quota(&key, out),
+            ControlCommand::SetBreaker(id, order) => self.set_breaker(&id, order, &reason, out),
+            ControlCommand::SetPrices(prices) => self.set_prices(prices, reason, out),
+        };
         out.messages.push(Message::Reply { request, reply: Reply::Done(answer) });
     }
 
-    pub(super) fn quota_exhausted(
-        &mut self,
-        session: SessionEpoch,
-        key: &QuotaKey,
-        retry_after: Duration,
-        reason: String,
-        out: &mut Effects,
-    ) {
-        let _ = (session, key, retry_after, reason, out);
+    fn put_limit(&mut self, limit: Limit, reason: String, out: &mut Effects) -> Result<(), Error> {
+        limit.validate()?;
+        let limits = &self.allocation.limits;
+        let known = limits.find(&limit.name);
+        if known.is_none() && limits.len() >= LIMITS_MAX {
+            let message =
+                format!("there are {LIMITS_MAX} limits; remove some, or use one for each tenant, kind or agent");
+            return Err(Error::exhausted(message, super::limits::RETRY_AFTER));
+        }
+        let body = json("limit", &limit)?;
+        let name = limit.name.clone();
+        let verb = if known.is_some() { "changed" } else { "declared" };
+        self.allocation.limits.put(self.now, limit);
+        self.recount();
+        self.declare(DeclarationKind::Limit, &name, Some(body), reason.clone(), out);
+        self.announce(ClusterEventKind::Limit, None, because(format!("limit `{name}` was {verb}"), &reason), out);
+        Ok(())
     }
+
+    fn remove_limit(&mut self, name: &str, reason: String, out: &mut Effects) -> Result<(), Error> {
+        if !self.allocation.limits.remove(name) {
+            return Err(Error::not_found("limit", name));
+        }
+        self.recount();
+        self.forget_notes(name);
+        self.declare(DeclarationKind::Limit, name, None, reason.clone(), out);
+        self.announce(ClusterEventKind::Limit, None, because(format!("limit `{name}` was removed"), &reason), out);
+        Ok(())
+    }
+
+    fn put_budget(&mut self, budget: Budget, reason: String, out: &mut Effects) -> Result<(), Error> {
+        budget.validate()?;
+        let ledger = &self.allocation.ledger;
+        let known = ledger.get(&budget.name);
+        if known.is_none() && ledger.is_full() {
+            let message = format!("there are {BUDGETS_MAX} budgets; remove some");
+            return Err(Error::exhausted(message, super::limits::RETRY_AFTER));
+        }
+        let body = json("budget", &budget)?;
+        let name = budget.name.clone();
+        let verb = if known.is_some() { "changed" } else { "declared" };
+        let spent = self.allocation.ledger.put(self.now, budget, &[]);
+        self.declare(DeclarationKind::Budget, &name, Some(body), reason.clone(), out);
+        out.changes.push(Change::Record(Box::new(Record::Spent(spent))));
+        self.announce(ClusterEventKind::Budget, None, because(format!("budget `{name}` was {verb}"), &reason), out);
+        self.budgets_changed();
+        Ok(())
+    }
+
+    fn remove_budget(&mut self, name: &str, reason: String, out: &mut Effects) -> Result<(), Error> {
+        if !self.allocation.ledger.remove(name) {
+            return Err(Error::not_found("budget", name));
+        }
+        self.forget_notes(name);
+        self.declare(DeclarationKind::Budget, name, None, reason.clone(), out);
+        self.announce(ClusterEventKind::Budget, None, because(format!("budget `{name}` was removed"), &reason), out);
+        self.budgets_changed();
+        Ok(())
+    }
+
+    /// Takes up what was declared before a restart. What does not parse was written by another version: it is left alone and
+    /// not in force, which the history says.
+    pub(super) fn recover_declarations(&mut self, declarations: Vec<Declaration>, spent: &[BudgetSpent]) {
+        for Declaration { kind, name, version, body, .. } in declarations {
+            self.allocation.versions.insert((kind, name), version);
+            let Some(body) = body else { continue };
+            match kind {
+                DeclarationKind::Limit => {
+                    if let Ok(limit) = serde_json::from_str::<Limit>(&body) {
+                        self.allocation.limits.put(self.now, limit);
+                    }
+                }
+                DeclarationKind::Budget => {
+                    if let Ok(budget) = serde_json::from_str::<Budget>(&body) {
+                        self.allocation.ledger.put(self.now, budget, spent);
+                    }
+                }
+                DeclarationKind::Prices => {
+                    if let Ok(prices) = serde_json::from_str(&body) {
+                        self.take_up_prices(prices);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.budgets_changed();
+    }
+
+    /// Refuses a task that a budget does not take.
+    pub(super) fn check_budgets(&self, spec: &evenkeel_shared::TaskSpec) -> Result<(), Error> {
+        let ledger = &self.allocation.ledger;
+        if ledger.is_empty() {
+            return Ok(());
+        }
+        let shortage = ledger.check(self.now, &spec.tenant, &spec.kind, spec.budget.as_deref());
+        // What can never go would keep its lane from going.
+        match shortage.filter(|shortage| shortage.refuse || shortage.needed > shortage.cap) {
+            Some(shortage) => Err(Error::exhausted(shortage.to_string(), hint(self.now, shortage.until))),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn json<T: Serialize>(field: &'static str, value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Violation::new(field, format!("cannot be stored: {error}")).into())
+}
+
+fn because(words: String, reason: &str) -> String {
+    if reason.is_empty() { words } else { format!("{words}: {reason}") }
 }

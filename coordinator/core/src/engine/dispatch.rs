@@ -31,14 +31,24 @@ impl Engine {
         if self.expire_if_late(task, out) {
             return;
         }
+        if self.is_gated() && !self.paused && !self.may_go(task, out) {
+            self.enqueue(task);
+            return;
+        }
         let row = &self.tasks[task];
         let (class, facts) = (row.class, facts(row));
-        for room in [Room::Now, Room::Ahead] {
-            if self.paused || (room == Room::Ahead && !self.tasks[task].may_go_ahead()) {
+        let urgent = self.is_urgent(facts.priority.level());
+        for room in [Room::Now, Room::Urgent, Room::Ahead] {
+            let may = match room {
+                Room::Now => true,
+                Room::Urgent => urgent,
+                Room::Ahead => self.tasks[task].may_go_ahead(),
+            };
+            if self.paused || !may {
                 continue;
             }
             if let Some(pick) = self.router.pick(class, &facts, room) {
-                self.assign(task, pick, room, out);
+                self.assign(task, pick, room.place(), out);
                 return;
             }
         }
@@ -47,6 +57,7 @@ impl Engine {
 
     /// Room appeared on this agent: gives it the best of the tasks that wait, for as long as there are any that fit.
     pub(super) fn offer(&mut self, agent: AgentIx, out: &mut Effects) {
+        self.pass_on_turned(out);
         if self.queue.is_empty() || self.paused {
             return;
         }
@@ -54,24 +65,37 @@ impl Engine {
             self.offer_held(agent, task, out);
             return;
         }
-        for room in [Room::Now, Room::Ahead] {
+        for room in [Room::Now, Room::Urgent, Room::Ahead] {
             while let Some(task) = self.best_for(agent, room) {
+                if self.is_gated() && (self.expire_if_late(task, out) || !self.may_go(task, out)) {
+                    continue;
+                }
                 self.queue.take(self.now, task);
                 if self.expire_if_late(task, out) {
                     continue;
                 }
                 let row = &self.tasks[task];
                 let pick = self.router.pick_on(row.class, agent, &facts(row));
-                self.assign(task, pick, room, out);
+                self.assign(task, pick, room.place(), out);
             }
         }
         self.hold_if_starving(agent);
     }
 
-    /// Places what an agent may take now only because of what happened to another one.
+    /// Places what an agent may take now only because of what happened to another one, or because a limit or budget lets it
+    /// go now; so many tasks, the rest with an event that follows.
     pub(super) fn offer_relented(&mut self, out: &mut Effects) {
-        while self.router.take_relented() && !self.paused {
+        let mut left = limits::PLACED_PER_EVENT_MAX;
+        while (std::mem::take(&mut self.allocation.opened) | self.router.take_relented()) && !self.paused {
             while let Some(task) = self.best_placeable() {
+                if left == 0 {
+                    self.go_on_later();
+                    return;
+                }
+                left -= 1;
+                if self.is_gated() && (self.expire_if_late(task, out) || !self.may_go(task, out)) {
+                    continue;
+                }
                 self.queue.take(self.now, task);
                 self.dispatch(task, out);
             }
@@ -79,11 +103,20 @@ impl Engine {
         }
     }
 
+    /// Whether tasks of this priority may have the slots that were taken from slow agents.
+    fn is_urgent(&self, level: u8) -> bool {
+        self.guarding.headroom().is_some_and(|from| level >= from)
+    }
+
     /// The task that goes next among those that some agent has room for.
     fn best_placeable(&mut self) -> Option<TaskIx> {
-        let Self { queue, router, now, .. } = self;
-        let admitted = |class| router.least_level_placed(class).map(|from_level| Admitted { from_level, ahead: false });
-        queue.best_where(*now, admitted)
+        let Self { queue, router, now, allocation, .. } = self;
+        queue.best_where(*now, |class| {
+            if allocation.is_class_shut(class) {
+                return None;
+            }
+            router.least_level_placed(class).map(|from_level| Admitted { from_level, ahead: false })
+        })
     }
 
     /// The task that goes next among those that this agent may take now. One without room, as most are that ask in a busy
@@ -92,8 +125,15 @@ impl Engine {
         if !self.router.has_slots(agent, room) {
             return None;
         }
+        let urgent_from = match room {
+            Room::Urgent => self.guarding.headroom()?,
+            Room::Now | Room::Ahead => 0,
+        };
         self.queue.best_where(self.now, |class| {
-            let from_level = self.router.least_level_taken(class, agent, room)?;
+            if self.allocation.is_class_shut(class) {
+                return None;
+            }
+            let from_level = self.router.least_level_taken(class, agent, room)?.max(urgent_from);
             Some(Admitted { from_level, ahead: room == Room::Ahead })
         })
     }
@@ -102,7 +142,12 @@ impl Engine {
     fn offer_held(&mut self, agent: AgentIx, task: TaskIx, out: &mut Effects) {
         let row = &self.tasks[task];
         let free = self.agents[agent].free(self.now);
-        if !self.may_be_used(agent) || !free.fits(&row.spec.requirements.resources) {
+        if !self.may_be_used(agent) || !free.fits(&row.spec.requirements.resources) || self.is_agent_shut(agent) {
+            return;
+        }
+        if self.is_gated() && (self.expire_if_late(task, out) || !self.may_go(task, out)) {
+            // It waits for something else than room: the agent is for others meanwhile.
+            self.release_hold(task);
             return;
         }
         self.release_hold(task);
@@ -115,7 +160,8 @@ impl Engine {
     /// Holds the agent for the task that has waited longest for more room than it has free, if one has waited too long.
     fn hold_if_starving(&mut self, agent: AgentIx) {
         let held_max = (self.agents.connected() / limits::HELD_AGENTS_SHARE).max(1);
-        if self.queue.is_empty() || self.held.len() >= held_max || !self.may_be_used(agent) {
+        if self.queue.is_empty() || self.held.len() >= held_max || !self.may_be_used(agent) || self.is_agent_shut(agent)
+        {
             return;
         }
         let starving = self
@@ -123,7 +169,8 @@ impl Engine {
             .classes()
             // What a slot is enough for waits for a slot.
             .filter(|&class| self.router.needs_more_than_a_slot(class))
-            .filter_map(|class| self.queue.class_oldest(class).map(|(task, since)| (since, task, class)))
+            .filter(|&class| !self.allocation.is_class_shut(class))
+            .filter_map(|class| self.queue.class_oldest_open(class).map(|(task, since)| (since, task, class)))
             .filter(|&(since, task, _)| {
                 self.now.since(since) >= self.settings.hold_after && !self.held.values().any(|&held| held == task)
             })
@@ -173,13 +220,14 @@ impl Engine {
         let attempt = AttemptRef { task: row.id, attempt: AttemptNumber(row.attempts_made), assignment };
         row.current =
             Some(Current { attempt, agent, started_at: None, running_since: (room == Room::Now).then_some(self.now) });
+        let queued = self.now.since(row.since);
         let decision = Decision {
             strategy: self.router.strategy().name().to_owned(),
             score: pick.score,
             agents_with_room: pick.agents_with_room,
             prefetched: room == Room::Ahead,
             preferences_given_up: pick.preferences_given_up,
-            queued: self.now.since(row.since),
+            queued,
         };
         let spec = row.spec.clone();
         // By this clock alone: that of the agent may be wrong.
@@ -187,7 +235,9 @@ impl Engine {
         let timeout = spec.attempt_timeout.unwrap_or(self.settings.attempt_timeout).min(left);
         let assignment_message = Assignment { attempt, spec: spec.clone(), payload: row.payload.clone(), timeout };
         let words = match room {
-            Room::Now => format!("by {}, of {} agents with room", decision.strategy, pick.agents_with_room),
+            Room::Now | Room::Urgent => {
+                format!("by {}, of {} agents with room", decision.strategy, pick.agents_with_room)
+            }
             Room::Ahead => format!("by {}, ahead of a slot", decision.strategy),
         };
         let id = self.agents[agent].spec.id.clone();
@@ -196,9 +246,15 @@ impl Engine {
             out.changes.push(Change::Assign { attempt, agent: id.clone(), at: self.now, decision });
         }
         self.counters.assignments += 1;
+        self.count_grant(task, agent, Some(queued));
         self.counters.prefetched += u64::from(room == Room::Ahead);
         let measured = self.agents[agent].run_mean(&spec.kind).is_some();
-        self.hold_place(agent, assignment, Holding { task: Some(task), spec, room, measured });
+        let lane = if self.allocation.active { self.take_permits(task, agent) } else { None };
+        self.hold_place(agent, assignment, Holding { task: Some(task), spec, room, measured, lane });
+        if self.allocation.active {
+            self.pass_on_turned(out);
+        }
+        self.guards_begun(task);
         self.arm(task);
         self.tell(task, TaskEventKind::Assigned, Told::by(id, words), out);
         self.send(agent, AgentMessage::Assign(Box::new(assignment_message)), out);
@@ -207,7 +263,7 @@ impl Engine {
     pub(super) fn hold_place(&mut self, agent: AgentIx, assignment: AssignmentId, holding: Holding) {
         let row = &mut self.agents[agent];
         match holding.room {
-            Room::Now => row.reserved.add(&holding.spec.requirements.resources),
+            Room::Now | Room::Urgent => row.reserved.add(&holding.spec.requirements.resources),
             Room::Ahead => {
                 row.ahead_slots += holding.spec.requirements.resources.slots;
                 row.ahead_tasks += 1;
@@ -226,11 +282,14 @@ impl Engine {
         let holding = row.holdings.remove(&assignment)?;
         row.unmeasured -= u32::from(!holding.measured);
         match holding.room {
-            Room::Now => row.reserved.subtract(&holding.spec.requirements.resources),
+            Room::Now | Room::Urgent => row.reserved.subtract(&holding.spec.requirements.resources),
             Room::Ahead => {
                 row.ahead_slots -= holding.spec.requirements.resources.slots;
                 row.ahead_tasks -= 1;
             }
+        }
+        if self.allocation.active {
+            self.allocation.limits.give_back(self.now, holding.lane, agent);
         }
         self.promote(agent);
         self.refresh(agent);
@@ -267,6 +326,7 @@ impl Engine {
             && row.wanted.state == AdminState::Active
             && !row.leaving
             && row.ejected_until.is_none()
+            && !row.quota_shut
             && (row.health != Health::Unhealthy || self.ignores_health)
     }
 
@@ -276,7 +336,7 @@ impl Engine {
         if !self.agents[agent].registered {
             return;
         }
-        let schedulable = self.may_be_used(agent) && !self.held.contains_key(&agent);
+        let schedulable = self.may_be_used(agent) && !self.held.contains_key(&agent) && !self.is_agent_shut(agent);
         let row = &self.agents[agent];
         let slots_usable = row.slots_usable(self.now);
         let free = row.free(self.now);
@@ -286,6 +346,7 @@ impl Engine {
             degraded: row.health >= Health::Degraded,
             free: &free,
             prefetch_free_slots: row.ahead_slots_free(self.now, self.settings.prefetch_below),
+            urgent_free_slots: row.urgent_slots_free(self.now),
             slots_usable,
             slots_in_use: row.reserved.slots + row.ahead_slots,
             cpu_free: fresh(row.load.cpu_share),

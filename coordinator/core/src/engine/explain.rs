@@ -85,6 +85,10 @@ impl Engine {
         if let Some(until) = agent.ejected_until {
             return Some(("ejected", format!("failed too often; rests for another {:.0?}", until.since(self.now))));
         }
+        if agent.quota_shut {
+            let why = self.agent_closed(ix).map(|closed| format!("draws on {}", closed.by));
+            return Some(("quota", why.unwrap_or_else(|| "draws on a quota that is used up".to_owned())));
+        }
         if agent.health == Health::Unhealthy && !self.ignores_health {
             let why: Vec<String> = agent.conditions.iter().map(ToString::to_string).collect();
             return Some(("unhealthy", why.join("; ")));
@@ -93,6 +97,11 @@ impl Engine {
             && held != task
         {
             return Some(("held", format!("is held for task {}, which needs more room", self.tasks[held].id)));
+        }
+        if let Some(gate) = self.allocation.limits.agent_shut(ix)
+            && let Some((name, why)) = self.allocation.limits.why(self.now, gate)
+        {
+            return Some(("limit", format!("is at limit `{name}`: {why}")));
         }
         let refusal = self.router.admits(row.class, ix, &facts(row), Room::Now).err()?;
         Some((refusal.code(), refusal.to_string()))
@@ -110,6 +119,10 @@ impl Engine {
         match row.state {
             TaskState::RetryWait => Some(format!("its next attempt in {:.1?}", row.not_before.since(now))),
             TaskState::Queued if self.agents.len() == 0 => Some("an agent: none is known".to_owned()),
+            TaskState::Queued if let Some(blocked) = self.blocked_by(task, now) => Some(blocked.in_words(now)),
+            TaskState::Queued if let Some(closed) = self.class_closed(row.class) => {
+                Some(format!("{}, for another {:.1?}", closed.by, closed.until.since(now)))
+            }
             TaskState::Queued if eligible > 0 => Some("its turn".to_owned()),
             TaskState::Queued => Some(self.what_is_missing(task, refused)),
             _ => None,

@@ -186,6 +186,9 @@ impl Engine {
             self.router.remove(agent);
         }
         self.outliers.forget(self.now, agent);
+        self.leave_quotas(agent);
+        self.allocation.limits.remove_agent(self.now, agent, 0);
+        self.allocation.statistics.agents.remove(agent);
         let row = self.agents.remove(agent);
         if row.wanted.state != AdminState::Active {
             self.wanted.insert(row.spec.id.clone(), row.wanted);
@@ -194,7 +197,10 @@ impl Engine {
 
     pub(super) fn eject(&mut self, agent: AgentIx, until: Timestamp, out: &mut Effects) {
         self.counters.ejections += 1;
-        self.agents[agent].ejected_until = Some(until);
+        let row = &mut self.agents[agent];
+        row.ejected_until = Some(until);
+        row.ejection_changed_at = self.now;
+        row.times_ejected = row.times_ejected.saturating_add(1);
         self.set_agent_timer(agent, AgentTimer::Ejection, until);
         self.refresh(agent);
         let words = format!(
@@ -207,7 +213,7 @@ impl Engine {
 
     fn end_ejections(&mut self, out: &mut Effects) {
         while let Some(agent) = self.outliers.release_due(self.now) {
-            self.agents[agent].ejected_until = None;
+            self.try_ejected(agent);
             self.refresh(agent);
             self.offer(agent, out);
         }

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use evenkeel_shared::{AssignmentId, TaskSpec};
 
-use crate::{ix::TaskIx, routing::Room};
+use crate::{admission::gates::LaneIx, ix::TaskIx, routing::Room};
 
 /// One assignment that an agent has. It ends with the agent's word or with the agent, not with the task: a task that was
 /// cancelled still takes its place until the agent has stopped it.
@@ -22,6 +22,8 @@ pub(super) struct Holding {
     pub room: Room,
     /// Whether it was known, when it was assigned, how long such attempts take on this agent.
     pub measured: bool,
+    /// The limits of tasks at which it counts. `None`: no limit covers it.
+    pub lane: Option<LaneIx>,
 }
 
 /// All holdings of an agent, in the order of their assignment.
@@ -85,7 +87,7 @@ mod tests {
     fn they_are_in_the_order_of_assignment_whatever_the_order_of_arrival() {
         let holding = |task| {
             let spec = Arc::new(TaskSpec::of_kind(Kind::new("a").unwrap()));
-            Holding { task: Some(TaskIx(task)), spec, room: Room::Now, measured: true }
+            Holding { task: Some(TaskIx(task)), spec, room: Room::Now, measured: true, lane: None }
         };
         let mut holdings = Holdings::default();
         for at in [5, 9, 2, 7] {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use evenkeel_shared::{Resources, TaskState};
 
-use super::{Engine, dispatch::facts};
-use crate::{ix::AgentIx, routing::Room};
+use super::{Engine, dispatch::facts, tables::Task};
+use crate::{admission::gates::GateIx, ix::AgentIx, routing::Room};
 
 /// Whatever is not as it should be, in words; empty if all is well.
 #[must_use]
@@ -16,6 +16,7 @@ pub fn check(engine: &Engine) -> Vec<String> {
     check_tasks(engine, &mut wrong);
     check_agents(engine, &mut wrong);
     check_work_conserving(engine, &mut wrong);
+    check_gates(engine, &mut wrong);
     wrong
 }
 
@@ -73,7 +74,7 @@ fn check_agents(engine: &Engine, wrong: &mut Vec<String>) {
         let (mut ahead_slots, mut ahead_tasks) = (0, 0);
         for (assignment, holding) in agent.holdings.iter() {
             match holding.room {
-                Room::Now => reserved.add(&holding.spec.requirements.resources),
+                Room::Now | Room::Urgent => reserved.add(&holding.spec.requirements.resources),
                 Room::Ahead => {
                     ahead_slots += holding.spec.requirements.resources.slots;
                     ahead_tasks += 1;
@@ -106,12 +107,14 @@ fn check_agents(engine: &Engine, wrong: &mut Vec<String>) {
     }
 }
 
-/// No task waits while an agent that may take it has room, unless the store has none.
+/// No task waits while an agent that may take it has room, unless the store has none, or the task has something to pass that
+/// is shut, or more opened at once than one event should place.
 fn check_work_conserving(engine: &Engine, wrong: &mut Vec<String>) {
-    if engine.paused {
+    if engine.paused || engine.allocation.is_behind() {
         return;
     }
-    for (ix, task) in engine.tasks.iter().filter(|(ix, _)| engine.queue.contains(*ix)) {
+    let may_go = |ix, task: &Task| !engine.allocation.is_class_shut(task.class) && !engine.queue.is_shut(ix);
+    for (ix, task) in engine.tasks.iter().filter(|(ix, task)| engine.queue.contains(*ix) && may_go(*ix, task)) {
         for (agent, row) in engine.agents.iter().filter(|(_, row)| row.registered) {
             let admitted = engine.router.may_take(task.class, agent, &facts(task), Room::Now);
             if admitted {
@@ -119,6 +122,50 @@ fn check_work_conserving(engine: &Engine, wrong: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Gates count what is assigned under them, no more than they may unless they were lowered, and the queue and the agents show
+/// them as they are. Budgets: spent and reserved are within the cap, but for what was overrun or lowered.
+fn check_gates(engine: &Engine, wrong: &mut Vec<String>) {
+    let limits = &engine.allocation.limits;
+    let mut counted: BTreeMap<GateIx, u32> = BTreeMap::new();
+    for (agent, row) in engine.agents.iter() {
+        for (_, holding) in row.holdings.iter() {
+            for gate in limits.covering(holding.lane, agent) {
+                *counted.entry(gate).or_default() += 1;
+            }
+        }
+    }
+    for (name, gate, in_use, _) in limits.counts() {
+        let found = counted.get(&gate).copied().unwrap_or(0);
+        if found != in_use {
+            wrong.push(format!("limit {name} counts {in_use} at gate {gate:?}, there are {found}"));
+        }
+    }
+    for (ix, task) in engine.tasks.iter().filter(|(ix, _)| engine.queue.contains(*ix)) {
+        let (tenant, kind) = (&task.spec.tenant, &task.spec.kind);
+        let lane_shut = engine.allocation.short(tenant, kind).is_some() || limits.is_tenant_shut(tenant, kind);
+        if engine.queue.is_shut(ix) != lane_shut {
+            wrong.push(format!("the lane of {} is shut: {lane_shut}, and the queue has it otherwise", task.id));
+        }
+        if limits.kind_shut(kind) && !engine.allocation.is_class_shut(task.class) {
+            wrong.push(format!("kind {kind} is shut, and class {} is not", task.class));
+        }
+    }
+    for (ix, task) in engine.tasks.iter() {
+        if task.spending.is_some() && task.current.is_none() {
+            wrong.push(format!("{} ({ix}) has no attempt and holds a reservation", task.id));
+        }
+    }
+}
+
+/// Budgets that are passed although no attempt cost more than was reserved for it: possible only after one was lowered.
+#[must_use]
+pub fn over_budget(engine: &Engine) -> Vec<String> {
+    let views = engine.allocation.ledger.views(engine.now);
+    let over = views.iter().filter(|view| view.spent.plus(view.reserved) > view.budget.cap.plus(view.overrun));
+    over.map(|view| format!("budget {} has {} spent and {} reserved", view.budget.name, view.spent, view.reserved))
+        .collect()
 }
 
 /// Agents that have more set aside than they have. Possible only after an agent came back smaller than it was.

@@ -27,5 +27,19 @@ pub const HELD_AGENTS_SHARE: usize = 10;
 pub const KINDS_SEEN_MAX: usize = evenkeel_shared::limits::KINDS_MAX;
 /// Agents known, with and without a session. As many as routing can index.
 pub const AGENTS_MAX: usize = 262_144;
+/// Tasks that go with one event because something opened; what is left follows at once. Some milliseconds of the engine.
+pub const PLACED_PER_EVENT_MAX: usize = 1_024;
+/// Agents that are looked at with one event because a quota that they draw on has shut or opened; what is left follows at
+/// once. A fleet may draw on one account together.
+pub const KEYED_AGENTS_MAX: usize = 512;
+/// Lanes of one budget that are opened at a time, and lanes that need more than is left and are passed over to find them. A
+/// budget that gets more may have a lane of every tenant waiting; those that need much must not hide the rest for ever.
+pub const LANES_OPENED_MAX: usize = 16;
+/// See [`LANES_OPENED_MAX`].
+pub const LANES_SKIPPED_MAX: usize = 16;
+/// When what was left for a following event is done: at once, but after what has come in meanwhile.
+pub const FOLLOW_UP: Duration = Duration::from_millis(1);
+/// What a limit or budget does is written into the history at most this often, each by itself.
+pub const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Weight of the newest attempt in the moving average of run times.
 pub const RUN_TIME_WEIGHT: f64 = 0.2;

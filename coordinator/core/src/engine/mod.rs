@@ -17,6 +17,9 @@
 //! | `failover` | silence, lost agents, and what becomes of their work |
 //! | `admin` | the operator's commands |
 //! | `keep` | what the resource manager wants stored and said |
+//! | `costs` | what attempts cost, and what of it is stored |
+//! | `gates`, `control` | limits and budgets: what they let through, and how they are declared |
+//! | `guards` | upstream quotas, circuit breakers, slots that follow latency: what they shut |
 //! | `pause` | what does not happen while the store is full |
 //! | `explain` | why a task is where it is |
 //!
@@ -25,13 +28,17 @@
 
 mod admin;
 mod agent;
+mod allocation;
 mod attempts;
 mod control;
+mod costs;
 mod dispatch;
 mod effects;
 mod event;
 mod explain;
 mod failover;
+mod gates;
+mod guards;
 mod holdings;
 pub mod invariants;
 mod keep;
@@ -41,6 +48,7 @@ mod recover;
 mod sabotage;
 mod sessions;
 mod settings;
+mod statistics;
 mod submit;
 mod tables;
 
@@ -54,11 +62,17 @@ pub use self::sabotage::Sabotage;
 use self::sabotage::Sabotage;
 use self::{
     agent::{AgentTimer, Wanted},
+    costs::Accounts,
+    gates::Allocation,
+    guards::Guarding,
     tables::{AgentTable, KeyTable, Numbers, Recorded, TaskTable},
 };
 pub use self::{
+    allocation::{AllocationBy, AllocationView, Blocked},
+    costs::LiveCosts,
     effects::{AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Reply, Submitted},
     event::{AdminCommand, ControlCommand, Event, NewTask, RequestId, StoredKey},
+    guards::{DynamicLimitView, QuotaView},
     settings::Settings,
 };
 use crate::{
@@ -79,6 +93,12 @@ enum Timer {
     Agent(AgentIx, AgentTimer),
     /// The next failover that panic mode lets through.
     Failover,
+    /// Something to do for the accounts.
+    Accounts,
+    /// The next bucket, window or rest of work of limits and budgets.
+    Gates,
+    /// The next quota or breaker that opens.
+    Guards,
 }
 
 /// The state machine. See the module.
@@ -123,6 +143,12 @@ pub struct Engine {
     /// What to say of the start, once there is somebody to say it to.
     started: Option<String>,
     counters: Counters,
+    /// Limits and budgets.
+    allocation: Allocation,
+    /// What attempts cost.
+    accounts: Accounts,
+    /// Upstream quotas, circuit breakers, slots that follow latency.
+    guarding: Guarding,
     sabotage: sabotage::State,
 }
 
@@ -152,7 +178,7 @@ impl Engine {
                 self.result(session, attempt, outcome, run, usage, out);
             }
             Event::QuotaExhausted { session, key, retry_after, reason } => {
-                self.quota_exhausted(session, &key, retry_after, reason, out);
+                self.quota_exhausted(session, &key, retry_after, &reason, out);
             }
             Event::Control { request, command, reason } => self.control(request, *command, reason, out),
             Event::Keep { request, records, notices } => self.keep(request, records, notices, out),
@@ -163,8 +189,15 @@ impl Engine {
             Event::Tick => {}
         }
         self.watch_panic(out);
+        if self.allocation.active {
+            self.settle_gates(out);
+        }
+        self.look_at_agents();
         self.offer_unheld(out);
         self.offer_relented(out);
+        if self.is_gated() || self.allocation.is_behind() {
+            self.end_with_gates(out);
+        }
         self.drop_effects(earlier, out);
     }
 
@@ -236,6 +269,9 @@ impl Engine {
                     self.agents[agent].timers[timer as usize] = None;
                     self.agent_timer(agent, timer, out);
                 }
+                Timer::Accounts => self.accounts_due(out),
+                Timer::Gates => self.gates_due(out),
+                Timer::Guards => self.guards_due(out),
                 Timer::Failover => {
                     self.failover_due = false;
                     self.fail_over_next(out);

@@ -10,6 +10,8 @@ use evenkeel_shared::{AgentId, TaskState, Timestamp};
 use super::{
     Engine, Settings,
     agent::{Agent, AgentTimer, Wanted},
+    gates::Allocation,
+    guards::Guarding,
     holdings::Holding,
     tables::{AgentTable, Current, KeyTable, Keyed, Numbers, Recorded, Task, TaskTable},
 };
@@ -63,6 +65,9 @@ impl Engine {
             paused: false,
             started: None,
             counters: Counters::default(),
+            allocation: Allocation::default(),
+            accounts: super::costs::Accounts::default(),
+            guarding: Guarding::new(&settings, seed.rotate_left(48)),
             sabotage: Default::default(),
             settings,
         };
@@ -70,6 +75,8 @@ impl Engine {
             let wanted = Wanted { state: admin.state, drain_deadline: admin.drain_deadline, reason: admin.reason };
             engine.wanted.insert(admin.agent, wanted);
         }
+        engine.guarding.recover(&recovery.declarations);
+        engine.recover_declarations(recovery.declarations, &recovery.spent);
         engine.tasks.reserve(recovery.tasks.len());
         let keyed = |task: &RecoveredTask| Keyed { task: task.id, fingerprint: task.fingerprint };
         engine.keys = KeyTable::of(recovery.tasks.iter().map(|task| (&*task.spec, keyed(task))));
@@ -95,6 +102,7 @@ impl Engine {
             RecoveredState::Assigned { at, .. } => (TaskState::Assigned, (*at).min(self.now), self.now),
         };
         let affinity = routing::affinity(&spec.affinity_key);
+        let rows = self.enter_rows(&spec);
         let task = self.tasks.insert(Task {
             id,
             spec,
@@ -111,6 +119,9 @@ impl Engine {
             current: None,
             last_agent: None,
             timer: None,
+            spending: None,
+            used: None,
+            rows,
         });
         match state {
             RecoveredState::Queued { .. } => self.enqueue(task),
@@ -121,10 +132,12 @@ impl Engine {
                 let row = &mut self.tasks[task];
                 row.last_agent = Some(agent);
                 row.current = Some(Current { attempt, agent: agent_ix, started_at: None, running_since: None });
+                let lane = self.restore_permits(task, agent_ix);
+                self.count_grant(task, agent_ix, None);
                 self.hold_place(
                     agent_ix,
                     attempt.assignment,
-                    Holding { task: Some(task), spec, room: Room::Now, measured: false },
+                    Holding { task: Some(task), spec, room: Room::Now, measured: false, lane },
                 );
                 self.arm(task);
             }
@@ -144,6 +157,7 @@ impl Engine {
 
     /// Places a waiting task in the queue.
     pub(super) fn enqueue(&mut self, task: TaskIx) {
+        let shut = self.is_gated() && self.begins_shut(task);
         let row = &self.tasks[task];
         self.queue.push(Waiting {
             task,
@@ -154,7 +168,7 @@ impl Engine {
             order: row.order,
             since: row.since,
             ahead: row.may_go_ahead(),
-            shut: false,
+            shut,
         });
         self.arm(task);
     }

@@ -13,6 +13,7 @@ use super::{
     limits,
 };
 use crate::{
+    admission::dynamic::SlotLimit,
     health::{panic, slow_start::Ramp, thresholds::HealthTracker},
     ix::{AgentIx, TaskIx},
     model::{ClusterEventKind, TaskEventKind},
@@ -116,7 +117,10 @@ impl Engine {
         let row = &mut self.agents[agent];
         let (joined, given_up) = (!row.registered, std::mem::take(&mut row.was_given_up));
         let resized = row.spec.capacity != registration.spec.capacity;
-        row.spec = Arc::new(registration.spec.clone());
+        let before = std::mem::replace(&mut row.spec, Arc::new(registration.spec.clone()));
+        if resized {
+            row.slot_limit = SlotLimit::default();
+        }
         row.registered = true;
         row.instance.clone_from(&registration.instance);
         row.dial = registration.dial;
@@ -135,10 +139,12 @@ impl Engine {
         let (lease_end, slots) = (row.lease.expires_at(), row.spec.capacity.slots);
         let next_step = row.ramp.next_step(now, slots);
         self.agents.open_session(agent, session);
+        self.join_quotas(agent, &before.quota_keys);
         if resized {
             self.agents[agent].replace_holdings(now);
         }
         self.router.insert(agent, self.agents[agent].spec.clone());
+        self.limit_agent(agent);
         self.set_agent_timer(agent, AgentTimer::Lease, lease_end);
         if let Some(at) = next_step {
             self.set_agent_timer(agent, AgentTimer::Ramp, at);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_shared::{StrategyConfig, Tenant};
 
+use crate::admission::breaker::BreakerSettings;
 use crate::health::{
     decay::StalenessSettings, lease::LeaseSettings, outlier::OutlierSettings, panic::PanicSettings,
     slow_start::RampSettings, thresholds::HealthSettings,
@@ -48,6 +49,11 @@ pub struct Settings {
     pub lease: LeaseSettings,
     /// When an agent that fails much rests for a while.
     pub outliers: OutlierSettings,
+    /// When kinds and upstream quotas that fail much are left alone for a while.
+    pub breakers: BreakerSettings,
+    /// Whether quotas, breakers and slots that follow latency have any effect. Without them routing is by limits, budgets and
+    /// health alone.
+    pub resources_enabled: bool,
     /// How fast an agent that came back takes on work.
     pub ramp: RampSettings,
     /// When failover is slowed down.
@@ -76,6 +82,8 @@ impl Default for Settings {
             health: HealthSettings::default(),
             lease: LeaseSettings::default(),
             outliers: OutlierSettings::default(),
+            breakers: BreakerSettings::default(),
+            resources_enabled: true,
             ramp: RampSettings::default(),
             panic: PanicSettings::default(),
             staleness: StalenessSettings::default(),

@@ -19,11 +19,15 @@ impl Engine {
         let answers = tasks
             .into_iter()
             .map(|task| {
+                let spec = task.spec.clone();
                 let answer = self.accept(task, &mut accepted, out);
                 match &answer {
                     Ok(submitted) if submitted.duplicate => self.counters.duplicates += 1,
                     Ok(_) => self.counters.accepted += 1,
-                    Err(_) => self.counters.refused += 1,
+                    Err(_) => {
+                        self.counters.refused += 1;
+                        self.count_refusal(&spec);
+                    }
                 }
                 answer
             })
@@ -44,6 +48,7 @@ impl Engine {
             return Err(Violation::new("deadline_unix_ms", "is in the past").into());
         }
         self.check_room(&new)?;
+        self.check_budgets(&new.spec)?;
         let class = self
             .router
             .class(&new.spec.kind, &new.spec.requirements)
@@ -58,6 +63,8 @@ impl Engine {
             at: self.now,
             redrive_of: new.redrive_of,
         });
+        let rows = self.enter_rows(&task.spec);
+        self.count_request(rows);
         self.keys.insert(&task.spec, Keyed { task: id, fingerprint: task.fingerprint });
         let ix = self.tasks.insert(Task {
             id,
@@ -75,6 +82,9 @@ impl Engine {
             current: None,
             last_agent: None,
             timer: None,
+            spending: None,
+            used: None,
+            rows,
         });
         if self.tasks[ix].is_durable() {
             out.changes.push(Change::Accept(task.clone()));

@@ -12,19 +12,20 @@ use std::{
 use bytes::Bytes;
 use evenkeel_shared::{
     AgentId, AssignmentId, AttemptNumber, AttemptRef, EventPosition, SessionEpoch, TaskId, TaskSpec, TaskState, Tenant,
-    Timestamp,
+    Timestamp, Usage,
 };
 use indexmap::IndexMap;
 use slab::Slab;
 
-use super::{agent::Agent, limits};
+use super::{agent::Agent, holdings::Holding, limits, statistics::TaskRows};
 use crate::{
+    cost::ledger::Reservation,
     ix::{AgentIx, ClassIx, TaskIx},
     timer::TimerKey,
 };
 
 /// A live task.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Task {
     pub id: TaskId,
     pub spec: Arc<TaskSpec>,
@@ -46,6 +47,12 @@ pub(super) struct Task {
     pub last_agent: Option<AgentId>,
     /// The earliest of the limits that apply in its state.
     pub timer: Option<TimerKey>,
+    /// What its live attempt holds of budgets. `None`: no budget covers it. Boxed: most tasks have none.
+    pub spending: Option<Box<Reservation>>,
+    /// Where it is counted.
+    pub rows: TaskRows,
+    /// What its live attempt has used so far, as far as its agent said.
+    pub used: Option<Box<Usage>>,
 }
 
 impl Task {
@@ -238,6 +245,17 @@ impl AgentTable {
         self.rows.iter().map(|(at, agent)| (AgentIx::from(at), agent))
     }
 
+    pub fn contains(&self, ix: AgentIx) -> bool {
+        self.rows.contains(ix.at())
+    }
+
+    /// Everything that is assigned to anyone.
+    pub fn holdings_mut(&mut self) -> impl Iterator<Item = (AgentIx, &mut Holding)> {
+        self.rows
+            .iter_mut()
+            .flat_map(|(at, agent)| agent.holdings.values_mut().map(move |holding| (AgentIx::from(at), holding)))
+    }
+
     pub fn indices(&self) -> Vec<AgentIx> {
         self.iter().map(|(ix, _)| ix).collect()
     }
@@ -359,6 +377,11 @@ impl Numbers {
     pub fn assignment(&mut self) -> AssignmentId {
         self.assignment += 1;
         AssignmentId(self.assignment)
+    }
+
+    /// The number of the next assignment.
+    pub const fn next_assignment(&self) -> AssignmentId {
+        AssignmentId(self.assignment + 1)
     }
 
     pub fn order(&mut self) -> u64 {

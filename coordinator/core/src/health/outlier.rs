@@ -212,6 +212,34 @@ impl Outliers {
         Some(agent)
     }
 
+    /// An operator ejects an agent until then, or lets it in. It does not count among its ejections, and its record is clean
+    /// afterwards.
+    pub fn order(&mut self, now: Timestamp, agent: AgentIx, until: Option<Timestamp>) {
+        if self.records.len() <= agent.at() {
+            self.records.resize_with(agent.at() + 1, Record::default);
+        }
+        let half_life = self.settings.half_life();
+        let record = &mut self.records[agent.at()];
+        if let Some(before) = record.ejected_until {
+            self.ejected.remove(&(before, agent));
+        }
+        self.fleet.take_out(now, half_life, &record.rate);
+        (record.consecutive, record.rate) = (0, DecayingRate::new());
+        if let Some(until) = until {
+            record.ejected_until = Some(until);
+            self.ejected.insert((until, agent));
+        }
+    }
+
+    /// Failures and attempts of an agent, as they count now.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp, agent: AgentIx) -> (u32, u32) {
+        let Some(record) = self.records.get(agent.at()) else { return (0, 0) };
+        let (failed, total) = record.rate.counts(now, self.settings.half_life());
+        // In range: what counts half after a half-life is far below what a u32 holds, and the conversion saturates.
+        (failed.round() as u32, total.round() as u32)
+    }
+
     /// Whether the agent is ejected: from [`record`](Self::record)'s answer until it is released.
     fn is_ejected(&self, agent: AgentIx) -> bool {
         let until = self.records.get(agent.at()).and_then(|record| record.ejected_until);

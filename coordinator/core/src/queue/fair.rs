@@ -323,6 +323,10 @@ impl Tenants {
         self.records[tenant.at()].weight
     }
 
+    pub(super) fn len(&self, tenant: TenantIx) -> usize {
+        self.records[tenant.at()].len
+    }
+
     /// Waiting tasks by tenant, in the order of their names.
     pub(super) fn lens(&self) -> impl Iterator<Item = (&Tenant, usize)> {
         self.by_name.iter().map(|(name, tenant)| (name, self.records[tenant.at()].len))

@@ -280,11 +280,13 @@ impl Queue {
     }
 
     /// Shuts or opens a tenant's lane, at all priorities. Costs the lane's priorities; one that opens also the tenant's other
-    /// lanes at those.
-    pub fn set_shut(&mut self, tenant: &Tenant, class: ClassIx, shut: bool) {
-        let Some(tenant) = self.tenants.find(tenant) else { return };
+    /// lanes at those. False: it was so already, or there is none.
+    pub fn set_shut(&mut self, tenant: &Tenant, class: ClassIx, shut: bool) -> bool {
+        let Some(tenant) = self.tenants.find(tenant) else { return false };
+        let mut turned = false;
         for at in 0..self.levels.len() {
             let Some((moved, heads)) = self.levels[at].accounts.set_shut(tenant, class, shut) else { continue };
+            turned = true;
             let level = u8::try_from(at).unwrap_or(u8::MAX);
             if let Some(bucket) = self.classes.get_mut(&class).and_then(|class| class.buckets.get_mut(&level)) {
                 bucket.follow(tenant, moved, heads);
@@ -293,6 +295,7 @@ impl Queue {
             self.shut_lanes = if shut { self.shut_lanes + 1 } else { self.shut_lanes - 1 };
             self.rekey(level, tenant, moved, class);
         }
+        turned
     }
 
     /// The classes of which a tenant's tasks wait, in their order.
@@ -421,6 +424,12 @@ impl Queue {
     /// How many tasks of each tenant wait, by name; tenants of which none waits may be among them.
     pub fn tenant_lens(&self) -> impl Iterator<Item = (&Tenant, usize)> {
         self.tenants.lens()
+    }
+
+    /// How many tasks of a tenant wait.
+    #[must_use]
+    pub fn tenant_len(&self, tenant: &Tenant) -> usize {
+        self.tenants.find(tenant).map_or(0, |tenant| self.tenants.len(tenant))
     }
 
     fn entry(&self, task: TaskIx) -> Option<Entry> {

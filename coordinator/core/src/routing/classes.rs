@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use evenkeel_shared::{Kind, LabelRule, Requirements};
+use evenkeel_shared::{Kind, LabelRule, QuotaKey, Requirements};
 use slab::Slab;
 
 use super::{fits::Fits, roster::Roster, selectors::Selectors, views::Views};
@@ -57,6 +57,10 @@ pub(super) struct Class {
 }
 
 impl Class {
+    pub(super) fn quota_keys(&self) -> &[QuotaKey] {
+        &self.requirements.quota_keys
+    }
+
     /// Place of the view without preferences.
     pub(super) fn required_only(&self) -> usize {
         self.views[self.preferred]

@@ -61,6 +61,7 @@ impl Router {
         self.roster.get(agent).is_some_and(|facts| match room {
             Room::Now => facts.free_slots > 0,
             Room::Ahead => facts.prefetch_free_slots > 0,
+            Room::Urgent => facts.urgent_free_slots > 0,
         })
     }
 
@@ -91,6 +92,10 @@ impl Router {
                 return Err(Refusal::NoPrefetchRoom { asked: need.slots, free: facts.prefetch_free_slots.into() });
             }
             Room::Ahead => {}
+            Room::Urgent if need.slots > u32::from(facts.urgent_free_slots) => {
+                return Err(Refusal::NoFreeSlot { asked: need.slots, free: facts.urgent_free_slots.into() });
+            }
+            Room::Urgent => self.room_now(class, statics, facts)?,
         }
         self.strategy.refuses(facts, task, need.slots).map_or(Ok(()), Err)
     }

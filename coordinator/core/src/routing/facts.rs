@@ -15,6 +15,8 @@ pub struct AgentState<'a> {
     pub free: &'a Resources,
     /// Slots that may be taken ahead of their becoming free.
     pub prefetch_free_slots: u32,
+    /// Slots free for urgent tasks, where fewer are for the others: see [`Room::Urgent`]. 0: it makes no such difference.
+    pub urgent_free_slots: u32,
     /// Slots that may be used; fewer than its capacity while it ramps up.
     pub slots_usable: u32,
     /// Slots that are reserved or taken ahead.
@@ -65,6 +67,20 @@ pub enum Room {
     Now,
     /// It may wait at the agent: its slots fit into what may be taken ahead, the rest into the capacity.
     Ahead,
+    /// It fits into what is free if the slots that were taken from an agent that has become slow count too. Whether a task may
+    /// have those is for the caller to know.
+    Urgent,
+}
+
+impl Room {
+    /// What a task that is given this room has: its place, or a wait for it.
+    #[must_use]
+    pub const fn place(self) -> Self {
+        match self {
+            Self::Now | Self::Urgent => Self::Now,
+            Self::Ahead => Self::Ahead,
+        }
+    }
 }
 
 /// A decision.
@@ -93,6 +109,7 @@ pub(crate) struct Facts {
     /// Slots here are counted up to 65,535, far above [`SLOTS_MAX`](evenkeel_shared::limits::SLOTS_MAX).
     pub free_slots: u16,
     pub prefetch_free_slots: u16,
+    pub urgent_free_slots: u16,
     pub slots_usable: u16,
     pub slots_in_use: u16,
     pub(super) cpu_free: Share,
@@ -154,6 +171,7 @@ impl Facts {
             slower: (state.slower_octaves * f64::from(SLOWER_STEPS)) as i16,
             free_slots: slots(state.free.slots),
             prefetch_free_slots: slots(state.prefetch_free_slots),
+            urgent_free_slots: slots(state.urgent_free_slots),
             slots_usable: slots(state.slots_usable),
             slots_in_use: slots(state.slots_in_use),
             cpu_free: Share::new(state.cpu_free),

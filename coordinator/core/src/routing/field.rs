@@ -86,7 +86,7 @@ impl<'a> Field<'a> {
     /// The agents of the view in one piece, of either grade, if they are no more than `max`. Once asked for they are kept up,
     /// until they are twice as many.
     pub(crate) fn members(&self, max: u32) -> Option<RefMut<'_, Members>> {
-        if self.room == Room::Ahead || self.selector.len() > max {
+        if self.room != Room::Now || self.selector.len() > max {
             return None;
         }
         let all = || self.selector.iter().map(|agent| (self.id_hash(agent), agent));
@@ -105,7 +105,7 @@ impl<'a> Field<'a> {
         }
         match self.room {
             Room::Now => self.best_now(levels, from),
-            Room::Ahead => {
+            Room::Ahead | Room::Urgent => {
                 self.shelves.iter().find_map(|shelf| self.walk(shelf, levels.clone(), from)).map(|(_, at)| at)
             }
         }

@@ -13,7 +13,7 @@ use slab::Slab;
 use super::{
     agent_set::AgentSet,
     facts::{Facts, Room},
-    roster::{Custom, Roster},
+    roster::{Custom, Roster, Statics},
 };
 use crate::ix::AgentIx;
 
@@ -23,6 +23,7 @@ pub(super) struct Fit {
     pub need: Resources,
     now: AgentSet,
     ahead: AgentSet,
+    urgent: AgentSet,
     /// Whether the last update changed who has room now.
     pub changed: bool,
     refs: u32,
@@ -34,6 +35,7 @@ impl Fit {
         match room {
             Room::Now => &self.now,
             Room::Ahead => &self.ahead,
+            Room::Urgent => &self.urgent,
         }
     }
 
@@ -48,6 +50,14 @@ impl Fit {
     /// Whether its slots may be taken ahead.
     const fn fits_ahead(&self, facts: &Facts) -> bool {
         facts.schedulable() && self.need.slots <= facts.prefetch_free_slots as u32
+    }
+
+    /// Whether everything but the named resources fits, for an urgent task. Of agents that make no difference: never.
+    const fn fits_urgent(&self, facts: &Facts) -> bool {
+        facts.schedulable()
+            && self.need.slots <= facts.urgent_free_slots as u32
+            && self.need.cpu_millis <= facts.free_cpu_millis as u64
+            && self.need.memory_bytes <= facts.free_memory_bytes
     }
 
     fn fits_custom(&self, free: &Custom) -> bool {
@@ -73,14 +83,23 @@ impl Fits {
             self.table[at].refs += 1;
             return at;
         }
-        let mut fit =
-            Fit { need: need.clone(), now: AgentSet::default(), ahead: AgentSet::default(), changed: false, refs: 1 };
+        let mut fit = Fit {
+            need: need.clone(),
+            now: AgentSet::default(),
+            ahead: AgentSet::default(),
+            urgent: AgentSet::default(),
+            changed: false,
+            refs: 1,
+        };
         for (agent, facts, statics) in roster.iter() {
             if fit.fits_plain(facts) && fit.fits_custom(&statics.free_custom) {
                 fit.now.insert(agent);
             }
             if fit.fits_ahead(facts) && statics.spec.capacity.fits(need) {
                 fit.ahead.insert(agent);
+            }
+            if fit.fits_urgent(facts) && fit.fits_custom(&statics.free_custom) {
+                fit.urgent.insert(agent);
             }
         }
         let at = self.table.insert(fit);
@@ -100,6 +119,8 @@ impl Fits {
     /// Follows an agent from one state to the next.
     pub(super) fn follow(&mut self, agent: AgentIx, old: &Facts, new: &Facts, roster: &Roster) {
         let statics = || roster.statics(agent);
+        // Nearly always neither has any.
+        let urgent = old.urgent_free_slots != 0 || new.urgent_free_slots != 0;
         for (_, fit) in &mut self.table {
             if !fit.need.custom.is_empty() {
                 let fits = fit.fits_plain(new) && statics().is_some_and(|it| fit.fits_custom(&it.free_custom));
@@ -110,6 +131,11 @@ impl Fits {
             if fit.fits_ahead(old) != fit.fits_ahead(new) {
                 let fits = fit.fits_ahead(new) && statics().is_some_and(|it| it.spec.capacity.fits(&fit.need));
                 fit.ahead.set(agent, fits);
+            }
+            if urgent {
+                let custom = |it: &Statics| fit.need.custom.is_empty() || fit.fits_custom(&it.free_custom);
+                let fits = fit.fits_urgent(new) && statics().is_some_and(custom);
+                fit.urgent.set(agent, fits);
             }
         }
     }

@@ -41,7 +41,8 @@ impl Place {
 
     /// Where an agent belongs that has this level; a level beyond the last is the last.
     pub(super) fn of(facts: &Facts, level: u16) -> Self {
-        if !facts.schedulable() || (facts.free_slots == 0 && facts.prefetch_free_slots == 0) {
+        let has_slots = facts.free_slots != 0 || facts.prefetch_free_slots != 0 || facts.urgent_free_slots != 0;
+        if !facts.schedulable() || !has_slots {
             return Self::NOWHERE;
         }
         let shelf = Shelf { degraded: facts.degraded(), full: facts.free_slots == 0 };

@@ -31,7 +31,7 @@ mod views;
 
 use std::{cell::RefCell, sync::Arc};
 
-use evenkeel_shared::{AgentSpec, Kind, Requirements, StrategyConfig};
+use evenkeel_shared::{AgentSpec, Kind, QuotaKey, Requirements, StrategyConfig};
 
 pub use self::{
     agent_set::AGENTS_MAX,
@@ -164,6 +164,12 @@ impl Router {
         self.classes.release(class);
     }
 
+    /// The kind of a class, and the upstream quotas that its tasks draw on.
+    #[must_use]
+    pub fn asks_for(&self, class: ClassIx) -> Option<(&Kind, &[QuotaKey])> {
+        self.classes.get(class).map(|class| (&class.kind, class.quota_keys()))
+    }
+
     /// The agent for a task. `None` if no eligible agent has room.
     pub fn pick(&mut self, class: ClassIx, task: &TaskFacts, room: Room) -> Option<Pick> {
         let (agent, preferences_given_up) = self.search(class, room, |strategy, field| strategy.pick(field, task))?;
@@ -214,7 +220,7 @@ impl Router {
                 let mut none = Frontier::default();
                 let (selector, with_room, frontier) = match room {
                     Room::Now => (&*agents, &*agents, &mut frontiers[usize::from(degraded)]),
-                    Room::Ahead => (selectors.agents(*selector), fit.agents(room), &mut none),
+                    Room::Ahead | Room::Urgent => (selectors.agents(*selector), fit.agents(room), &mut none),
                 };
                 if selector.is_empty() {
                     continue;

@@ -18,6 +18,7 @@ mod permits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 
@@ -88,6 +89,15 @@ pub enum Shut {
         /// When it opens.
         opens: Timestamp,
     },
+}
+
+impl fmt::Display for Shut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Concurrency { in_use, max } => write!(f, "{in_use} of {max} attempts at a time"),
+            Self::Rate { per_s, .. } => write!(f, "{per_s} attempts a second"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -174,6 +184,8 @@ pub struct Gates {
     due: BTreeSet<(Timestamp, GateIx)>,
     /// What has changed since it was last taken.
     turned: Vec<Turned>,
+    /// Kinds that are shut, with the number of gates that do it.
+    shut_kinds: BTreeMap<Kind, u32>,
     /// Pairs at which idle ones are looked for next.
     sweep_at: usize,
 }
@@ -238,6 +250,7 @@ impl Gates {
     }
 
     fn drop_gate(&mut self, at: usize) {
+        self.set_shut(GateIx(at), false);
         let gate = self.gates.remove(at);
         self.by_key.remove(&gate.key);
         if let Some(due) = gate.due {

@@ -94,11 +94,23 @@ impl Gates {
         self.row(lane).gates.iter().copied().find(|gate| self.gates[gate.0].shut && of_tenant(&self.gates[gate.0]))
     }
 
-    /// The same among those that are about a kind.
+    /// A gate that keeps such tasks waiting; what no gate was asked for yet is not.
     #[must_use]
-    pub fn kind_shut(&self, lane: LaneIx) -> Option<GateIx> {
-        let of_kind = |gate: &Gate| matches!(gate.site, Site::Kind(_));
-        self.row(lane).gates.iter().copied().find(|gate| self.gates[gate.0].shut && of_kind(&self.gates[gate.0]))
+    pub fn shut_for(&self, tenant: &Tenant, kind: &Kind) -> Option<GateIx> {
+        self.by_pair.get(tenant).and_then(|kinds| kinds.get(kind)).and_then(|lane| self.lane_shut(*lane))
+    }
+
+    /// Whether a gate about the tenant keeps such tasks waiting; what no gate was asked for yet is not.
+    #[must_use]
+    pub fn is_tenant_shut(&self, tenant: &Tenant, kind: &Kind) -> bool {
+        let lane = self.by_pair.get(tenant).and_then(|kinds| kinds.get(kind));
+        lane.is_some_and(|lane| self.tenant_shut(*lane).is_some())
+    }
+
+    /// Whether a gate keeps all tasks of this kind waiting.
+    #[must_use]
+    pub fn kind_shut(&self, kind: &Kind) -> bool {
+        self.shut_kinds.contains_key(kind)
     }
 
     /// A gate for which this agent gets nothing.
@@ -109,10 +121,10 @@ impl Gates {
         gates.iter().copied().find(|gate| shut(&self.gates[gate.0]))
     }
 
-    /// The limit of a gate, and why that is shut.
+    /// The limit of a gate, and why that is shut. `None`: it is gone.
     #[must_use]
-    pub fn why(&self, now: Timestamp, gate: GateIx) -> (&str, Shut) {
-        let row = &self.gates[gate.0];
+    pub fn why(&self, now: Timestamp, gate: GateIx) -> Option<(&str, Shut)> {
+        let row = self.gates.get(gate.0)?;
         let limit = &self.rules[row.key.0].limit;
         let shut = match &row.bucket {
             Some(bucket) if row.has_place() => Shut::Rate {
@@ -121,7 +133,7 @@ impl Gates {
             },
             _ => Shut::Concurrency { in_use: row.in_use, max: row.concurrency_max },
         };
-        (&limit.name, shut)
+        Some((&limit.name, shut))
     }
 
     /// Takes a permit of every gate of the tasks and the agent, whether or not there is one: who may not go is not asked for.
@@ -131,6 +143,13 @@ impl Gates {
             if let Some(bucket) = &mut row.bucket {
                 bucket.take(now);
             }
+            self.settle(now, gate);
+        }
+    }
+
+    /// Counts what was assigned before the limits were known: nothing is taken from a bucket.
+    pub fn hold(&mut self, now: Timestamp, lane: Option<LaneIx>, agent: AgentIx) {
+        for gate in self.count(lane, agent, 1) {
             self.settle(now, gate);
         }
     }
@@ -179,10 +198,11 @@ impl Gates {
         let due = match (place && token, row.shut) {
             (true, false) => None,
             (false, false) => {
-                (row.shut, row.shut_at, row.lent_to) = (true, now, None);
+                (row.shut_at, row.lent_to) = (now, None);
                 self.rules[row.key.0].throttled += 1;
-                self.turned.push(Turned { gate, site: row.site.clone(), shut: true });
-                refilled(row, now)
+                let due = refilled(row, now);
+                self.set_shut(gate, true);
+                due
             }
             (true, true) if matches!(row.site, Site::Group(_)) && now < row.shut_at.plus(GROUP_PAUSE) => {
                 Some(row.shut_at.plus(GROUP_PAUSE))
@@ -190,8 +210,8 @@ impl Gates {
             // A bucket that ran dry is left to gain a while.
             (true, true) if row.due.is_some_and(|due| due > now) && row.bucket.is_some() => row.due,
             (true, true) => {
-                (row.shut, row.lent_to) = (false, None);
-                self.turned.push(Turned { gate, site: row.site.clone(), shut: false });
+                row.lent_to = None;
+                self.set_shut(gate, false);
                 None
             }
             (false, true) => {
@@ -202,6 +222,24 @@ impl Gates {
             }
         };
         self.set_due(gate, due);
+    }
+
+    pub(super) fn set_shut(&mut self, gate: GateIx, shut: bool) {
+        let row = &mut self.gates[gate.0];
+        if row.shut == shut {
+            return;
+        }
+        row.shut = shut;
+        self.turned.push(Turned { gate, site: row.site.clone(), shut });
+        let Site::Kind(kind) = &row.site else { return };
+        if shut {
+            *self.shut_kinds.entry(kind.clone()).or_default() += 1;
+        } else if let Some(gates) = self.shut_kinds.get_mut(kind) {
+            *gates -= 1;
+            if *gates == 0 {
+                self.shut_kinds.remove(kind);
+            }
+        }
     }
 
     fn set_due(&mut self, gate: GateIx, due: Option<Timestamp>) {

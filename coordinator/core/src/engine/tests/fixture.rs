@@ -17,8 +17,8 @@ use evenkeel_shared::{
 };
 
 use super::super::{
-    AcceptedTask, AdminCommand, AgentMessage, Change, Effects, Engine, Event, FinishedTask, Message, NewTask, Reply,
-    RequestId, Settings, StoredKey, Submitted, invariants,
+    AcceptedTask, AdminCommand, AgentMessage, Change, ControlCommand, Effects, Engine, Event, FinishedTask, Message,
+    NewTask, Reply, RequestId, Settings, StoredKey, Submitted, invariants,
 };
 use crate::{
     model::{AgentView, ClusterEvent, ClusterEventKind, Explanation, TaskEvent},
@@ -402,6 +402,13 @@ impl Cluster {
         let request = self.request();
         let agent = AgentId::new(agent).unwrap();
         self.handle(Event::Admin { request, agent, command, reason: "because".into() });
+        let Reply::Done(answer) = self.reply() else { panic!("not an answer to a command") };
+        answer.clone()
+    }
+
+    pub fn control(&mut self, command: ControlCommand) -> Result<(), Error> {
+        let request = self.request();
+        self.handle(Event::Control { request, command: Box::new(command), reason: "because".into() });
         let Reply::Done(answer) = self.reply() else { panic!("not an answer to a command") };
         answer.clone()
     }

@@ -1,10 +1,13 @@
 //! Scenarios of the engine, as prose, and random histories against a model.
 
 mod admission;
+mod budgets;
 mod failover;
 mod fixture;
 mod fleet;
 mod full_store;
+mod guards;
 mod life;
+mod limits;
 mod pace;
 mod random;

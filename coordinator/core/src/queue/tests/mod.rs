@@ -72,7 +72,7 @@ impl Bench {
         } else {
             self.shut.remove(&(n, class));
         }
-        self.queue.set_shut(&tenant(n), ClassIx(class), shut);
+        let _ = self.queue.set_shut(&tenant(n), ClassIx(class), shut);
     }
 
     fn best_of(&self, classes: &[u32]) -> Option<TaskIx> {

@@ -13,7 +13,9 @@ enum Step {
     Schedulable(u32, bool),
     Degraded(u32, bool),
     CpuFree(u32, f32),
-    Task { sort: usize, priority: u8, affinity: Option<u64>, ahead: bool },
+    /// Slots of an agent are kept for urgent tasks.
+    Withhold(u32, u32),
+    Task { sort: usize, priority: u8, affinity: Option<u64>, room: Room },
     Complete(usize),
     Strategy(usize),
 }
@@ -41,14 +43,16 @@ fn spec() -> impl Strategy<Value = AgentSpec> {
 
 fn step() -> impl Strategy<Value = Step> {
     let affinity = prop_oneof![Just(None), any::<u64>().prop_map(Some)];
-    let task = (0..sorts().len(), 0..10u8, affinity, prop::bool::weighted(0.2))
-        .prop_map(|(sort, priority, affinity, ahead)| Step::Task { sort, priority, affinity, ahead });
+    let room = prop_oneof![8 => Just(Room::Now), 2 => Just(Room::Ahead), 2 => Just(Room::Urgent)];
+    let task = (0..sorts().len(), 0..10u8, affinity, room)
+        .prop_map(|(sort, priority, affinity, room)| Step::Task { sort, priority, affinity, room });
     prop_oneof![
         2 => (0..AGENTS, spec()).prop_map(|(at, spec)| Step::Join(at, spec)),
         2 => (0..AGENTS).prop_map(Step::Leave),
         2 => (0..AGENTS, any::<bool>()).prop_map(|(at, yes)| Step::Schedulable(at, yes)),
         2 => (0..AGENTS, any::<bool>()).prop_map(|(at, yes)| Step::Degraded(at, yes)),
         1 => (0..AGENTS, 0.0..1.0f32).prop_map(|(at, share)| Step::CpuFree(at, share)),
+        2 => (0..AGENTS, 0..5u32).prop_map(|(at, slots)| Step::Withhold(at, slots)),
         24 => task,
         6 => any::<usize>().prop_map(Step::Complete),
         1 => (0..StrategyConfig::NAMES.len()).prop_map(Step::Strategy),
@@ -137,7 +141,8 @@ impl Fleet {
     fn check_all(&mut self) -> Result<(), TestCaseError> {
         for (kind, needs) in sorts() {
             let class = self.router.class(&kind, &needs).unwrap();
-            for (room, task) in [(Room::Now, of_priority(0)), (Room::Ahead, of_priority(9))] {
+            for (room, task) in [(Room::Now, of_priority(0)), (Room::Ahead, of_priority(9)), (Room::Urgent, of_priority(9))]
+            {
                 let [least_urgent, most_urgent] =
                     [0, 9].map(|level| self.eligible(&kind, &needs, &of_priority(level), room));
                 let eligible = if task.priority.level() == 0 { &least_urgent } else { &most_urgent };
@@ -167,8 +172,10 @@ impl Fleet {
             Step::Complete(_) if self.running.is_empty() => {}
             Step::Complete(nth) => self.complete(nth % self.running.len()),
             Step::Strategy(nth) => self.router.set_strategy(&strategy(StrategyConfig::NAMES[nth])),
-            Step::Task { sort, priority, affinity, ahead } => {
-                let room = if ahead { Room::Ahead } else { Room::Now };
+            Step::Withhold(at, slots) => {
+                self.change(AgentIx(at), |member| member.withheld = slots.min(member.spec.capacity.slots));
+            }
+            Step::Task { sort, priority, affinity, room } => {
                 let task = TaskFacts { affinity, ..of_priority(priority) };
                 self.check_task(&sorts()[sort], &task, room)?;
             }

@@ -63,6 +63,8 @@ pub(super) struct Member {
     now: Resources,
     /// Slots taken ahead.
     ahead_slots: u32,
+    /// Slots kept for urgent tasks.
+    pub withheld: u32,
 }
 
 impl Member {
@@ -72,8 +74,20 @@ impl Member {
 
     fn free(&self) -> Resources {
         let mut free = self.spec.capacity.clone();
+        free.slots -= self.withheld;
         free.subtract(&self.now);
         free
+    }
+
+    /// What is free for an urgent task.
+    fn whole(&self) -> Resources {
+        let mut free = self.spec.capacity.clone();
+        free.subtract(&self.now);
+        free
+    }
+
+    fn urgent_free_slots(&self) -> u32 {
+        if self.withheld > 0 { self.whole().slots } else { 0 }
     }
 
     /// One task ahead per slot.
@@ -91,6 +105,7 @@ impl Member {
         let fits = match room {
             Room::Now => self.free().fits(&needs.resources),
             Room::Ahead => needs.resources.slots <= self.prefetch_free_slots(),
+            Room::Urgent => self.whole().fits(&needs.resources) && needs.resources.slots <= self.urgent_free_slots(),
         };
         self.schedulable && self.spec.capacity.fits(&needs.resources) && fits
     }
@@ -129,6 +144,7 @@ impl Fleet {
             slower_octaves: 0.0,
             now: Resources::default(),
             ahead_slots: 0,
+            withheld: 0,
         };
         self.members.insert(agent, idle);
         self.tell(agent);
@@ -154,6 +170,7 @@ impl Fleet {
             degraded: member.degraded,
             free: &member.free(),
             prefetch_free_slots: member.prefetch_free_slots(),
+            urgent_free_slots: member.urgent_free_slots(),
             slots_usable: member.spec.capacity.slots,
             slots_in_use: member.slots_in_use(),
             cpu_free: member.cpu_free,
@@ -178,7 +195,7 @@ impl Fleet {
         let pick = self.router.pick(class, task, room)?;
         let resources = &needs.resources;
         self.change(pick.agent, |member| match room {
-            Room::Now => member.now.add(resources),
+            Room::Now | Room::Urgent => member.now.add(resources),
             Room::Ahead => member.ahead_slots += resources.slots,
         });
         self.running.push((pick.agent, resources.clone(), room));
@@ -189,7 +206,7 @@ impl Fleet {
     pub(super) fn complete(&mut self, nth: usize) {
         let (agent, resources, room) = self.running.swap_remove(nth);
         self.change(agent, |member| match room {
-            Room::Now => member.now.subtract(&resources),
+            Room::Now | Room::Urgent => member.now.subtract(&resources),
             Room::Ahead => member.ahead_slots -= resources.slots,
         });
     }
