@@ -6,11 +6,20 @@
 use std::{sync::Arc, time::Duration};
 
 use evenkeel_core::{
-    advice::history::{self, PastTask},
+    advice::{
+        Finding,
+        history::{self, PastTask},
+        strategy,
+    },
     insight::metric::Metric,
+    replay::Recorded,
 };
-use evenkeel_shared::{Error, TaskState};
-use tokio::time::{MissedTickBehavior, interval};
+use evenkeel_shared::{Code, Error, StrategyConfig, TaskId, TaskState, Timestamp};
+use tokio::{
+    sync::Mutex,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     actors::manager::ManagerHandle,
@@ -41,6 +50,8 @@ pub struct Hindsight {
     pub manager: ManagerHandle,
     /// The time.
     pub clock: Clock,
+    /// The strategy in force.
+    pub strategy: Arc<Mutex<StrategyConfig>>,
 }
 
 impl Hindsight {
@@ -85,8 +96,12 @@ impl Hindsight {
     /// # Errors
     /// If the store cannot be read, or the manager does not answer.
     pub async fn look(&self) -> Result<(), Error> {
-        let tasks = self.past().await?;
-        let findings = history::findings(&tasks);
+        let (tasks, recorded): (Vec<PastTask>, Vec<Recorded>) = self.past().await?.into_iter().unzip();
+        let strategy = self.strategy.lock().await.clone();
+        // A replay takes some tenths of a second of a thread.
+        let found = spawn_blocking(move || found(&tasks, recorded, &strategy)).await;
+        let findings =
+            found.map_err(|error| Error::new(Code::Internal, format!("a replay of history ended: {error}")))?;
         if findings.is_empty() {
             return Ok(());
         }
@@ -94,7 +109,7 @@ impl Hindsight {
     }
 
     /// The newest tasks that succeeded, with what their last attempts used.
-    async fn past(&self) -> Result<Vec<PastTask>, Error> {
+    async fn past(&self) -> Result<Vec<(PastTask, Recorded)>, Error> {
         let filter = Arc::new(TaskFilter {
             states: vec![TaskState::Succeeded],
             accepted_from: Some(self.clock.now().minus(SPAN)),
@@ -114,26 +129,47 @@ impl Hindsight {
     }
 }
 
+/// What the tasks tell. The replay wants them in the order of their submission, from the first one on.
+fn found(tasks: &[PastTask], mut recorded: Vec<Recorded>, strategy: &StrategyConfig) -> Vec<Finding> {
+    recorded.sort_by_key(|task| task.submitted_at);
+    let first = recorded.first().map_or(Duration::ZERO, |task| task.submitted_at);
+    recorded.iter_mut().for_each(|task| task.submitted_at -= first);
+    let mut findings = history::findings(tasks);
+    findings.extend(strategy::finding(recorded, strategy));
+    findings
+}
+
 fn read(
     store: &dyn StoreReader,
     filter: &TaskFilter,
     page: Page,
-) -> Result<(Vec<PastTask>, Option<evenkeel_shared::TaskId>), StoreError> {
+) -> Result<(Vec<(PastTask, Recorded)>, Option<TaskId>), StoreError> {
     let page = store.list(filter, page)?;
     let mut tasks = Vec::with_capacity(page.tasks.len());
     for task in page.tasks {
         let last = store.attempts(task.id)?.pop();
-        let Some(end) = last.and_then(|last| last.ended) else { continue };
+        let Some((agent, end)) = last.and_then(|last| Some((last.agent, last.ended?))) else { continue };
         let usage = end.usage.unwrap_or_default();
         let requirements = &task.spec.requirements;
-        tasks.push(PastTask {
+        let past = PastTask {
             kind: task.spec.kind.clone(),
             requested: requirements.resources.clone(),
             accepted_at: task.accepted_at,
             run: end.run,
             cpu: (!usage.cpu.is_zero()).then_some(usage.cpu),
             memory_max_bytes: (usage.memory_max_bytes > 0).then_some(usage.memory_max_bytes),
-        });
+        };
+        let recorded = Recorded {
+            // From the epoch; put right once all are known.
+            submitted_at: task.accepted_at.since(Timestamp::ZERO),
+            tenant: task.spec.tenant.clone(),
+            priority: task.spec.priority,
+            kind: task.spec.kind.clone(),
+            service: end.run,
+            agent: Some(agent),
+            queued: task.finished_at.map(|at| at.since(task.accepted_at).saturating_sub(end.run)),
+        };
+        tasks.push((past, recorded));
     }
     Ok((tasks, page.next))
 }

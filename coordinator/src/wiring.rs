@@ -194,7 +194,8 @@ impl Coordinator {
         };
         let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?);
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
-        let hindsight = Hindsight { reads: parts.reads.clone(), manager: manager.clone(), clock };
+        let hindsight =
+            Hindsight { reads: parts.reads.clone(), manager: manager.clone(), clock, strategy: Arc::clone(&strategy) };
         let resources = Resources {
             gateway: gateway.clone(),
             snapshot: parts.snapshot.clone(),

@@ -16,6 +16,7 @@ pub mod ix;
 pub mod manager;
 pub mod model;
 pub mod queue;
+pub mod replay;
 pub mod retry;
 pub mod routing;
 #[cfg(any(test, feature = "testing"))]

@@ -6,18 +6,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::work::{Job, Micros};
-
-/// A task that is over.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Done {
-    /// Its place in the order of submission.
-    pub index: u64,
-    pub submitted: Micros,
-    pub started: Micros,
-    pub finished: Micros,
-    pub agent: u32,
-}
+use evenkeel_core::replay::{Done, Job, Micros};
 
 /// Runs the tasks, which come in the order of their time. Tells of each in that order.
 pub(super) fn run(slownesses: &[f64], slots: u32, jobs: impl Iterator<Item = Job>, mut done: impl FnMut(Done)) {

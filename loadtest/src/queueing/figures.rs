@@ -5,6 +5,7 @@
 //! their scatter gives the interval. A ratio to the central queue is taken batch by batch: both see the same tasks, and what
 //! made a batch hard for one made it hard for the other.
 
+use evenkeel_core::replay::quantile;
 use serde::Serialize;
 
 /// Batches of a seed: as many as can be, with a hundred thousand tasks or so to each of the usual two million.
@@ -65,16 +66,6 @@ impl Figures {
 
 fn mean(values: &[f32]) -> f64 {
     values.iter().copied().map(f64::from).sum::<f64>() / values.len().max(1) as f64
-}
-
-/// The smallest value that is not below this share of them. Changes their order.
-pub(super) fn quantile(values: &mut [f32], share: f64) -> f64 {
-    let rank = (share * values.len() as f64).ceil() as usize;
-    let at = rank.clamp(1, values.len().max(1)) - 1;
-    if values.is_empty() {
-        return 0.0;
-    }
-    f64::from(*values.select_nth_unstable_by(at, f32::total_cmp).1)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The queueing simulator: the real engine in simulated time, beside the best that any balancer could do.
 //!
 //! How good is a strategy? A benchmark on real machines measures the machine as well. Here a million tasks go through
-//! the engine that runs in production ([`fleet`]), which is told a simulated time, and the same tasks at the same times
+//! the engine that runs in production ([`evenkeel_core::replay::fleet`]), which is told a simulated time, and the same tasks at the same times
 //! through one central queue that knows everything ([`central`]). What the engine adds to the response times of the central
 //! queue is what its balancing costs. Both get the same arrivals and demands ([`work`]), so the ratio of the two is known far
 //! better than either. [`shadow`] does the same to a recorded history: what would have come of it under another strategy.
@@ -13,7 +13,6 @@
 mod central;
 mod draws;
 mod figures;
-mod fleet;
 mod law;
 mod plan;
 mod report;

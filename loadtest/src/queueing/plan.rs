@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use evenkeel_core::replay::ReplayError;
 use evenkeel_shared::StrategyConfig;
 use serde::{Serialize, Serializer};
 
@@ -123,33 +124,9 @@ pub enum QueueingError {
         /// The file.
         path: PathBuf,
     },
-    /// No task of the trace names its agent.
-    #[error(
-        "no task of the trace names its agent, so there is no decision to compare with; a shadow needs the column `agent`"
-    )]
-    NoAgents,
-    /// More agents or kinds than the engine takes.
-    #[error("the trace has {count} {what}; the engine takes {max}")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many.
-        count: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// More tasks wait than are held in memory.
-    #[error(
-        "{strategy} let {live} tasks pile up by task {task}: it cannot carry this load; try a lower --rho or fewer --tasks"
-    )]
-    PiledUp {
-        /// The strategy.
-        strategy: &'static str,
-        /// Tasks that are not over.
-        live: usize,
-        /// Tasks submitted so far.
-        task: u64,
-    },
+    /// The engine, or the recorded history, does not lend itself to it.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The engine would not have it.
     #[error("the engine refused {what}: {reason}")]
     Refused {

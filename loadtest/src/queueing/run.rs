@@ -12,14 +12,16 @@ use std::{
     time::Instant,
 };
 
-use evenkeel_core::engine::Settings;
+use evenkeel_core::{
+    engine::Settings,
+    replay::{AgentPlan, Done, Fleet, Heartbeats},
+};
 use evenkeel_shared::{AgentId, Kind, StrategyConfig, TaskSpec};
 
 use super::{
-    central::{self, Done},
+    central,
     draws::{Purpose, seed_of, slownesses},
     figures::Figures,
-    fleet::{AgentPlan, Fleet, Heartbeats},
     law::Demands,
     plan::{QueueingError, QueueingPlan},
     report::{HostTime, QueueingReport},
@@ -122,7 +124,7 @@ impl<'a> Runner<'a> {
             every_us: settings.lease.heartbeat_interval().as_micros() as u64,
             age_us: (self.plan.heartbeat_age * self.mean_service_us) as u64,
         };
-        Fleet::new(settings, agents, &[TaskSpec::of_kind(kind)], heartbeats)
+        Ok(Fleet::new(settings, agents, &[TaskSpec::of_kind(kind)], heartbeats)?)
     }
 }
 

@@ -1,10 +1,10 @@
+use evenkeel_core::replay::Job;
 use evenkeel_shared::StrategyConfig;
 
 use super::{
     figures::Estimate,
     plan::QueueingPlan,
     run::{Runner, simulate},
-    work::Job,
     *,
 };
 

@@ -1,31 +1,12 @@
 //! What arrives when, and how much of it there is.
 
+use evenkeel_core::replay::{Job, Micros};
 use fastrand::Rng;
 
 use super::{
     draws::{Purpose, rng},
     law::{Demands, exponential},
 };
-
-/// Simulated time in microseconds, like the engine's own.
-pub(super) type Micros = u64;
-
-/// One task.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Job {
-    pub at: Micros,
-    /// Time that it takes an agent of speed 1, in microseconds.
-    pub demand_us: f64,
-    /// Which of the fleet's sorts of task it is.
-    pub sort: u32,
-}
-
-impl Job {
-    /// How long it takes an agent that takes so many times as long as one of speed 1.
-    pub fn service(&self, slowness: f64) -> Micros {
-        ((self.demand_us * slowness).round() as Micros).max(1)
-    }
-}
 
 /// Poisson arrivals with demands of one law. The same seed gives the same tasks, to whoever asks.
 #[derive(Clone, Debug)]

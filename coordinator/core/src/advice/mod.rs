@@ -15,6 +15,7 @@
 
 pub mod findings;
 pub mod history;
+pub mod strategy;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -4,19 +4,16 @@
 //! that went back is another coordinator's, or another session's: there is no value for that second. Nothing to divide by
 //! gives no value either, rather than a 0 that would look like a measurement.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use evenkeel_shared::{AgentId, Health, Kind, Tenant, Timestamp};
+use evenkeel_shared::{AgentId, Health, Kind, Tenant};
 
 use super::{
     metric::{Metric, Subject},
-    sample::{GroupSample, ShellSample},
+    sample::GroupSample,
     series::Value,
 };
-use crate::{manager::FleetSample, model::EngineStatus};
+use crate::manager::FleetSample;
 
 /// Who is lost counts as down for so long; after that it is taken for gone.
 const DOWN_MAX: Duration = Duration::from_secs(600);
@@ -26,109 +23,98 @@ const DOWN_MAX: Duration = Duration::from_secs(600);
 pub(super) struct Measured {
     /// In the order of [`Metric::ALL`].
     pub fleet: Vec<Value>,
-    /// Tenants and kinds, in the order of their metrics.
-    pub groups: Vec<(Subject, Vec<Value>)>,
+    /// Tenants and kinds, in the order of their metrics; a tenant has one less.
+    pub groups: Vec<(Subject, [Value; 4])>,
 }
 
-/// What is remembered of the last sample.
-#[derive(Debug, Default)]
-pub(super) struct Measure {
-    last: Option<Last>,
+/// What this sample says beside the last one.
+pub(super) fn measure(sample: &FleetSample, last: Option<&FleetSample>) -> Measured {
+    let seconds = last.map_or(0.0, |last| sample.at.since(last.at).as_secs_f64());
+    let tenants = groups(&sample.more.tenants, last.map(|last| &*last.more.tenants), seconds);
+    let kinds = groups(&sample.more.kinds, last.map(|last| &*last.more.kinds), seconds);
+    let tenants = tenants.filter_map(|(name, values)| Some((Subject::Tenant(Tenant::new(name).ok()?), values)));
+    let kinds = kinds.filter_map(|(name, values)| Some((Subject::Kind(Kind::new(name).ok()?), values)));
+    Measured { fleet: fleet(sample, last), groups: tenants.chain(kinds).collect() }
 }
 
-#[derive(Debug)]
-struct Last {
-    at: Timestamp,
-    status: std::sync::Arc<EngineStatus>,
-    shell: ShellSample,
-    tenants: BTreeMap<String, GroupSample>,
-    kinds: BTreeMap<String, GroupSample>,
+/// The groups, each with what there was of it before. Both lists are by name.
+fn groups<'a>(
+    now: &'a [GroupSample],
+    then: Option<&'a [GroupSample]>,
+    seconds: f64,
+) -> impl Iterator<Item = (&'a str, [Value; 4])> {
+    let mut then = then.unwrap_or_default().iter().peekable();
+    now.iter().map(move |group| {
+        while then.next_if(|before| before.name < group.name).is_some() {}
+        let before = then.peek().copied().filter(|before| before.name == group.name);
+        (group.name.as_str(), of_group(group, before, seconds))
+    })
 }
 
-impl Measure {
-    /// What this sample says beside the last one.
-    pub fn take(&mut self, sample: &FleetSample) -> Measured {
-        let fleet = self.fleet(sample);
-        let last = self.last.as_ref();
-        let seconds = last.map_or(0.0, |last| sample.at.since(last.at).as_secs_f64());
-        let mut groups = Vec::with_capacity(sample.more.tenants.len() + sample.more.kinds.len());
-        for group in &sample.more.tenants {
-            let Ok(tenant) = Tenant::new(&group.name) else { continue };
-            let rates = of_group(group, last.and_then(|last| last.tenants.get(&group.name)), seconds);
-            groups.push((Subject::Tenant(tenant), rates[..3].to_vec()));
+fn fleet(sample: &FleetSample, last: Option<&FleetSample>) -> Vec<Value> {
+    let mut values = vec![None; Metric::ALL.len()];
+    let mut set = |metric: Metric, value: Value| values[metric as usize] = value;
+    let status = &sample.status;
+    let (mut connected, mut known, mut down, mut cpu, mut memory) = (0_u32, 0_u32, 0_u32, 0.0, 0.0);
+    for agent in &sample.agents {
+        let lost = agent.health == Health::Lost;
+        if !lost {
+            connected += 1;
+            cpu += agent.load.cpu_share;
+            memory += agent.load.memory_share;
+        } else if sample.at.since(agent.last_heard_at) >= DOWN_MAX {
+            continue;
         }
-        for group in &sample.more.kinds {
-            let Ok(kind) = Kind::new(&group.name) else { continue };
-            let rates = of_group(group, last.and_then(|last| last.kinds.get(&group.name)), seconds);
-            groups.push((Subject::Kind(kind), rates.to_vec()));
-        }
-        let named = |groups: &[GroupSample]| groups.iter().map(|group| (group.name.clone(), group.clone())).collect();
-        self.last = Some(Last {
-            at: sample.at,
-            status: std::sync::Arc::clone(&sample.status),
-            shell: ShellSample { caches: Vec::new(), ..sample.more.shell.clone() },
-            tenants: named(&sample.more.tenants),
-            kinds: named(&sample.more.kinds),
-        });
-        Measured { fleet, groups }
+        known += 1;
+        down += u32::from(lost || agent.health == Health::Unhealthy);
     }
-
-    fn fleet(&self, sample: &FleetSample) -> Vec<Value> {
-        let mut values = vec![None; Metric::ALL.len()];
-        let mut set = |metric: Metric, value: Value| values[metric as usize] = value;
-        let status = &sample.status;
-        let (mut connected, mut known, mut down, mut cpu, mut memory) = (0_u32, 0_u32, 0_u32, 0.0, 0.0);
-        for agent in &sample.agents {
-            let lost = agent.health == Health::Lost;
-            if !lost {
-                connected += 1;
-                cpu += agent.load.cpu_share;
-                memory += agent.load.memory_share;
-            } else if sample.at.since(agent.last_heard_at) >= DOWN_MAX {
-                continue;
-            }
-            known += 1;
-            down += u32::from(lost || agent.health == Health::Unhealthy);
+    set(Metric::Utilisation, share(f64::from(status.slots_used), f64::from(status.slots_total)));
+    set(Metric::Cpu, share(cpu, f64::from(connected)));
+    set(Metric::Memory, share(memory, f64::from(connected)));
+    set(Metric::SlotsTotal, Some(f64::from(status.slots_total)));
+    set(Metric::Agents, Some(f64::from(connected)));
+    set(Metric::AgentsDown, share(f64::from(down), f64::from(known)));
+    set(Metric::Queued, Some(status.queued as f64));
+    set(Metric::OldestWaitMs, Some(status.oldest_queued.as_secs_f64() * 1e3));
+    let Some(last) = last else { return values };
+    let seconds = sample.at.since(last.at).as_secs_f64();
+    let (now, then) = (&status.counters, &last.status.counters);
+    let ended = |c: &crate::model::view::Counters| c.succeeded + c.failed + c.cancelled + c.expired + c.quarantined;
+    let bad = |c: &crate::model::view::Counters| c.failed + c.expired + c.quarantined;
+    let (ended, bad) = (grown(ended(now), ended(then)), grown(bad(now), bad(then)));
+    set(Metric::RequestRate, rate(grown(now.accepted, then.accepted), seconds));
+    set(Metric::CompletionRate, rate(ended, seconds));
+    set(Metric::ErrorRate, ended.zip(bad).and_then(|(ended, bad)| share(bad, ended)));
+    let shell = &sample.more.shell;
+    set(
+        Metric::ResponseTimeMs,
+        mean_ms(
+            grown_time(shell.response_time, last.more.shell.response_time),
+            grown(shell.tasks_ended, last.more.shell.tasks_ended),
+        ),
+    );
+    set(
+        Metric::CommitMs,
+        mean_ms(
+            grown_time(shell.commit_time, last.more.shell.commit_time),
+            grown(shell.commits, last.more.shell.commits),
+        ),
+    );
+    let busy = grown_time(shell.engine_busy, last.more.shell.engine_busy).filter(|_| !shell.engine_busy.is_zero());
+    set(Metric::EngineBusy, busy.and_then(|busy| share(busy, seconds)).map(|busy| busy.min(1.0)));
+    let (mut run, mut released, mut before) = (0.0, 0.0, last.more.kinds.iter().peekable());
+    for kind in &sample.more.kinds {
+        while before.next_if(|then| then.name < kind.name).is_some() {}
+        let Some(then) = before.peek().filter(|then| then.name == kind.name) else { continue };
+        if let (Some(time), Some(count)) =
+            (grown_time(kind.run_time, then.run_time), grown(kind.released, then.released))
+        {
+            run += time;
+            released += count;
         }
-        set(Metric::Utilisation, share(f64::from(status.slots_used), f64::from(status.slots_total)));
-        set(Metric::Cpu, share(cpu, f64::from(connected)));
-        set(Metric::Memory, share(memory, f64::from(connected)));
-        set(Metric::SlotsTotal, Some(f64::from(status.slots_total)));
-        set(Metric::Agents, Some(f64::from(connected)));
-        set(Metric::AgentsDown, share(f64::from(down), f64::from(known)));
-        set(Metric::Queued, Some(status.queued as f64));
-        set(Metric::OldestWaitMs, Some(status.oldest_queued.as_secs_f64() * 1e3));
-        let Some(last) = &self.last else { return values };
-        let seconds = sample.at.since(last.at).as_secs_f64();
-        let (now, then) = (&status.counters, &last.status.counters);
-        let ended = |c: &crate::model::view::Counters| c.succeeded + c.failed + c.cancelled + c.expired + c.quarantined;
-        let bad = |c: &crate::model::view::Counters| c.failed + c.expired + c.quarantined;
-        let (ended, bad) = (grown(ended(now), ended(then)), grown(bad(now), bad(then)));
-        set(Metric::RequestRate, rate(grown(now.accepted, then.accepted), seconds));
-        set(Metric::CompletionRate, rate(ended, seconds));
-        set(Metric::ErrorRate, ended.zip(bad).and_then(|(ended, bad)| share(bad, ended)));
-        let shell = &sample.more.shell;
-        set(
-            Metric::ResponseTimeMs,
-            mean_ms(
-                grown_time(shell.response_time, last.shell.response_time),
-                grown(shell.tasks_ended, last.shell.tasks_ended),
-            ),
-        );
-        set(
-            Metric::CommitMs,
-            mean_ms(grown_time(shell.commit_time, last.shell.commit_time), grown(shell.commits, last.shell.commits)),
-        );
-        let busy = grown_time(shell.engine_busy, last.shell.engine_busy).filter(|_| !shell.engine_busy.is_zero());
-        set(Metric::EngineBusy, busy.and_then(|busy| share(busy, seconds)).map(|busy| busy.min(1.0)));
-        let kinds = sample.more.kinds.iter().filter_map(|kind| {
-            let then = last.kinds.get(&kind.name)?;
-            grown_time(kind.run_time, then.run_time).zip(grown(kind.released, then.released))
-        });
-        let (run, released) = kinds.fold((0.0, 0.0), |(run, count), (a, b)| (run + a, count + b));
-        set(Metric::RunTimeMs, mean_ms(Some(run), Some(released)));
-        values
     }
+    set(Metric::RunTimeMs, mean_ms(Some(run), Some(released)));
+    values
 }
 
 /// Waiting, requested and released per second, and mean run time.

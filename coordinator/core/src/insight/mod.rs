@@ -37,7 +37,6 @@ use evenkeel_shared::{AgentId, Code, Error, Timestamp, Violation};
 
 use self::{
     bottleneck::{Bottleneck, Surroundings, Watch, readings},
-    measure::Measure,
     metric::{Metric, Subject},
     pools::{Pool, PoolBy, pools},
     ring::{Point, thin},
@@ -90,7 +89,6 @@ pub struct Outlook {
 pub struct Insight {
     book: Book,
     watch: Watch,
-    measure: Measure,
     declared: Vec<Threshold>,
     declared_version: u64,
     thresholds: Thresholds,
@@ -120,7 +118,6 @@ impl Insight {
         Self {
             book: Book::default(),
             watch: Watch::default(),
-            measure: Measure::default(),
             declared,
             declared_version: version,
             thresholds,
@@ -137,10 +134,10 @@ impl Insight {
     /// Takes in how the fleet is now: measures, records, and says what begins or ends to hold it up.
     pub fn observe(&mut self, sample: &FleetSample, out: &mut Outputs) {
         let at = sample.at;
-        let measured = self.measure.take(sample);
+        let measured = measure::measure(sample, self.last.as_ref());
         self.book.fleet(at, &measured.fleet);
         for (subject, values) in &measured.groups {
-            self.book.group(at, subject, values);
+            self.book.group(at, subject, &values[..subject.metrics().len()]);
         }
         let pools = pools(&sample.agents, &sample.more.kinds, &PoolBy::Label(POOL_LABEL.to_owned()));
         // One pool is the fleet again.
@@ -165,7 +162,11 @@ impl Insight {
             self.book.forget(at);
         }
         out.records.extend(self.book.take_rows().map(Record::Usage));
-        self.last = Some(sample.clone());
+        // Into the same memory: a fleet's worth of pointers.
+        match &mut self.last {
+            Some(last) => last.clone_from(sample),
+            None => self.last = Some(sample.clone()),
+        }
     }
 
     /// The newest sample.

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-/// All that a sample tells beside the engine's numbers and the agents.
+/// All that a sample tells beside the engine's numbers and the agents. The lists are in the order of their names, so that two
+/// samples can be walked side by side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MoreSamples {
     /// Tenants, by name.

@@ -130,15 +130,16 @@ impl Book {
 
     /// Takes in what was measured of a tenant, kind or pool, in the order of its metrics.
     pub fn group(&mut self, at: Timestamp, subject: &Subject, values: &[Value]) {
-        if !self.groups.contains_key(subject) {
+        if let Some(series) = self.groups.get_mut(subject) {
+            enter(series, || subject.clone(), at, values, &mut self.rows);
+        } else {
             if self.groups.keys().filter(|other| same_sort(other, subject)).count() >= GROUPS_MAX {
                 self.unrecorded += 1;
                 return;
             }
-            self.groups.insert(subject.clone(), Series::of(subject, true));
-        }
-        if let Some(series) = self.groups.get_mut(subject) {
-            enter(series, || subject.clone(), at, values, &mut self.rows);
+            let mut series = Series::of(subject, true);
+            enter(&mut series, || subject.clone(), at, values, &mut self.rows);
+            self.groups.insert(subject.clone(), series);
         }
     }
 

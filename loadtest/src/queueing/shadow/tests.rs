@@ -2,14 +2,10 @@ use std::time::Duration;
 
 use evenkeel_shared::{AgentId, Kind};
 
+use evenkeel_core::replay::{Done, Job};
+
 use super::*;
-use crate::queueing::{
-    central::Done,
-    draws::slownesses,
-    law::Demands,
-    run::Runner,
-    work::{Job, Poisson},
-};
+use crate::queueing::{draws::slownesses, law::Demands, run::Runner, work::Poisson};
 
 const AGENTS: u32 = 20;
 

@@ -11,19 +11,15 @@
 use std::{cmp::Reverse, collections::BinaryHeap, collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use evenkeel_core::{
-    engine::{AgentMessage, Effects, Engine, Event, Message, NewTask, Reply, RequestId, Settings, StoredKey},
-    model::Recovery,
-};
 use evenkeel_shared::{
     AgentId, AgentLoad, AgentSpec, AttemptRef, Delivery, Kind, KindLatency, Outcome, Registration, Resources,
     SessionEpoch, TaskSpec, Timestamp,
 };
 
-use super::{
-    central::Done,
-    plan::QueueingError,
-    work::{Job, Micros},
+use super::{Done, Job, Micros, ReplayError};
+use crate::{
+    engine::{AgentMessage, Effects, Engine, Event, Message, NewTask, Reply, RequestId, Settings, StoredKey},
+    model::Recovery,
 };
 
 /// When a simulation begins; any time will do.
@@ -41,9 +37,12 @@ const FIRST_SESSION: u64 = (1 << 40) + 1;
 
 /// An agent to be.
 #[derive(Clone, Debug)]
-pub(super) struct AgentPlan {
+pub struct AgentPlan {
+    /// Its name.
     pub id: AgentId,
+    /// What it takes.
     pub kinds: Vec<Kind>,
+    /// Tasks at a time.
     pub slots: u32,
     /// How many times as long as at speed 1 it takes.
     pub slowness: f64,
@@ -70,8 +69,10 @@ struct Live {
 
 /// What came of the whole, beside what was told of each task.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Totals {
+pub struct Totals {
+    /// Tasks submitted.
     pub submitted: u64,
+    /// Tasks that came to their end.
     pub finished: u64,
     /// Tasks that no agent could take until the end.
     pub stuck: u64,
@@ -85,7 +86,8 @@ pub(super) struct Totals {
 
 /// How heartbeats are sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Heartbeats {
+pub struct Heartbeats {
+    /// Each agent sends one so often.
     pub every_us: Micros,
     /// What they tell is so old when it arrives.
     pub age_us: Micros,
@@ -99,7 +101,7 @@ struct Reading {
 }
 
 /// The fleet. See the module.
-pub(super) struct Fleet {
+pub struct Fleet {
     engine: Engine,
     strategy: &'static str,
     out: Effects,
@@ -121,12 +123,15 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Agents that have registered, and an engine that knows no more of them. Sorts are made ephemeral and patient.
+    ///
+    /// # Errors
+    /// If the engine does not take the settings.
     pub fn new(
         settings: Settings,
         agents: Vec<AgentPlan>,
         sorts: &[TaskSpec],
         heartbeats: Heartbeats,
-    ) -> Result<Self, QueueingError> {
+    ) -> Result<Self, ReplayError> {
         let strategy = settings.strategy.name();
         // Timeouts would end what a trace says was done, and pile-ups are told in the simulator's own words.
         let settings =
@@ -175,11 +180,14 @@ impl Fleet {
     }
 
     /// Runs these tasks, which come in the order of their time, to their end. Tells of each when it ends.
+    ///
+    /// # Errors
+    /// If more pile up than are held, or the engine refuses one.
     pub fn run(
         &mut self,
         mut jobs: impl Iterator<Item = Job>,
         mut done: impl FnMut(Done),
-    ) -> Result<Totals, QueueingError> {
+    ) -> Result<Totals, ReplayError> {
         let mut next_job = jobs.next();
         loop {
             let arrival = next_job.map_or(Micros::MAX, |job| job.at);
@@ -224,7 +232,7 @@ impl Fleet {
         true
     }
 
-    fn submit(&mut self, job: Job) -> Result<(), QueueingError> {
+    fn submit(&mut self, job: Job) -> Result<(), ReplayError> {
         let row = Live { job, index: self.totals.submitted, started: 0, agent: 0, attempt: None };
         self.totals.submitted += 1;
         let place = match self.vacant.pop() {
@@ -238,7 +246,7 @@ impl Fleet {
             }
             None => {
                 let (live, task) = (self.live.len(), self.totals.submitted);
-                return Err(QueueingError::PiledUp { strategy: self.strategy, live, task });
+                return Err(ReplayError::PiledUp { strategy: self.strategy, live, task });
             }
         };
         let at = place as usize * size_of::<u32>();
@@ -255,7 +263,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn check_accepted(&self) -> Result<(), QueueingError> {
+    fn check_accepted(&self) -> Result<(), ReplayError> {
         for message in &self.out.messages {
             if let Message::Reply { reply: Reply::Submitted(answers), .. } = message
                 && let Some(Err(error)) = answers.first()
@@ -384,6 +392,6 @@ fn session(agent: usize) -> SessionEpoch {
     SessionEpoch(FIRST_SESSION + agent as u64)
 }
 
-fn refused(what: &str, reason: String) -> QueueingError {
-    QueueingError::Refused { what: what.to_owned(), reason }
+fn refused(what: &str, reason: String) -> ReplayError {
+    ReplayError::Refused { what: what.to_owned(), reason }
 }

@@ -10,14 +10,7 @@ use evenkeel_shared::{
     limits::{KINDS_MAX, SLOTS_MAX},
 };
 
-use crate::{
-    queueing::{
-        fleet::AgentPlan,
-        plan::{AGENTS_MAX, QueueingError},
-        work::{Job, Micros},
-    },
-    trace::TraceTask,
-};
+use super::{AGENTS_MAX, AgentPlan, Job, Micros, Recorded, ReplayError};
 
 /// Times of a trace may be rounded to a millisecond, and overlaps shorter than that are none.
 const RESOLUTION_US: Micros = 1_000;
@@ -34,7 +27,7 @@ const SORTS_MAX: usize = 100_000;
 
 /// The recorded tasks, and the fleet that had them.
 pub(super) struct Past {
-    pub tasks: Vec<TraceTask>,
+    pub tasks: Vec<Recorded>,
     /// Of each task, by its agent's place.
     pub agent_of: Vec<u32>,
     pub agents: Vec<AgentPlan>,
@@ -47,16 +40,16 @@ pub(super) struct Past {
 }
 
 impl Past {
-    pub fn of(tasks: Vec<TraceTask>, slots: Option<u32>, equal_speeds: bool) -> Result<Self, QueueingError> {
+    pub fn of(tasks: Vec<Recorded>, slots: Option<u32>, equal_speeds: bool) -> Result<Self, ReplayError> {
         let all = tasks.len();
-        let tasks: Vec<TraceTask> = tasks.into_iter().filter(|task| task.agent.is_some()).collect();
+        let tasks: Vec<Recorded> = tasks.into_iter().filter(|task| task.agent.is_some()).collect();
         if tasks.is_empty() {
-            return Err(QueueingError::NoAgents);
+            return Err(ReplayError::NoAgents);
         }
         let known: BTreeSet<AgentId> = tasks.iter().filter_map(|task| task.agent.clone()).collect();
-        bounded("agents", known.len(), AGENTS_MAX as usize)?;
+        bounded("agents", known.len(), AGENTS_MAX)?;
         let places: BTreeMap<&AgentId, u32> = known.iter().zip(0..).collect();
-        let place = |task: &TraceTask| task.agent.as_ref().and_then(|agent| places.get(agent)).copied().unwrap_or(0);
+        let place = |task: &Recorded| task.agent.as_ref().and_then(|agent| places.get(agent)).copied().unwrap_or(0);
         let agent_of: Vec<u32> = tasks.iter().map(place).collect();
         let mut kinds = vec![BTreeSet::<Kind>::new(); known.len()];
         for (task, &agent) in tasks.iter().zip(&agent_of) {
@@ -82,8 +75,8 @@ impl Past {
     }
 }
 
-fn bounded(what: &'static str, count: usize, max: usize) -> Result<(), QueueingError> {
-    if count > max { Err(QueueingError::TooMany { what, count, max }) } else { Ok(()) }
+fn bounded(what: &'static str, count: usize, max: usize) -> Result<(), ReplayError> {
+    if count > max { Err(ReplayError::TooMany { what, count, max }) } else { Ok(()) }
 }
 
 pub(super) fn micros(time: Duration) -> Micros {
@@ -91,7 +84,7 @@ pub(super) fn micros(time: Duration) -> Micros {
 }
 
 /// The most tasks that each agent had at once; 1 where waits are not known.
-fn slots_seen(tasks: &[TraceTask], agent_of: &[u32], agents: usize) -> Vec<u32> {
+fn slots_seen(tasks: &[Recorded], agent_of: &[u32], agents: usize) -> Vec<u32> {
     let mut changes = Vec::with_capacity(2 * tasks.len());
     for (task, &agent) in tasks.iter().zip(agent_of) {
         let Some(queued) = task.queued else { continue };
@@ -113,7 +106,7 @@ fn slots_seen(tasks: &[TraceTask], agent_of: &[u32], agents: usize) -> Vec<u32> 
 }
 
 /// The median wait of the tasks that came when there was room; 0 if none did.
-fn overhead(tasks: &[TraceTask], slots: u64) -> Micros {
+fn overhead(tasks: &[Recorded], slots: u64) -> Micros {
     let ends = tasks.iter().filter_map(|task| Some(micros(task.submitted_at + task.queued? + task.service)));
     let mut ends: Vec<Micros> = ends.collect();
     ends.sort_unstable();
@@ -130,10 +123,10 @@ fn overhead(tasks: &[TraceTask], slots: u64) -> Micros {
     if waits.is_empty() { 0 } else { *waits.select_nth_unstable(middle).1 }
 }
 
-/// How many times as long as the others each agent took. As in [`evenkeel_core::health::pace`], a run time is taken for what
+/// How many times as long as the others each agent took. As in [`crate::health::pace`], a run time is taken for what
 /// its kind takes times what its agent does to it, and the logarithms are averaged; here over the whole history. What may be
 /// chance counts as none.
-fn slownesses(tasks: &[TraceTask], agent_of: &[u32], agents: usize) -> Vec<f64> {
+fn slownesses(tasks: &[Recorded], agent_of: &[u32], agents: usize) -> Vec<f64> {
     let mut kinds: BTreeMap<&Kind, usize> = BTreeMap::new();
     let mut samples = Vec::with_capacity(tasks.len());
     for (task, &agent) in tasks.iter().zip(agent_of) {
@@ -171,7 +164,7 @@ fn averages(values: impl Iterator<Item = (usize, f64)>, places: usize, zeros: f6
 }
 
 /// The tasks as the simulation wants them.
-fn work(tasks: &[TraceTask], agent_of: &[u32], slowness: &[f64]) -> Result<(Vec<TaskSpec>, Vec<Job>), QueueingError> {
+fn work(tasks: &[Recorded], agent_of: &[u32], slowness: &[f64]) -> Result<(Vec<TaskSpec>, Vec<Job>), ReplayError> {
     let mut known = BTreeMap::new();
     let mut sorts = Vec::new();
     let mut jobs = Vec::with_capacity(tasks.len());

@@ -4,8 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::past::{Past, micros};
-use crate::queueing::{central::Done, figures::quantile, work::Micros};
+use super::{
+    Done, Micros,
+    past::{Past, micros},
+    quantile,
+};
 
 /// A task is better or worse off if its response differs by more than this share of it, and by more than a millisecond.
 const NOTICEABLE_SHARE: f64 = 0.01;
