@@ -60,7 +60,7 @@ pub const TEMPLATES: &[Template] = &[
     },
     Template {
         name: "ml-gpu-optimised",
-        description: "Expensive agents that start slowly: looks ahead, grows in small steps, shrinks late",
+        description: "Expensive agents that start slowly: looks ahead, grows by half at a time, shrinks late",
         make: ml_gpu_optimised,
     },
     Template {
@@ -204,16 +204,16 @@ fn ml_gpu_optimised() -> Policy {
         scale_down_percent: 25,
         up: Rules {
             stabilisation_ms: MINUTE,
-            step_agents_max: Some(2),
-            step_percent_max: None,
-            // Longer than the start-up, or a step would be taken before the last one has shown.
+            step_agents_max: None,
+            step_percent_max: Some(50),
+            // No shorter than the start-up, or a step would be taken before the last one has shown.
             period_ms: 3 * MINUTE,
             cooldown_ms: 0,
         },
         down: Rules {
             stabilisation_ms: 15 * MINUTE,
-            step_agents_max: Some(2),
-            step_percent_max: None,
+            step_agents_max: None,
+            step_percent_max: Some(25),
             period_ms: 5 * MINUTE,
             cooldown_ms: 5 * MINUTE,
         },
