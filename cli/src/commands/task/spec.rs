@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use evenkeel_proto::v1;
-use evenkeel_shared::{LabelRule, wire};
+use evenkeel_shared::{LabelRule, Micros, wire};
 
 use crate::{quantity, selector};
 
@@ -49,6 +49,26 @@ pub struct SpecArgs {
     /// Retries after the first attempt [default: the coordinator's, 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=99))]
     retries: Option<u32>,
+    /// What an attempt is expected to cost, for example usd=0.05; reserved in the budgets that cover the task (may be
+    /// repeated)
+    #[arg(long, value_name = "UNIT=AMOUNT", value_parser = quantity::cost)]
+    cost: Vec<(String, f64)>,
+    /// What an attempt may cost at most; reserved instead, and an attempt that reports more is ended (may be repeated)
+    #[arg(long, value_name = "UNIT=AMOUNT", value_parser = quantity::cost)]
+    cost_max: Vec<(String, f64)>,
+    /// Memory that a program may have at most, for example 512MiB; one that has more is ended
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    memory_max: Option<u64>,
+    /// Processor time that a program may use at most; one that uses more is ended
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    cpu_max: Option<Duration>,
+    /// Longest time of an attempt; unlike after --timeout there is no other one
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    wall_max: Option<Duration>,
+    /// An upstream quota that the task draws on, for example openai/team-a: while it is used up the task waits (may be
+    /// repeated)
+    #[arg(long, value_name = "KEY")]
+    quota: Vec<String>,
 }
 
 impl SpecArgs {
@@ -70,7 +90,7 @@ impl SpecArgs {
                 resources: Some(resources),
                 required: wire(&self.label),
                 preferred: wire(&selector::weighted_by_order(&self.prefer)),
-                quota_keys: Vec::new(),
+                quota_keys: self.quota.clone(),
             }),
             queue_timeout_ms: millis(self.queue_timeout),
             attempt_timeout_ms: millis(self.timeout),
@@ -78,8 +98,23 @@ impl SpecArgs {
             retry: self
                 .retries
                 .map(|retries| v1::RetryPolicy { max_attempts: retries + 1, ..v1::RetryPolicy::default() }),
+            budget: self.budget(),
             ..v1::TaskSpec::default()
         }
+    }
+
+    fn budget(&self) -> Option<v1::TaskBudget> {
+        let micros = |costs: &[(String, f64)]| {
+            costs.iter().map(|(unit, amount)| (unit.clone(), Micros::from_units(*amount).0)).collect()
+        };
+        let budget = v1::TaskBudget {
+            estimate_micros: micros(&self.cost),
+            max_micros: micros(&self.cost_max),
+            memory_max_bytes: self.memory_max.unwrap_or(0),
+            cpu_max_ms: millis(self.cpu_max),
+            wall_max_ms: millis(self.wall_max),
+        };
+        (budget != v1::TaskBudget::default()).then_some(budget)
     }
 }
 
