@@ -15,9 +15,9 @@
 //!   once a round: what ended in a round began under the limit of the one before, so to move with each run would be to
 //!   react several times to the same thing.
 //! - How slow a round was is compared with the agent's *best*: what it takes when it is not overloaded. The best follows the
-//!   rounds, faster down than up, but up only while the agent is well within its tolerance (its square root): a limit is at
-//!   rest near its tolerance, and a best that followed there would take the limit along, step by step, until an overload that
-//!   lasts is what is normal. Save at the least limit: what is slow there is not slow from too many at a time; the work has
+//!   rounds, faster down than up, and up only while the agent has all its slots and is well within its tolerance (its square
+//!   root): a limit is at rest near the tolerance, and a best that followed there would take the limit along, step by step,
+//!   until an overload that lasts is what is normal. Save at the least limit: what is slow there is not slow from too many at a time; the work has
 //!   changed, and the best is learned anew. That is how a limit gets out of a wrong idea of the best.
 //! - **Gradient**, after Gradient2 of Netflix's concurrency-limits: over the tolerance `limit * tolerance * best / latency`, at
 //!   least half of the limit, else a little more; a part of the way each time. **AIMD** (Chiu and Jain, 1989): one more each
@@ -48,6 +48,8 @@ pub const ROUND_MIN: u32 = 16;
 const KINDS_MAX: usize = 4_096;
 /// Runs over which what a kind takes is averaged.
 const KIND_RUNS: f64 = 1_024.0;
+/// A kind learns from so many runs whoever made them: of a kind that is new while all agents are slow something must be known.
+const KIND_RUNS_MIN: f64 = 64.0;
 /// How far the measure moves towards the latest round: two rounds or three count.
 const MEASURE_STEP: f64 = 0.5;
 /// How far the best moves down, and up, towards the measure with each round. The quotient of the two is small, so that chance
@@ -130,9 +132,9 @@ impl SlotLimit {
         if self.rounds == 0 { 1.0 } else { (self.measure - self.best).exp2() }
     }
 
-    /// It is so far within its tolerance that what is seen is what is normal.
-    fn is_well(&self, settings: &DynamicLimitSettings) -> bool {
-        self.latency_ratio() <= settings.tolerance.sqrt()
+    /// It has all its slots, and is so far within its tolerance, that what is seen is what is normal.
+    fn is_well(&self, settings: &DynamicLimitSettings, slots: u32) -> bool {
+        self.limit >= f64::from(slots) && self.latency_ratio() <= settings.tolerance.sqrt()
     }
 }
 
@@ -165,7 +167,7 @@ impl DynamicLimits {
         agent.round.in_use_max = agent.round.in_use_max.max(in_use);
         match ran {
             Ran::For(run) => {
-                let Some(above) = self.above_kind(settings, kind, run, agent) else { return false };
+                let Some(above) = self.above_kind((settings, slots), kind, run, agent) else { return false };
                 agent.round.runs += 1;
                 agent.round.octaves += above;
             }
@@ -186,7 +188,7 @@ impl DynamicLimits {
     /// By how many octaves a run took longer than its kind does, which learns from it unless the agent is overloaded.
     fn above_kind(
         &mut self,
-        settings: &DynamicLimitSettings,
+        (settings, slots): (&DynamicLimitSettings, u32),
         kind: &Kind,
         run: Duration,
         agent: &SlotLimit,
@@ -201,7 +203,7 @@ impl DynamicLimits {
             return Some(agent.best);
         };
         let above = octaves - norm.octaves;
-        if agent.is_well(settings) {
+        if norm.runs < KIND_RUNS_MIN || agent.is_well(settings, slots) {
             norm.runs = (norm.runs + 1.0).min(KIND_RUNS);
             norm.octaves += (above - agent.best) / norm.runs;
         }
@@ -226,7 +228,7 @@ impl SlotLimit {
         self.measure += MEASURE_STEP * (mean - self.measure);
         let ratio = self.latency_ratio();
         let over = ratio > settings.tolerance;
-        self.learn_best(settings, over && round.in_use_max <= settings.slots_min, mean);
+        self.learn_best((settings, slots), over && round.in_use_max <= settings.slots_min, mean);
         let used = f64::from(round.in_use_max) >= self.limit / 2.0;
         let more = self.limit + (self.limit * GROWTH_SHARE).max(1.0);
         let wanted = match settings.algorithm {
@@ -244,12 +246,12 @@ impl SlotLimit {
     }
 
     /// The best follows a round. `anew`: it was slow at the least limit, so slow is normal.
-    fn learn_best(&mut self, settings: &DynamicLimitSettings, anew: bool, mean: f64) {
+    fn learn_best(&mut self, (settings, slots): (&DynamicLimitSettings, u32), anew: bool, mean: f64) {
         if anew {
             self.best += BEST_ANEW * (mean - self.best);
         } else if self.measure < self.best {
             self.best += BEST_DOWN * (self.measure - self.best);
-        } else if self.is_well(settings) {
+        } else if self.is_well(settings, slots) {
             self.best += BEST_UP * (self.measure - self.best);
         }
     }

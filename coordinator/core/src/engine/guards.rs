@@ -421,6 +421,7 @@ impl Engine {
         let (mut turns, next) = (Vec::new(), self.numbers.next_assignment());
         self.guarding.guards.due(self.now, next, &mut turns);
         self.follow_turns(turns, out);
+        self.look_at_agents();
         self.arm_guards();
     }
 

@@ -20,6 +20,7 @@
 //! | `costs` | what attempts cost, and what of it is stored |
 //! | `gates`, `control` | limits and budgets: what they let through, and how they are declared |
 //! | `guards` | upstream quotas, circuit breakers, slots that follow latency: what they shut |
+//! | `samples` | what the resource manager is told each second |
 //! | `pause` | what does not happen while the store is full |
 //! | `explain` | why a task is where it is |
 //!
@@ -46,6 +47,7 @@ pub mod limits;
 mod pause;
 mod recover;
 mod sabotage;
+mod samples;
 mod sessions;
 mod settings;
 mod statistics;
@@ -192,7 +194,6 @@ impl Engine {
         if self.allocation.active {
             self.settle_gates(out);
         }
-        self.look_at_agents();
         self.offer_unheld(out);
         self.offer_relented(out);
         if self.is_gated() || self.allocation.is_behind() {

@@ -349,9 +349,11 @@ fn dynamic(algorithm: DynamicAlgorithm) -> DynamicLimitSettings {
 
 /// An agent that says it has 32 slots and bears 8: with more, its attempts take longer, in proportion, and those that take
 /// longer than their timeout fail. Tasks come in at 100 a second, which is more than it can do, for so long; then it has
-/// time to finish. Answers how many failed and how many succeeded, of all that came in.
+/// time to finish. Answers how many failed and how many succeeded of the second half of those that came in.
 fn overload(settings: Option<DynamicLimitSettings>, seconds: u64) -> (usize, usize) {
-    let mut cluster = Cluster::new();
+    // Without breakers, which would hold the kind back as well.
+    let breakers = BreakerSettings { enabled: false, ..BreakerSettings::default() };
+    let mut cluster = Cluster::with(Settings { breakers, ..Settings::default() });
     if let Some(settings) = settings {
         cluster.control(ControlCommand::SetDynamicLimits(settings)).unwrap();
     }
@@ -396,7 +398,9 @@ fn overload(settings: Option<DynamicLimitSettings>, seconds: u64) -> (usize, usi
             cluster.heartbeat("a", evenkeel_shared::AgentLoad::default());
         }
     }
-    let states: Vec<_> = submitted[calm..].iter().map(|&task| cluster.state(task)).collect();
+    let (first, later) = submitted[calm..].split_at(submitted[calm..].len() / 2);
+    assert!(first.iter().all(|task| cluster.finished.contains_key(task)), "nothing is left over");
+    let states: Vec<_> = later.iter().map(|&task| cluster.state(task)).collect();
     let count = |wanted| states.iter().filter(|&&state| state == wanted).count();
     assert_eq!(count(TaskState::Failed) + count(TaskState::Succeeded), states.len(), "nothing is left over");
     (count(TaskState::Failed), count(TaskState::Succeeded))
@@ -408,7 +412,7 @@ fn overload_looks_like_failure_without_limits_that_follow_latency_and_like_a_que
     assert!(failed > succeeded, "without: {failed} failed, {succeeded} succeeded");
     for algorithm in [DynamicAlgorithm::Gradient, DynamicAlgorithm::Aimd] {
         let (failed, succeeded) = overload(Some(dynamic(algorithm)), 4);
-        assert!(failed * 10 < succeeded, "{algorithm:?}: {failed} failed, {succeeded} succeeded");
+        assert!(failed * 20 < succeeded, "{algorithm:?}: {failed} failed, {succeeded} succeeded");
     }
 }
 
