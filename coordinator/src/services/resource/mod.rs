@@ -13,7 +13,7 @@ mod scaling;
 use std::sync::Arc;
 
 use evenkeel_proto::v1::{self, resource_service_server::ResourceService};
-use evenkeel_shared::{Code, Error, StrategyConfig};
+use evenkeel_shared::{Error, StrategyConfig};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
@@ -39,10 +39,6 @@ impl Resources {
     fn answer<T>(&self, answer: Result<T, Error>) -> Result<Response<T>, Status> {
         answer.map(Response::new).map_err(|error| refuse(&self.metrics, &error))
     }
-}
-
-fn unimplemented() -> Error {
-    Error::new(Code::Unimplemented, "this call is not there yet")
 }
 
 #[tonic::async_trait]
