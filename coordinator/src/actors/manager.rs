@@ -53,6 +53,8 @@ use crate::{
 pub const TURN_INTERVAL: Duration = Duration::from_secs(1);
 /// Questions of operators that wait: they are people and scripts, not tasks.
 const QUESTIONS_MAX: usize = 64;
+/// How long the engine may take to tell what it knows: it answers between two batches of events, so within milliseconds.
+const LOOK_WITHIN: Duration = Duration::from_millis(500);
 /// What the mailbox holds: every question, and the actor's own messages.
 pub const MAILBOX_MAX: usize = QUESTIONS_MAX + 16;
 /// How long an operator waits for an answer, however busy the manager is.
@@ -411,7 +413,21 @@ impl ManagerActor {
         self.carry_out(Outputs { notices, ..Outputs::default() }, None, ctx);
     }
 
+    /// Asks the engine what it knows beside what it publishes, then looks at the fleet.
     fn turn(&mut self, ctx: &mut Context<Self>) {
+        if self.manager.is_none() {
+            return;
+        }
+        let gateway = self.parts.gateway.clone();
+        let asked = async move {
+            let more = timeout(LOOK_WITHIN, gateway.look_at(|engine, now| engine.more_samples(now))).await;
+            // Without it tenants, kinds and limits are not measured in this second.
+            more.ok().and_then(Result::ok).unwrap_or_default()
+        };
+        ctx.wait(asked.into_actor(self).map(|more, actor, ctx| actor.look(more, ctx)));
+    }
+
+    fn look(&mut self, more: MoreSamples, ctx: &mut Context<Self>) {
         let Some(manager) = &mut self.manager else { return };
         let parts = &self.parts;
         let started = Instant::now();
@@ -424,7 +440,7 @@ impl ManagerActor {
                 agents: parts.snapshot.all_agents(),
                 more: MoreSamples {
                     shell: ShellSample { caches: (parts.caches)(), ..parts.metrics.shell_sample() },
-                    ..MoreSamples::default()
+                    ..more
                 },
             };
             manager.turn(&sample, &mut out);

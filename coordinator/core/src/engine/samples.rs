@@ -1,8 +1,6 @@
 //! What the resource manager is told each second of tenants, kinds and limits.
 
-use std::collections::BTreeMap;
-
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_shared::{Kind, Timestamp};
 
