@@ -148,8 +148,7 @@ pub struct EngineConfig {
 pub struct StoreConfig {
     /// Finished tasks are kept for so many hours. At least 24.
     pub retention_hours: u64,
-    /// Measurements and costs are kept as they were taken for so many hours, and by the quarter of an hour after that. At
-    /// least 1.
+    /// Measurements are kept as they were taken for so many hours, and by the quarter of an hour after that. At least 1.
     pub fine_hours: u64,
     /// Measurements, costs, scaling decisions and what was declared before are kept for so many days. At least 32, so that
     /// what a budget has spent in a month is known to the end of the month.
@@ -472,6 +471,7 @@ impl EngineConfig {
             ramp: self.ramp,
             panic: self.panic,
             staleness: self.staleness,
+            ..Settings::default()
         }
     }
 }

@@ -6,10 +6,16 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use evenkeel_core::engine::{AdminCommand, Change, Event, NewTask, Settings, StoredKey};
+use evenkeel_core::{
+    engine::{AdminCommand, Change, Event, NewTask, Settings, StoredKey},
+    model::{
+        AllocationRecord, BudgetSpent, CostEntry, Declaration, DeclarationKind, Record, ScalingRecord, UsageSample,
+    },
+};
 use evenkeel_proto::v1::{self, agent_message::Message as Said, attempt_result::Outcome};
 use evenkeel_shared::{
-    AgentId, AttemptRef, FailureClass, Kind, LabelRule, Registration, StrategyConfig, TaskSpec, Tenant,
+    AgentId, AttemptRef, CostUnit, FailureClass, Kind, LabelRule, Micros, Registration, StrategyConfig, TaskSpec,
+    Tenant,
     wire::{
         agent::to_registration,
         labels::to_label_rule,
@@ -20,7 +26,7 @@ use evenkeel_shared::{
 use prost::Message as _;
 
 use super::{
-    cluster::{Cluster, HONEST, KIND},
+    cluster::{Cluster, HONEST, KIND, START},
     configs::{Input, Source},
     frames::{Act, Script, Step, World},
     store::{Cell, Damage, Patch, Value},
@@ -222,7 +228,7 @@ fn full_spec() -> TaskSpec {
     spec.requirements.preferred = vec![LabelRule { weight: 7, ..LabelRule::equals("ram", "16") }];
     spec.queue_timeout = Some(Duration::from_secs(5));
     spec.attempt_timeout = Some(Duration::from_secs(60));
-    spec.deadline = Some(super::cluster::START.plus(Duration::from_secs(3_600)));
+    spec.deadline = Some(START.plus(Duration::from_secs(3_600)));
     spec
 }
 
@@ -445,5 +451,52 @@ pub fn history() -> Vec<Change> {
     cluster.wait(Duration::from_secs(1));
     // The task that failed once waits for its next attempt.
     cluster.honest_fails(0, FailureClass::Retryable);
-    cluster.take_changes()
+    let mut changes = cluster.take_changes();
+    changes.extend(records().into_iter().map(|record| Change::Record(Box::new(record))));
+    changes
+}
+
+/// Something in every table about resources. What the bodies say is the engine's affair; here they say nothing.
+fn records() -> Vec<Record> {
+    let declared = |kind, name: &str, version, body: Option<&str>| {
+        let (name, body) = (name.to_owned(), body.map(str::to_owned));
+        Record::Declared(Declaration { kind, name, version, body, at: START, reason: "so it is".to_owned() })
+    };
+    let (length, subject, unit) = (Duration::from_secs(60), "fleet".to_owned(), CostUnit::usd());
+    let usage = |n: u32| {
+        let (at, metric, mean) = (START.plus(length * n), "cpu".to_owned(), f64::from(n));
+        let subject = subject.clone();
+        Record::Usage(UsageSample { at, length, subject, metric, mean, min: 0.0, max: mean })
+    };
+    let (resources, reported, idle) = (Micros(1), Micros(2), Micros(3));
+    let costs = CostEntry {
+        at: START,
+        length,
+        subject: subject.clone(),
+        unit,
+        resources,
+        reported,
+        idle,
+        tasks: 4,
+        attempts: 5,
+    };
+    let (id, at, message) = (1, START, "all in use".to_owned());
+    vec![
+        declared(DeclarationKind::Recommendation, "r", 1, Some("{}")),
+        declared(DeclarationKind::Recommendation, "r", 2, None),
+        declared(DeclarationKind::Limit, "l", 1, None),
+        declared(DeclarationKind::Budget, "b", 1, None),
+        declared(DeclarationKind::ScalingPolicy, "", 1, None),
+        Record::Spent(BudgetSpent {
+            budget: "b".to_owned(),
+            window_start: START,
+            spent: Micros(7),
+            overrun: Micros(1),
+        }),
+        usage(0),
+        usage(1),
+        Record::Cost(costs),
+        Record::Scaling(ScalingRecord { id, at, agents_before: 1, agents_after: 2, body: "{}".to_owned() }),
+        Record::Allocation(AllocationRecord { id, at, what: "throttled", subject: "limit:l".to_owned(), message }),
+    ]
 }

@@ -17,13 +17,14 @@ use bytes::Bytes;
 use evenkeel_coordinator::{
     services::view,
     store::{
-        ClusterEventFilter, Page, Retention, Store, StoreError, StoreReader, TaskFilter,
+        AllocationFilter, ClusterEventFilter, CostQuery, DeclarationQuery, Page, RecommendationFilter, RecordPage,
+        Retention, Store, StoreError, StoreReader, Subjects, TaskFilter, TimeRange, UsageQuery,
         sqlite::{Durability, SqliteStore},
     },
 };
 use evenkeel_core::{
     engine::{AgentMessage, Effects, Engine, Event, Message, Settings, invariants},
-    model::{RecoveredState, Recovery},
+    model::{DeclarationKind, RecoveredState, Recovery},
 };
 use evenkeel_shared::{
     AgentId, AttemptRef, EventPosition, Outcome, Registration, SessionEpoch, TaskId, TaskState, Timestamp,
@@ -50,7 +51,7 @@ const LOG: &str = "evenkeel.db-wal";
 const MEMORY: &str = "/dev/shm";
 
 /// Tables, each with what names one of its rows.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 19] = [
     ("tasks", "place"),
     ("inputs", "place"),
     ("outputs", "place"),
@@ -59,6 +60,17 @@ const TABLES: [(&str, &str); 8] = [
     ("cluster_events", "position"),
     ("admin", "agent"),
     ("meta", "one"),
+    ("budget_configs", "place"),
+    ("scaling_policies", "place"),
+    ("recommendations", "place"),
+    ("declarations", "place"),
+    ("budget_spent", "budget, window_start"),
+    ("usage_series", "id"),
+    ("resource_usage", "series, at"),
+    ("cost_series", "id"),
+    ("cost_analytics", "series, at"),
+    ("scaling_events", "id"),
+    ("allocation_events", "id"),
 ];
 
 /// What the first version of the database did not have.
@@ -282,6 +294,7 @@ fn go_through(dir: &Path) -> Result<(), StoreError> {
         let _ = read_task(&*store.reader(), id);
     }
     let _ = read_history(&*store.reader());
+    read_resources(&*store.reader());
     let now = START.plus(Duration::from_secs(10));
     let recovery = store.claim(now)?;
     go_on(&mut store, recovery, now)?;
@@ -336,6 +349,26 @@ fn read_history(reader: &dyn StoreReader) -> Result<(), StoreError> {
         let _ = view::cluster_event(&event).encode_to_vec();
     }
     Ok(())
+}
+
+fn read_resources(reader: &dyn StoreReader) {
+    let (range, page) = (TimeRange::ALL, RecordPage { older_than: None, size: 10 });
+    for kind in DeclarationKind::ALL {
+        for history in [false, true] {
+            let _ = reader.declarations(&DeclarationQuery { kind, name: None, history, limit: EVENTS_MAX });
+        }
+    }
+    for step in [Duration::ZERO, Duration::from_secs(3_600)] {
+        let (subject, metric) = ("fleet".to_owned(), "cpu".to_owned());
+        let _ = reader.usage(&UsageQuery { subject, metric, range, step, limit: EVENTS_MAX });
+    }
+    for step in [None, Some(Duration::from_secs(60))] {
+        let subjects = Subjects::Beginning(String::new());
+        let _ = reader.costs(&CostQuery { subjects, unit: None, range, step, limit: EVENTS_MAX });
+    }
+    let _ = reader.recommendations(&RecommendationFilter::default(), page);
+    let _ = reader.scaling_events(range, page);
+    let _ = reader.allocation_events(&AllocationFilter { range, subject: None }, page);
 }
 
 /// The engine goes on from what was recovered, with the honest agent back and at work.

@@ -31,8 +31,8 @@ fn event_type(name: &str) -> Result<v1::ClusterEventType, String> {
     let full = format!("CLUSTER_EVENT_TYPE_{}", name.to_uppercase());
     v1::ClusterEventType::from_str_name(&full).filter(|&known| known != v1::ClusterEventType::Unspecified).ok_or_else(
         || {
-            "there are: agent_joined, agent_lost, agent_returned, agent_health, agent_admin, agent_ejected, failover, \
-             quarantine, strategy, panic_mode, coordinator"
+            "there are: agent_joined, agent_lost, agent_left, agent_returned, agent_health, agent_admin, agent_ejected, \
+             failover, quarantine, strategy, panic_mode, coordinator, limit, breaker, quota, budget, scaling, bottleneck"
                 .to_owned()
         },
     )
@@ -66,6 +66,10 @@ mod tests {
     #[test]
     fn types_are_named_as_they_are_printed() {
         assert_eq!(event_type("agent_lost"), Ok(v1::ClusterEventType::AgentLost));
+        for kind in evenkeel_core::model::ClusterEventKind::ALL {
+            let known = event_type(kind.name()).is_ok() && event_type("").unwrap_err().contains(kind.name());
+            assert!(known, "{} is not named", kind.name());
+        }
         for bad in ["unspecified", "lost", ""] {
             assert!(event_type(bad).is_err(), "{bad:?} was accepted");
         }

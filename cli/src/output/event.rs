@@ -78,8 +78,7 @@ pub struct ClusterEventView {
     pub position: u64,
     /// When.
     pub at_unix_ms: Option<i64>,
-    /// `agent_joined`, `agent_lost`, `agent_returned`, `agent_health`, `agent_admin`, `agent_ejected`, `failover`,
-    /// `quarantine`, `strategy`, `panic_mode` or `coordinator`.
+    /// The name of its kind, as `--type` takes it.
     #[serde(rename = "type")]
     pub kind: String,
     /// The agent it is about.

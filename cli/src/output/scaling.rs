@@ -10,7 +10,7 @@ use super::{
 };
 
 /// A scaling policy, as it is printed and as `policy put --file` reads it. The fields are those of `ScalingPolicy` in
-/// resource.proto; what is left out is 0, which stands for the default where there is one.
+/// resource.proto; what is left out is as in its template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyView {
@@ -23,10 +23,12 @@ pub struct PolicyView {
     pub metrics: Vec<WeightView>,
     pub scale_up_percent: u32,
     pub scale_down_percent: u32,
-    pub up: RulesView,
-    pub down: RulesView,
+    pub up: Option<RulesView>,
+    pub down: Option<RulesView>,
     pub tolerance_percent: u32,
     pub predictive: bool,
+    pub wait_target_ms: u64,
+    pub start_up_ms: u64,
     pub stored_unix_ms: Option<i64>,
     pub effectiveness: f64,
 }
@@ -68,10 +70,12 @@ impl From<v1::ScalingPolicy> for PolicyView {
             utilisation_target_percent: wire.utilisation_target_percent,
             scale_up_percent: wire.scale_up_percent,
             scale_down_percent: wire.scale_down_percent,
-            up: wire.up.unwrap_or_default().into(),
-            down: wire.down.unwrap_or_default().into(),
+            up: wire.up.map(Into::into),
+            down: wire.down.map(Into::into),
             tolerance_percent: wire.tolerance_percent,
             predictive: wire.predictive,
+            wait_target_ms: wire.wait_target_ms,
+            start_up_ms: wire.start_up_ms,
             stored_unix_ms: time(wire.stored_unix_ms),
             effectiveness: wire.effectiveness,
         }
@@ -122,10 +126,12 @@ impl TryFrom<PolicyView> for v1::ScalingPolicy {
             utilisation_target_percent: policy.utilisation_target_percent,
             scale_up_percent: policy.scale_up_percent,
             scale_down_percent: policy.scale_down_percent,
-            up: Some(policy.up.into()),
-            down: Some(policy.down.into()),
+            up: policy.up.map(Into::into),
+            down: policy.down.map(Into::into),
             tolerance_percent: policy.tolerance_percent,
             predictive: policy.predictive,
+            wait_target_ms: policy.wait_target_ms,
+            start_up_ms: policy.start_up_ms,
             // These are the coordinator's to say.
             stored_unix_ms: 0,
             effectiveness: 0.0,
@@ -146,7 +152,7 @@ impl RulesView {
         let most = [(self.step_agents_max, "agents"), (self.step_percent_max, "%")];
         let most: Vec<_> = most.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n} {unit}")).collect();
         if !most.is_empty() {
-            words.push(format!("at most {} in {}", most.join(" or "), ms(self.period_ms)));
+            words.push(format!("at most {} in {}", most.join(" and "), ms(self.period_ms)));
         }
         if self.stabilisation_ms > 0 {
             words.push(format!("the mildest of {}", ms(self.stabilisation_ms)));
@@ -171,6 +177,10 @@ impl Show for PolicyView {
             Some(_) => format!("{}, of {}", self.version, table::at(self.stored_unix_ms)),
             None => "not stored".to_owned(),
         };
+        let effectiveness = match self.effectiveness {
+            0.0 => "too little history yet".to_owned(),
+            score => format!("{score:.0} of 100"),
+        };
         let predictive = if self.predictive { ", forecast demand counts" } else { "" };
         let pairs = [
             ("policy", Cell::text(&self.name)),
@@ -179,10 +189,15 @@ impl Show for PolicyView {
             ("agents", Cell::text(format!("{} to {}", self.agents_min, self.agents_max))),
             ("utilisation", Cell::text(format!("{} %{predictive}", self.utilisation_target_percent))),
             ("weights", Cell::text(weights.join(", "))),
-            ("up from", Cell::text(format!("{} %: {}", self.scale_up_percent, self.up.words()))),
-            ("down from", Cell::text(format!("{} %: {}", self.scale_down_percent, self.down.words()))),
+            ("up from", Cell::text(format!("{} %: {}", self.scale_up_percent, self.up.unwrap_or_default().words()))),
+            (
+                "down from",
+                Cell::text(format!("{} %: {}", self.scale_down_percent, self.down.unwrap_or_default().words())),
+            ),
             ("tolerance", Cell::text(format!("{} %", self.tolerance_percent))),
-            ("effectiveness", Cell::text(format!("{:.0} of 100", self.effectiveness))),
+            ("wait target", Cell::text(ms(self.wait_target_ms))),
+            ("start-up", Cell::text(ms(self.start_up_ms))),
+            ("effectiveness", Cell::text(effectiveness)),
         ];
         table::pairs(&pairs, style)
     }
@@ -468,8 +483,14 @@ mod tests {
         let metrics = vec![WeightView { metric: "error_rate".into(), weight: 0.5, normaliser: 2.0 }];
         let up =
             RulesView { stabilisation_ms: 1, step_agents_max: 2, step_percent_max: 3, period_ms: 4, cooldown_ms: 5 };
-        let policy =
-            PolicyView { name: "p".into(), agents_max: 9, metrics, up, predictive: true, ..PolicyView::default() };
+        let policy = PolicyView {
+            name: "p".into(),
+            agents_max: 9,
+            metrics,
+            up: Some(up),
+            predictive: true,
+            ..PolicyView::default()
+        };
         let printed = serde_json::to_string(&policy).unwrap();
         let read: PolicyView = serde_json::from_str(&printed).unwrap();
         assert_eq!(PolicyView::from(v1::ScalingPolicy::try_from(read).unwrap()), policy);
@@ -488,7 +509,7 @@ mod tests {
     fn rules_are_said_in_words() {
         assert_eq!(RulesView::default().words(), "at once");
         let rules = RulesView { step_agents_max: 2, step_percent_max: 50, period_ms: 60_000, ..RulesView::default() };
-        assert_eq!(rules.words(), "at most 2 agents or 50 % in 1m");
+        assert_eq!(rules.words(), "at most 2 agents and 50 % in 1m");
         let rules = RulesView { stabilisation_ms: 300_000, cooldown_ms: 30_000, ..RulesView::default() };
         assert_eq!(rules.words(), "the mildest of 5m, then 30s of rest");
     }

@@ -29,9 +29,9 @@ mod conformance;
 
 pub use error::StoreError;
 pub use resources::{
-    AllocationFilter, COARSE, CostQuery, DeclarationQuery, Expiry, FINE_DEFAULT, HISTORY_DEFAULT, HISTORY_MIN, Pruned,
-    ROWS_MAX, RecommendationFilter, RecordPage, RecordPlace, Records, Retention, SAMPLES_MAX, StoredAllocation,
-    Subjects, TimeRange, UsageQuery, WINDOWS_RECOVERED_MAX,
+    AllocationFilter, COARSE, COSTS_FINE_MAX, CostQuery, DeclarationQuery, Expiry, FINE_DEFAULT, HISTORY_DEFAULT,
+    HISTORY_MIN, Pruned, ROWS_MAX, RecommendationFilter, RecordPage, RecordPlace, Records, Retention, SAMPLES_MAX,
+    StoredAllocation, Subjects, TimeRange, UsageQuery, WINDOWS_RECOVERED_MAX,
 };
 
 /// The writer's side. One owner; every call blocks.

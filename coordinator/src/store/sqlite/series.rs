@@ -24,8 +24,8 @@ use super::{
 const VALUE_MAX: f64 = 1e18;
 /// What is larger counts as this: a double holds it exactly, and a thousand of them do not overflow.
 const AMOUNT_MAX: i64 = 1 << 53;
-/// Rows that one call thins out, about: some ten milliseconds.
-const THINNED_ROWS_MAX: i64 = 4_096;
+/// Rows that one call thins out, about: two milliseconds of the processor, for which commits wait.
+const THINNED_ROWS_MAX: i64 = 1_024;
 /// Of one series at a time, so that one that nobody has thinned out for long takes several calls.
 const THINNED_SPAN: Duration = Duration::from_secs(6 * 3_600);
 
@@ -190,6 +190,7 @@ struct Thinned {
     columns: usize,
 }
 
+/// Samples, then costs.
 const THINNED: [Thinned; 2] = [
     Thinned {
         series: "usage_series",
@@ -209,10 +210,10 @@ const THINNED: [Thinned; 2] = [
 /// Answers whether there is more.
 pub fn thin(transaction: &Transaction<'_>, expiry: Expiry) -> Result<bool, StoreError> {
     // Only whole stretches, or what comes later would be joined with what was joined before.
-    let fine = codes::micros(expiry.fine) / length_us(COARSE) * length_us(COARSE);
+    let whole = |until: Timestamp| codes::micros(until) / length_us(COARSE) * length_us(COARSE);
     let mut more = false;
-    for table in &THINNED {
-        more |= table.thin(transaction, fine, codes::micros(expiry.history))?;
+    for (table, fine) in THINNED.iter().zip([expiry.fine, expiry.fine_costs]) {
+        more |= table.thin(transaction, whole(fine), codes::micros(expiry.history))?;
     }
     Ok(more)
 }
