@@ -1,1 +1,57 @@
+use super::{super::testing::decision, *};
 
+fn shell(script: &str) -> Command {
+    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    Command::new(CommandConfig { command, timeout_ms: 10_000 })
+}
+
+#[tokio::test]
+async fn the_program_reads_the_decision_as_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("order.json");
+    shell(&format!("cat > {}", path.display())).scale(&decision(3, 1, &["a", "b"])).await.unwrap();
+    let order: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!((order["id"].as_u64(), order["action"].as_str()), (Some(7), Some("down")));
+    assert_eq!((order["agents_before"].as_u64(), order["agents_after"].as_u64()), (Some(3), Some(1)));
+    assert_eq!(order["agents"], serde_json::json!(["a", "b"]));
+    assert_eq!((order["policy"].as_str(), order["policy_version"].as_u64()), (Some("trial"), Some(2)));
+}
+
+#[tokio::test]
+async fn a_program_that_fails_is_quoted() {
+    let failed = shell("echo no quota left >&2; exit 3").scale(&decision(1, 2, &[])).await.unwrap_err().to_string();
+    assert!(failed.contains("exit status: 3: no quota left"), "{failed}");
+    let much = shell("head -c 1000000 /dev/zero | tr '\\0' x >&2; echo the end >&2; exit 1");
+    let failed = much.scale(&decision(1, 2, &[])).await.unwrap_err().to_string();
+    assert!(failed.ends_with("the end") && failed.len() < 1_000, "{} bytes", failed.len());
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_or_does_not_read_is_dealt_with() {
+    let missing = Command::new(CommandConfig { command: vec!["/not/there".into()], timeout_ms: 1_000 });
+    let failed = missing.scale(&decision(1, 2, &[])).await.unwrap_err();
+    assert!(matches!(&failed, ActuatorError::Start { program, .. } if program == "/not/there"), "{failed}");
+    shell("exec <&-; true").scale(&decision(1, 2, &[])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_takes_too_long_is_killed_with_what_it_has_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pid");
+    let script = format!("sleep 300 & echo $! > {}; wait", path.display());
+    let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let slow = Command::new(CommandConfig { command, timeout_ms: 500 });
+    let failed = slow.scale(&decision(1, 2, &[])).await.unwrap_err();
+    assert!(matches!(failed, ActuatorError::Late { .. }), "{failed}");
+    let child: i32 = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
+    // A zombie until somebody collects it, but nothing that runs.
+    let state = || std::fs::read_to_string(format!("/proc/{child}/stat")).ok();
+    let runs = || state().is_some_and(|state| !state.contains(") Z"));
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while runs() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("it is killed");
+}

@@ -15,6 +15,8 @@
 mod command;
 mod local;
 mod order;
+#[cfg(test)]
+mod testing;
 mod webhook;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
