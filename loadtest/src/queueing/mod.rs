@@ -20,6 +20,7 @@ mod run;
 pub mod shadow;
 mod work;
 
+pub use evenkeel_core::replay::ReplayError;
 pub use law::ServiceLaw;
 pub use plan::{AGENTS_MAX, QueueingError, QueueingPlan};
 pub use report::{Contender, HostTime, QueueingReport};

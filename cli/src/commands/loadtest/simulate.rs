@@ -4,7 +4,7 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use clap::Args;
 use evenkeel_loadtest::queueing::{
-    QueueingError, QueueingPlan, QueueingReport, ServiceLaw,
+    QueueingError, QueueingPlan, QueueingReport, ReplayError, ServiceLaw,
     shadow::{ShadowPlan, ShadowReport, shadow},
     simulate,
 };
@@ -173,7 +173,9 @@ async fn show<R: Show>(
 
 fn failed(error: QueueingError) -> CliError {
     let exit = match error {
-        QueueingError::PiledUp { .. } | QueueingError::Refused { .. } | QueueingError::Lost => Exit::Error,
+        QueueingError::Replay(ReplayError::PiledUp { .. } | ReplayError::Refused { .. })
+        | QueueingError::Refused { .. }
+        | QueueingError::Lost => Exit::Error,
         _ => Exit::Usage,
     };
     CliError::new(exit, "the simulation came to no result").because(error)
