@@ -9,12 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use evenkeel_core::{
-    engine::{AgentMessage, Effects, Engine, Event, Message, NewTask, RequestId, Settings, StoredKey},
+    admission::{Limit, LimitScope},
+    engine::{AgentMessage, ControlCommand, Effects, Engine, Event, Message, NewTask, RequestId, Settings, StoredKey},
     model::Recovery,
 };
 use evenkeel_shared::{
     AgentId, AgentSpec, AttemptRef, Kind, Outcome, Registration, Resources, SessionEpoch, StrategyConfig, TaskSpec,
-    Timestamp,
+    Tenant, Timestamp,
 };
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_000_000_000);
@@ -59,6 +60,25 @@ impl Fleet {
             fleet.end(ended);
         }
         fleet
+    }
+
+    /// Declares so many limits: one covers the tasks, one each of the agents, the others tenants that have none. All are wide.
+    #[allow(dead_code, reason = "a bench that shares this file asks for none")]
+    pub fn limit(&mut self, limits: usize) {
+        for n in 0..limits {
+            let scope = match n {
+                0 => LimitScope { kind: Some(Kind::new("work").expect("valid")), ..LimitScope::default() },
+                1 => LimitScope { each_agent: true, ..LimitScope::default() },
+                _ => LimitScope {
+                    tenant: Some(Tenant::new(&format!("tenant-{n}")).expect("valid")),
+                    ..LimitScope::default()
+                },
+            };
+            let (name, concurrency_max) = (format!("limit-{n}"), Some(1_000_000));
+            let limit = Limit { name, scope, concurrency_max, rate_per_s: None, burst: 1 };
+            let command = Box::new(ControlCommand::PutLimit(limit));
+            self.handle(Event::Control { request: RequestId(1), command, reason: String::new() });
+        }
     }
 
     fn join(&mut self, n: usize) {

@@ -64,7 +64,7 @@ impl Engine {
             let over = self.over_budget(task, &usage);
             self.tasks[task].used = Some(usage);
             if let Some(words) = over {
-                self.call_off(task, AttemptEnd::Failed, &words, out);
+                self.call_off(task, AttemptEnd::Cancelled, &words, out);
                 let failure = Failure::new(FailureClass::BudgetExceeded, words);
                 self.finish(task, TaskState::Failed, Bytes::new(), Some(failure), out);
             }

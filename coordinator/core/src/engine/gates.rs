@@ -188,8 +188,8 @@ impl Engine {
         // What ends without its agent's word may have spent all that it could.
         let unknown = match end {
             AttemptEnd::AgentLost | AttemptEnd::Expired => true,
-            AttemptEnd::TimedOut | AttemptEnd::Cancelled | AttemptEnd::Failed => said.is_none(),
-            AttemptEnd::Succeeded | AttemptEnd::Rejected | AttemptEnd::HandedBack => false,
+            AttemptEnd::TimedOut | AttemptEnd::Cancelled => said.is_none(),
+            AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::Rejected | AttemptEnd::HandedBack => false,
         };
         let cost = said.or(used.as_deref()).map(|usage| &usage.cost);
         let actual = if unknown { Actual::Unknown(cost) } else { Actual::Final(cost) };

@@ -27,6 +27,12 @@ pub const HELD_AGENTS_SHARE: usize = 10;
 pub const KINDS_SEEN_MAX: usize = evenkeel_shared::limits::KINDS_MAX;
 /// Agents known, with and without a session. As many as routing can index.
 pub const AGENTS_MAX: usize = 262_144;
+/// From this priority on, tasks are urgent: the last share of a full queue is kept for them. Two priorities of ten, so that a
+/// client that marks everything as somewhat important does not use up what is there for emergencies.
+pub const URGENT_FROM: u8 = 8;
+/// The share of `tasks_max` and of `payload_bytes_max` that is kept for urgent tasks, in per cent: overload then looks like a
+/// longer queue to them while others are already refused. More would waste a queue that is seldom full of anything urgent.
+pub const URGENT_SHARE_PERCENT: u64 = 5;
 /// Tasks that go with one event because something opened; what is left follows at once. Some milliseconds of the engine.
 pub const PLACED_PER_EVENT_MAX: usize = 1_024;
 /// Agents that are looked at with one event because a quota that they draw on has shut or opened; what is left follows at

@@ -129,14 +129,20 @@ impl Engine {
     }
 
     fn check_room(&self, new: &NewTask) -> Result<(), Error> {
-        if self.tasks.len() >= self.settings.tasks_max {
-            let message = format!("the queue is full: {} tasks are live", self.settings.tasks_max);
-            return Err(Error::exhausted(message, limits::RETRY_AFTER));
+        let (tasks_max, bytes_max) = (self.settings.tasks_max, self.settings.payload_bytes_max);
+        let urgent = new.spec.priority.level() >= limits::URGENT_FROM;
+        let kept = |all: u64| if urgent { 0 } else { all / 100 * limits::URGENT_SHARE_PERCENT };
+        let refuse = |what: String| {
+            let rest = if urgent { "" } else { "; what is left is for urgent tasks" };
+            Err(Error::exhausted(format!("the queue is full: {what}{rest}"), limits::RETRY_AFTER))
+        };
+        let tasks = self.tasks.len() as u64;
+        if tasks >= tasks_max as u64 - kept(tasks_max as u64) {
+            return refuse(format!("{tasks} tasks of at most {tasks_max} are live"));
         }
-        if self.tasks.payload_bytes + new.payload.len() as u64 > self.settings.payload_bytes_max {
-            let bound = self.settings.payload_bytes_max;
-            let message = format!("the queue is full: the payloads of live tasks take {bound} bytes");
-            return Err(Error::exhausted(message, limits::RETRY_AFTER));
+        let bytes = self.tasks.payload_bytes;
+        if bytes + new.payload.len() as u64 > bytes_max - kept(bytes_max) {
+            return refuse(format!("the payloads of live tasks take {bytes} bytes of at most {bytes_max}"));
         }
         Ok(())
     }

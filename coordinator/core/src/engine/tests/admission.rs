@@ -23,8 +23,21 @@ fn a_full_queue_refuses_with_a_hint_and_changes_nothing() {
 fn payloads_are_bounded_too() {
     let mut c = Cluster::with(Settings { payload_bytes_max: 1_000, ..Settings::default() });
     c.submit(task("work").payload(800));
-    assert_eq!(c.try_submit(task("work").payload(300)).unwrap_err().code, Code::ResourceExhausted);
-    assert!(c.try_submit(task("work").payload(200)).is_ok());
+    assert_eq!(c.try_submit(task("work").payload(160)).unwrap_err().code, Code::ResourceExhausted);
+    assert!(c.try_submit(task("work").payload(150)).is_ok(), "one twentieth is kept for urgent tasks");
+    assert!(c.try_submit(task("work").payload(60).priority(9)).is_err());
+    assert!(c.try_submit(task("work").payload(50).priority(9)).is_ok());
+}
+
+#[test]
+fn in_a_full_queue_there_is_room_for_urgent_tasks() {
+    let mut c = Cluster::with(Settings { tasks_max: 100, ..Settings::default() });
+    let accepted = (0..100).filter(|_| c.try_submit(task("work").priority(7)).is_ok()).count();
+    assert_eq!(accepted, 95);
+    let refusal = c.try_submit(task("work").priority(7)).unwrap_err();
+    assert!(refusal.message.contains("urgent"), "{refusal:?}");
+    let urgent = (0..10).filter(|_| c.try_submit(task("work").priority(8)).is_ok()).count();
+    assert_eq!(urgent, 5, "and for no more than there is");
 }
 
 #[test]

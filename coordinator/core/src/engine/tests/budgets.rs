@@ -4,6 +4,7 @@ use bytes::Bytes;
 use evenkeel_shared::{
     Code, Cost, CostUnit, Failure, FailureClass, Kind, Micros, Outcome, TaskBudget, TaskId, TaskState, Tenant, Usage,
 };
+use proptest::prelude::*;
 
 use super::fixture::{Cluster, START, TaskBuilder, agent, ms, task};
 use crate::{
@@ -31,8 +32,12 @@ pub fn budget(name: &str, cap: f64) -> Budget {
     }
 }
 
-pub fn costing(amount: f64) -> TaskBuilder {
-    let mut builder = task("work");
+fn costing(amount: f64) -> TaskBuilder {
+    costing_of("work", amount)
+}
+
+pub fn costing_of(kind: &str, amount: f64) -> TaskBuilder {
+    let mut builder = task(kind);
     let spec = std::sync::Arc::make_mut(&mut builder.0.spec);
     spec.budget = Some(Box::new(TaskBudget { estimate: usd(amount), ..TaskBudget::default() }));
     builder
@@ -52,7 +57,7 @@ fn placed(c: &Cluster, tasks: &[TaskId]) -> usize {
     tasks.iter().filter(|task| placements.contains_key(task)).count()
 }
 
-fn end(c: &mut Cluster, task: TaskId, outcome: Outcome, cost: Option<f64>) {
+pub fn end(c: &mut Cluster, task: TaskId, outcome: Outcome, cost: Option<f64>) {
     let (agent, attempt) = c.assignment(task);
     let session = c.sessions[&agent];
     let usage = cost.map(|cost| Box::new(Usage { cost: usd(cost), ..Usage::default() }));
@@ -242,4 +247,104 @@ fn many_lanes_that_wait_for_one_budget_are_opened_in_steps() {
     assert!((16..50).contains(&placed(&c, &tasks)));
     c.advance(ms(10));
     assert_eq!(placed(&c, &tasks), 50);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Submit { tenant: u8, kind: u8, cents: u8 },
+    Succeed(u8, u8),
+    Fail(u8, u8),
+    HandBack(u8),
+    Cancel(u8),
+    Kill(u8),
+    Join(u8),
+    Advance(u32),
+    Raise(u8, u8),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => (0..3u8, 0..2u8, 0..20u8).prop_map(|(tenant, kind, cents)| Step::Submit { tenant, kind, cents }),
+        6 => (any::<u8>(), 0..=100u8).prop_map(|(n, percent)| Step::Succeed(n, percent)),
+        3 => (any::<u8>(), 0..=100u8).prop_map(|(n, percent)| Step::Fail(n, percent)),
+        1 => any::<u8>().prop_map(Step::HandBack),
+        1 => any::<u8>().prop_map(Step::Cancel),
+        1 => (0..3u8).prop_map(Step::Kill),
+        2 => (0..3u8).prop_map(Step::Join),
+        3 => (1..2_000_000u32).prop_map(Step::Advance),
+        1 => (0..3u8, 1..50u8).prop_map(|(n, cents)| Step::Raise(n, cents)),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn running(c: &Cluster, n: u8) -> Option<TaskId> {
+    let placed: Vec<_> = c.placements().into_iter().filter(|(_, agent)| c.sessions.contains_key(agent)).collect();
+    (!placed.is_empty()).then(|| placed[usize::from(n) % placed.len()].0)
+}
+
+/// Ends a task that runs, at so many per cent of what it was expected to cost.
+fn end_at(c: &mut Cluster, n: u8, percent: u8, outcome: Outcome) {
+    let Some(t) = running(c, n) else { return };
+    let spec = c.accepted[&t].spec.clone();
+    let estimate = spec.budget.as_ref().and_then(|budget| budget.estimate.get(&CostUnit::usd())).unwrap().units();
+    end(c, t, outcome, Some(estimate * f64::from(percent) / 100.0));
+}
+
+fn apply(c: &mut Cluster, step: Step, caps: &mut [f64; 3]) {
+    match step {
+        Step::Submit { tenant, kind, cents } => {
+            let kind = ["work", "k1"][usize::from(kind)];
+            let builder = costing_of(kind, f64::from(cents) / 100.0).tenant(&format!("t{tenant}")).attempts(3);
+            let _ = c.try_submit(builder);
+        }
+        Step::Succeed(n, percent) => end_at(c, n, percent, Outcome::Succeeded(Bytes::new())),
+        Step::Fail(n, percent) => {
+            end_at(c, n, percent, Outcome::Failed(Failure::new(FailureClass::Retryable, "no")));
+        }
+        Step::HandBack(n) => end_at(c, n, 0, Outcome::HandedBack("full".into())),
+        Step::Cancel(n) => {
+            if let Some(t) = running(c, n) {
+                c.cancel(t).unwrap();
+            }
+        }
+        Step::Kill(n) if c.sessions.contains_key(&format!("a{n}")) => c.kill(&format!("a{n}")),
+        Step::Kill(_) => {}
+        Step::Join(n) => c.join(agent(&format!("a{n}")).slots(8).kinds(&["k1", "work"])),
+        Step::Advance(by) => c.advance(ms(by.into())),
+        Step::Raise(n, cents) => {
+            let cap = &mut caps[usize::from(n)];
+            *cap += f64::from(cents) / 100.0;
+            c.control(ControlCommand::PutBudget(three(n, *cap))).unwrap();
+        }
+        Step::Restart => c.restart(),
+    }
+}
+
+/// Three that nest: for all, of a tenant by the hour, of a kind by the day.
+fn three(n: u8, cap: f64) -> Budget {
+    match n {
+        0 => budget("b0", cap),
+        1 => Budget { tenant: Some(Tenant::new("t0").unwrap()), window: BudgetWindow::Hour, ..budget("b1", cap) },
+        _ => Budget { kind: Some(Kind::new("k1").unwrap()), window: BudgetWindow::Day, ..budget("b2", cap) },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// Whatever becomes of attempts, agents and the coordinator: if no attempt costs more than was expected of it, spent and
+    /// reserved never pass a cap, in no window.
+    #[test]
+    fn no_history_passes_a_cap(steps in prop::collection::vec(step(), 1..150)) {
+        let mut caps = [1.0, 0.5, 0.7];
+        let mut c = cluster((0..3).map(|n| three(n, caps[usize::from(n)])));
+        for step in steps {
+            apply(&mut c, step, &mut caps);
+            for (view, _) in c.engine.budget_views(c.now) {
+                prop_assert!(view.spent.plus(view.reserved) <= view.budget.cap, "{view:?}");
+                prop_assert_eq!(view.overrun, Micros::ZERO);
+            }
+        }
+    }
 }

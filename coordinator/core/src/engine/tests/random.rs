@@ -3,11 +3,19 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use evenkeel_shared::{Failure, FailureClass, Outcome, StrategyConfig, TaskId, TaskState};
+use evenkeel_shared::{AgentId, Failure, FailureClass, Kind, Outcome, StrategyConfig, TaskId, TaskState, Tenant};
 use proptest::prelude::*;
 
-use super::fixture::{AgentBuilder, Cluster, agent, ms, task};
-use crate::engine::{AdminCommand, Event, invariants};
+use super::{
+    budgets::{budget, costing_of as costing, end},
+    fixture::{AgentBuilder, Cluster, agent, ms, task},
+    limits::{a_second, at_a_time, of_kind, of_tenant, scope},
+};
+use crate::{
+    admission::LimitScope,
+    cost::{Budget, BudgetWindow},
+    engine::{AdminCommand, ControlCommand, Event, invariants},
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -28,6 +36,11 @@ enum Step {
     Strategy(u8),
     Restart,
     StoreFull(bool),
+    Limit { n: u8, scope: u8, max: u8, rate: bool },
+    RemoveLimit(u8),
+    Budget { n: u8, scope: u8, cap: u8, hourly: bool },
+    RemoveBudget(u8),
+    Spend(u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -55,6 +68,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8u8).prop_map(Step::Strategy),
         1 => Just(Step::Restart),
         1 => any::<bool>().prop_map(Step::StoreFull),
+        2 => (0..3u8, 0..7u8, 1..4u8, any::<bool>()).prop_map(|(n, scope, max, rate)| Step::Limit { n, scope, max, rate }),
+        1 => (0..3u8).prop_map(Step::RemoveLimit),
+        2 => (0..3u8, 0..4u8, 1..60u8, any::<bool>()).prop_map(|(n, scope, cap, hourly)| Step::Budget { n, scope, cap, hourly }),
+        1 => (0..3u8).prop_map(Step::RemoveBudget),
+        3 => (any::<u8>(), 0..11u8).prop_map(|(n, cents)| Step::Spend(n, cents)),
     ]
 }
 
@@ -62,7 +80,12 @@ fn step() -> impl Strategy<Value = Step> {
 fn agent_number(n: u8) -> AgentBuilder {
     let kinds: &[&str] = if n.is_multiple_of(2) { &["work", "k1"] } else { &["work", "k2"] };
     let prefetch = [Some(0), Some(1), None][usize::from(n) % 3];
-    agent(&format!("a{n}")).slots(u32::from(n % 4) + 1).kinds(kinds).tier(n % 2).prefetch(prefetch)
+    agent(&format!("a{n}"))
+        .label("zone", if n < 3 { "x" } else { "y" })
+        .slots(u32::from(n % 4) + 1)
+        .kinds(kinds)
+        .tier(n % 2)
+        .prefetch(prefetch)
 }
 
 fn chosen(c: &Cluster, n: u8) -> Option<TaskId> {
@@ -74,12 +97,16 @@ fn apply(c: &mut Cluster, step: Step) {
     match step {
         Step::Submit { kind, priority, tenant, slots, timeout_ms, ephemeral } => {
             let kind = ["work", "k1", "k2"][usize::from(kind)];
-            let mut builder =
-                task(kind).priority(priority).tenant(&format!("t{tenant}")).slots(u32::from(slots)).attempts(3);
+            let mut builder = costing(kind, f64::from(priority % 3) / 10.0)
+                .priority(priority)
+                .tenant(&format!("t{tenant}"))
+                .slots(u32::from(slots))
+                .attempts(3);
             if let Some(timeout_ms) = timeout_ms {
                 builder = builder.queue_timeout(timeout_ms.into()).attempt_timeout(timeout_ms.into());
             }
-            c.submit(if ephemeral { builder.ephemeral() } else { builder });
+            // A budget may refuse it: then it is nobody's.
+            let _ = c.try_submit(if ephemeral { builder.ephemeral() } else { builder });
         }
         Step::Join(n) => {
             let builder = agent_number(n);
@@ -129,10 +156,45 @@ fn apply(c: &mut Cluster, step: Step) {
                 c.accepted.values().filter(|t| t.spec.delivery != Default::default()).map(|t| t.id).collect();
             c.accepted.retain(|task, _| !lost.contains(task) || c.finished.contains_key(task));
         }
+        Step::Limit { n, scope, max, rate } => {
+            let scope = limit_scope(scope);
+            let name = format!("l{n}");
+            let limit =
+                if rate { a_second(&name, scope, 20.0, max.into()) } else { at_a_time(&name, scope, max.into()) };
+            c.control(limit).unwrap();
+        }
+        Step::RemoveLimit(n) => drop(c.control(ControlCommand::RemoveLimit(format!("l{n}")))),
+        Step::Budget { n, scope, cap, hourly } => {
+            let budget = Budget {
+                tenant: (scope & 1 > 0).then(|| Tenant::new("t0").unwrap()),
+                kind: (scope & 2 > 0).then(|| Kind::new("work").unwrap()),
+                window: if hourly { BudgetWindow::Hour } else { BudgetWindow::Total },
+                ..budget(&format!("b{n}"), f64::from(cap) / 10.0)
+            };
+            c.control(ControlCommand::PutBudget(budget)).unwrap();
+        }
+        Step::RemoveBudget(n) => drop(c.control(ControlCommand::RemoveBudget(format!("b{n}")))),
+        Step::Spend(n, cents) => {
+            if let Some(task) = chosen(c, n) {
+                end(c, task, Outcome::Succeeded(Bytes::new()), Some(f64::from(cents) / 100.0));
+            }
+        }
         Step::Disconnect(_) => {}
     }
     let over = invariants::over_capacity(&c.engine);
     assert!(over.is_empty(), "{over:?}");
+}
+
+fn limit_scope(n: u8) -> LimitScope {
+    match n {
+        0 => of_tenant("t0"),
+        1 => of_kind("k1"),
+        2 => LimitScope { kind: Some(Kind::new("work").unwrap()), ..of_tenant("t1") },
+        3 => LimitScope { each_tenant: true, ..scope() },
+        4 => LimitScope { each_agent: true, ..scope() },
+        5 => LimitScope { agent: Some(AgentId::new("a1").unwrap()), ..scope() },
+        _ => LimitScope { agent_label: Some(("zone".into(), "x".into())), ..scope() },
+    }
 }
 
 fn report(c: &mut Cluster, n: u8, outcome: Outcome) {
@@ -145,6 +207,9 @@ fn report(c: &mut Cluster, n: u8, outcome: Outcome) {
 /// Faults stop, the fleet is up, and every agent does its work.
 fn heal(c: &mut Cluster) {
     apply(c, Step::StoreFull(false));
+    for n in 0..3 {
+        apply(c, Step::RemoveBudget(n));
+    }
     for n in 0..6 {
         apply(c, Step::Join(n));
         apply(c, Step::Resume(n));

@@ -369,9 +369,9 @@ fn a_tenant_that_was_shut_out_has_no_credit() {
     let of = |tenant| Spec { tenant, ..PLAIN };
     bench.push(of(0));
     bench.set_shut(0, 0, true);
-    (0..4).for_each(|_| drop(bench.push(of(1))));
+    let _: Vec<_> = (0..4).map(|_| bench.push(of(1))).collect();
     assert_eq!((bench.take_of(&[0]), bench.take_of(&[0])), (Some(1), Some(2)));
-    (0..3).for_each(|_| drop(bench.push(of(0))));
+    let _: Vec<_> = (0..3).map(|_| bench.push(of(0))).collect();
     bench.set_shut(0, 0, false);
     assert_eq!(bench.drain(&[0]), [0, 3, 5, 4, 6, 7], "turn by turn, as if it had only come now");
 }
