@@ -425,8 +425,9 @@ impl Scaler {
 }
 
 fn bound_reason(policy: &Policy, wanted: u32, mut reasons: Vec<Reason>) -> Vec<Reason> {
-    if wanted == policy.agents_min || wanted == policy.agents_max {
-        reasons.push(Reason::Bound { agents: wanted, most: wanted == policy.agents_max });
+    let reason = Reason::Bound { agents: wanted, most: wanted == policy.agents_max };
+    if (wanted == policy.agents_min || wanted == policy.agents_max) && !reasons.contains(&reason) {
+        reasons.push(reason);
     }
     reasons
 }

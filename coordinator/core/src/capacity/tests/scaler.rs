@@ -83,7 +83,10 @@ fn bounds_hold_and_a_fleet_beyond_them_is_put_right_at_once() {
     };
     let policy = Policy { agents_min: 3, agents_max: 6, up: slow, down: slow, ..eager() };
     for (agents, work, wanted) in [(1, 0.0, 3), (9, 100.0, 6), (3, 0.0, 3), (6, 1_000.0, 6)] {
-        assert_eq!(Fleet::new(policy.clone(), agents).run(0..1, |_| work).agents, wanted, "{agents} agents");
+        let mut fleet = Fleet::new(policy.clone(), agents);
+        assert_eq!(fleet.run(0..1, |_| work).agents, wanted, "{agents} agents");
+        let said = fleet.last.reasons.iter().filter(|reason| matches!(reason, Reason::Bound { .. }));
+        assert!(said.count() <= 1, "{:?}", fleet.last.reasons);
     }
 }
 
