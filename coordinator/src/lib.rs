@@ -33,6 +33,7 @@ pub mod services;
 pub mod sessions;
 pub mod snapshot;
 pub mod store;
+mod thread_time;
 pub mod waiters;
 pub mod watch;
 pub mod wiring;

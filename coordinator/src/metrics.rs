@@ -85,6 +85,15 @@ const MANAGER: &[ManagerRow] = &[
     ("scaling_agents_wanted", "Agents that the scaling wants.", G, |m| f64::from(m.scaling().wanted)),
     ("scaling_changes_up", "Decisions to grow the fleet.", C, |m| m.scaling().ups as f64),
     ("scaling_changes_down", "Decisions to shrink the fleet.", C, |m| m.scaling().downs as f64),
+    ("limits", "Limits declared.", G, |m| m.guards().limits as f64),
+    ("limits_closed", "Limits that let nothing through somewhere.", G, |m| m.guards().limits_closed as f64),
+    ("limits_throttled", "Times that limits closed.", C, |m| m.guards().limits_throttled as f64),
+    ("budgets", "Budgets declared.", G, |m| m.guards().budgets as f64),
+    ("budgets_warning", "Budgets at their warning.", G, |m| m.guards().budgets_by_level[0] as f64),
+    ("budgets_critical", "Budgets at their critical level.", G, |m| m.guards().budgets_by_level[1] as f64),
+    ("budgets_exhausted", "Budgets that are used up.", G, |m| m.guards().budgets_by_level[2] as f64),
+    ("quotas_exhausted", "Upstream quotas that are used up.", G, |m| m.guards().quotas as f64),
+    ("breakers_open", "Circuit breakers that are not closed.", G, |m| m.guards().breakers_open as f64),
     ("scaling_changes_failed", "Changes of the fleet's size that failed.", C, |m| m.scaling().failures as f64),
 ];
 
@@ -322,9 +331,10 @@ impl Metrics {
         Sums::add(&self.0.sums.tasks_ended, &self.0.sums.response_us, took);
     }
 
-    /// The engine's thread was at work for so long.
-    pub fn engine_worked(&self, time: Duration) {
-        Sums::add_time(&self.0.sums.engine_busy_us, time);
+    /// The engine's thread has been at work for so long in all.
+    pub fn engine_worked(&self, in_all: Duration) {
+        let us = u64::try_from(in_all.as_micros()).unwrap_or(u64::MAX);
+        self.0.sums.engine_busy_us.store(us, Ordering::Relaxed);
     }
 
     /// What is shown of the resource manager.

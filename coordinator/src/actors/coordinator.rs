@@ -30,6 +30,7 @@ use crate::{
     lifecycle::Lifecycle,
     release::{Dispatcher, Unsaid},
     snapshot::SnapshotUpdate,
+    thread_time,
 };
 
 /// Batches with the store writer: one that commits, and enough to make the next transaction a large one. More would only
@@ -278,6 +279,9 @@ impl CoordinatorActor {
         self.publish_now = false;
         self.unpublished = false;
         self.published_at = now;
+        if let Some(worked) = thread_time::on_processor() {
+            self.dispatcher.metrics.engine_worked(worked);
+        }
         Some(SnapshotUpdate { agents: self.engine.take_changed_agents(), status: self.engine.status(now) })
     }
 
