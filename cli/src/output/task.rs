@@ -1,9 +1,9 @@
 //! Tasks and their attempts, as printed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_proto::v1;
-use evenkeel_shared::{TaskState, wire::enums};
+use evenkeel_shared::{Micros, TaskState, wire::enums};
 use serde::Serialize;
 
 use super::{
@@ -119,9 +119,23 @@ pub struct AttemptView {
     pub failure: Option<FailureView>,
     /// Time of execution as the agent measured it.
     pub run_us: u64,
+    /// What it used and cost, as far as its agent knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
     /// Why it went to this agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionView>,
+}
+
+/// What an attempt used and cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct UsageView {
+    /// Processor time of its program.
+    pub cpu_ms: u64,
+    /// The most memory that its program had at once.
+    pub memory_max_bytes: u64,
+    /// As its executor reported, by unit.
+    pub cost: BTreeMap<String, f64>,
 }
 
 /// Why an assignment went where it went.
@@ -185,8 +199,16 @@ impl From<v1::Attempt> for AttemptView {
             end: enums::attempt_end(wire.end).map(|end| end.name()),
             failure: wire.failure.map(Into::into),
             run_us: wire.run_us,
+            usage: wire.usage.map(Into::into),
             decision: wire.decision.map(Into::into),
         }
+    }
+}
+
+impl From<v1::Usage> for UsageView {
+    fn from(wire: v1::Usage) -> Self {
+        let cost = wire.cost_micros.into_iter().map(|(unit, micros)| (unit, Micros(micros).units()));
+        Self { cpu_ms: wire.cpu_ms, memory_max_bytes: wire.memory_max_bytes, cost: cost.collect() }
     }
 }
 
@@ -274,8 +296,17 @@ impl Row for TaskView {
     }
 }
 
+impl UsageView {
+    /// `tokens=1500 usd=0.12`.
+    fn cost_words(&self) -> String {
+        let words: Vec<String> = self.cost.iter().map(|(unit, amount)| format!("{unit}={amount}")).collect();
+        if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+    }
+}
+
 impl Row for AttemptView {
-    const HEADERS: &'static [&'static str] = &["try", "agent", "assigned", "end", "ran", "score", "queued", "failure"];
+    const HEADERS: &'static [&'static str] =
+        &["try", "agent", "assigned", "end", "ran", "cost", "score", "queued", "failure"];
 
     fn cells(&self) -> Vec<Cell> {
         let decision = self.decision.as_ref();
@@ -285,6 +316,7 @@ impl Row for AttemptView {
             Cell::text(table::at(self.assigned_unix_ms)),
             state_cell(self.end.unwrap_or("running")),
             Cell::number(table::duration(Duration::from_micros(self.run_us))),
+            Cell::text(self.usage.as_ref().map_or_else(|| "-".to_owned(), UsageView::cost_words)),
             Cell::number(decision.map_or("-".to_owned(), |decision| format!("{:.3}", decision.score))),
             Cell::number(decision.map_or("-".to_owned(), |d| table::duration(Duration::from_micros(d.queued_us)))),
             Cell::text(preview(None, self.failure.as_ref())),
