@@ -17,7 +17,8 @@ pub(super) async fn list_budgets(
     request: v1::ListBudgetsRequest,
 ) -> Result<v1::ListBudgetsResponse, Error> {
     let v1::ListBudgetsRequest { tenant, kind } = request;
-    let matches = |asked: &str, has: Option<&str>| asked.is_empty() || has == Some(asked);
+    // Those that cover such tasks: a budget that names no tenant covers all.
+    let matches = |asked: &str, has: Option<&str>| asked.is_empty() || has.is_none_or(|has| has == asked);
     let views = budgets(resources).await?.into_iter().filter(|(view, _)| {
         let (of_tenant, of_kind) = (view.budget.tenant.as_ref(), view.budget.kind.as_ref());
         matches(&tenant, of_tenant.map(|name| name.as_str())) && matches(&kind, of_kind.map(|name| name.as_str()))
