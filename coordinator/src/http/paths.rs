@@ -50,18 +50,25 @@ pub fn find<'a, T>(
     path: &str,
 ) -> Found<&'a T> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let fits = |item: &'a T| Some((item, words(route(item)), matches(route(item), &segments)?));
+    let fitting: Vec<(&T, usize, Named)> = routes.iter().filter_map(fits).collect();
+    // The one that says most of the address: `/agents/a/cordon` is a thing of the agent `a`, not the agent `a/cordon`.
+    let Some(most) = fitting.iter().map(|(_, words, _)| *words).max() else { return Found::Nothing };
     let mut others: Vec<Verb> = Vec::new();
-    for item in routes {
-        let candidate = route(item);
-        let Some(named) = matches(candidate, &segments) else { continue };
-        if Some(candidate.verb) == verb {
+    for (item, _, named) in fitting.into_iter().filter(|(_, words, _)| *words == most) {
+        let candidate = route(item).verb;
+        if Some(candidate) == verb {
             return Found::Route(item, named);
         }
-        others.push(candidate.verb);
+        others.push(candidate);
     }
     others.sort_unstable();
     others.dedup();
-    if others.is_empty() { Found::Nothing } else { Found::Otherwise(others) }
+    Found::Otherwise(others)
+}
+
+fn words(route: &Route) -> usize {
+    parts(route).iter().filter(|part| matches!(part, Part::Word(_))).count()
 }
 
 fn matches(route: &Route, segments: &[&str]) -> Option<Named> {
@@ -157,6 +164,10 @@ mod tests {
     fn what_is_there_by_other_methods_says_which() {
         assert_eq!(misses(Some(Verb::Post), "/limits/gpu"), Some(vec![Verb::Get, Verb::Put, Verb::Delete]));
         assert_eq!(misses(None, "/status"), Some(vec![Verb::Get]));
+        for path in ["/agents/a/cordon", "/agents/rack/7/drain", "/tasks/redrive"] {
+            assert_eq!(misses(Some(Verb::Get), path), Some(vec![Verb::Post]), "{path}");
+        }
+        check(Verb::Get, "/agents/a%2Fcordon", "ClusterService/DescribeAgent", &[("agent_id", "a/cordon")]);
     }
 
     #[test]

@@ -149,7 +149,7 @@ const fn delete(path: &'static str, rpc: &'static str) -> Route {
     Route::new(Verb::Delete, path, rpc)
 }
 
-/// All of them. Of two that match the first counts.
+/// All of them. Of two that match an address the one with more words counts.
 pub static ROUTES: &[Route] = &[
     // The fleet.
     get("/status", "ClusterService/Status"),

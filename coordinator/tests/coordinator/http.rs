@@ -35,32 +35,16 @@ async fn the_fleet_and_the_tasks_are_there_as_json() {
     world.metric_becomes("evenkeel_tasks_succeeded_total", 1.0).await;
 
     let (code, status) = json(&world, "/api/v1/status").await;
-    assert_eq!((code, &status["tasks"]["succeeded"], &status["ready"]), (200, &1.into(), &true.into()));
+    assert_eq!((code, &status["tasks_succeeded"], &status["ready"]), (200, &1.into(), &true.into()));
     assert_eq!(json(&world, "/api/v1/agents").await.1["agents"][0]["agent_id"], "a/1");
     assert_eq!(json(&world, "/api/v1/agents/a/1").await.1["health"], "healthy");
-    let (_, tasks) = json(&world, "/api/v1/tasks?state=succeeded").await;
+    let (_, tasks) = json(&world, "/api/v1/tasks?states=succeeded").await;
     assert_eq!(tasks["tasks"][0]["task_id"], id.as_str());
-    let (_, shown) = json(&world, &format!("/api/v1/tasks/{id}")).await;
+    let (_, shown) = json(&world, &format!("/api/v1/tasks/{id}?include_attempts=true")).await;
     assert_eq!((&shown["output_text"], &shown["attempts"][0]["end"]), (&"out".into(), &"succeeded".into()));
     let (_, events) = json(&world, "/api/v1/events").await;
     let types: Vec<&Value> = events["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
     assert!(types.contains(&&"agent_joined".into()), "{types:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn errors_are_json_with_the_code_s_http_status() {
-    let world = World::start().await;
-    for (path, expected, code) in [
-        ("/api/v1/tasks/x", 400, "INVALID_ARGUMENT"),
-        ("/api/v1/tasks/01890000-0000-7000-8000-000000000000", 404, "NOT_FOUND"),
-        ("/api/v1/tasks?state=lost", 400, "INVALID_ARGUMENT"),
-        ("/api/v1/tasks?page_size=many", 400, "INVALID_ARGUMENT"),
-        ("/api/v1/agents/nobody", 404, "NOT_FOUND"),
-        ("/elsewhere", 404, "NOT_FOUND"),
-    ] {
-        let (status, body) = json(&world, path).await;
-        assert_eq!((status, &body["error"]["code"]), (expected, &code.into()), "{path}: {body}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod frames;
 mod hostile_agent;
 mod http;
 mod raw;
+mod rest;
 mod restart;
 mod streams;
 mod support;
