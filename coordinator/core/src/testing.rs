@@ -12,7 +12,8 @@ use evenkeel_shared::{AgentId, AttemptEnd, AttemptRef, StrategyConfig, TaskId, T
 use crate::{
     engine::Change,
     model::{
-        BudgetSpent, Declaration, DeclarationKind, Record, RecoveredAdmin, RecoveredState, RecoveredTask, Recovery,
+        BudgetSpent, CostEntry, Declaration, DeclarationKind, Record, RecoveredAdmin, RecoveredState, RecoveredTask,
+        Recovery,
     },
 };
 
@@ -70,6 +71,7 @@ impl StoredTask {
 #[derive(Debug, Default)]
 pub struct ModelStore {
     incarnation: u64,
+    costs: Vec<CostEntry>,
     tasks: BTreeMap<TaskId, StoredTask>,
     keys: BTreeMap<(Tenant, String), TaskId>,
     /// Tasks that are not over, by the order of their acceptance.
@@ -92,12 +94,19 @@ impl ModelStore {
         }
     }
 
+    /// Costs, in the order in which they came.
+    #[must_use]
+    pub fn costs(&self) -> &[CostEntry] {
+        &self.costs
+    }
+
     fn record(&mut self, record: &Record) {
         match record {
             Record::Declared(it) => drop(self.declared.insert((it.kind, it.name.clone()), it.clone())),
             Record::Spent(it) => drop(self.spent.insert((it.budget.clone(), it.window_start), it.clone())),
             // History, which no restart asks for.
-            Record::Usage(_) | Record::Cost(_) | Record::Scaling(_) | Record::Allocation(_) => {}
+            Record::Cost(it) => self.costs.push(it.clone()),
+            Record::Usage(_) | Record::Scaling(_) | Record::Allocation(_) => {}
         }
     }
 
