@@ -122,7 +122,7 @@ mod tests {
 
     /// Expects the field at fault; none if it is empty.
     fn check(limit: &Limit, field: &str) {
-        let found = limit.validate().err().map(|violation| violation.field.to_string()).unwrap_or_default();
+        let found = limit.validate().err().map(|violation| violation.field).unwrap_or_default();
         assert_eq!(found, field, "{limit:?}");
     }
 

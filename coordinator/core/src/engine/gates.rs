@@ -13,10 +13,6 @@
 //! reservation is settled with the end of the attempt, tokens do not come back. What opens is offered at the end of the event,
 //! as after a strategy has relented, so many tasks at a time; one timer serves all buckets and windows.
 //!
-//! **Budgets** are first come, first served: who finds enough left reserves it, whatever his priority, since no order of the
-//! queue runs across lanes that wait for money. A lane that is short waits until its budget has as much left as its task
-//! needed, and lanes of one budget are looked at in the order in which they shut.
-//!
 //! With no limit, no budget and nothing shut by a guard all this costs one branch for each task.
 
 use std::{
@@ -25,20 +21,14 @@ use std::{
     time::Duration,
 };
 
-use evenkeel_shared::{AttemptEnd, Kind, Micros, TaskSpec, Tenant, Timestamp, Usage};
+use evenkeel_shared::{Kind, TaskSpec, Tenant, Timestamp};
 
-use super::{
-    Engine, Timer,
-    effects::{Change, Effects},
-    holdings::Holding,
-    limits,
-    statistics::Statistics,
-};
+use super::{Engine, Timer, effects::Effects, holdings::Holding, limits, statistics::Statistics};
 use crate::{
-    admission::gates::{GateIx, Gates, LaneIx, Site},
-    cost::ledger::{Actual, Crossing, Ledger, Shortage},
+    admission::gates::{Gates, LaneIx, Site},
+    cost::ledger::{Ledger, Shortage},
     ix::{AgentIx, ClassIx, TaskIx},
-    model::{AllocationRecord, ClusterEventKind, Declaration, DeclarationKind, Record},
+    model::DeclarationKind,
     timer::TimerKey,
 };
 
@@ -54,21 +44,21 @@ pub(super) struct Allocation {
     /// By [`ClassIx`], for classes of which tasks wait: none of them may go.
     shut_classes: Vec<bool>,
     /// Lanes that wait for a budget.
-    short: BTreeMap<(Tenant, Kind), Shortage>,
+    pub short: BTreeMap<(Tenant, Kind), Shortage>,
     /// The same by budget, in the order in which they shut.
-    waiting: BTreeMap<Arc<str>, VecDeque<(Tenant, Kind)>>,
+    pub waiting: BTreeMap<Arc<str>, VecDeque<(Tenant, Kind)>>,
     /// Something may go now that could not before.
     pub opened: bool,
     /// A budget may have more left than before.
     pub budget_opened: bool,
     /// There is more to do at once than one event should.
-    follow_up: bool,
-    next_roll: Option<Timestamp>,
+    pub follow_up: bool,
+    pub next_roll: Option<Timestamp>,
     timer: Option<(Timestamp, TimerKey)>,
     /// Who gets how much.
     pub statistics: Statistics,
     /// When each limit or budget was last written about, by name.
-    written_at: BTreeMap<String, Timestamp>,
+    pub written_at: BTreeMap<String, Timestamp>,
 }
 
 impl Allocation {
@@ -179,26 +169,6 @@ impl Engine {
         lane
     }
 
-    /// The attempt has ended: what it did cost is spent, the rest of its reservation is free.
-    pub(super) fn settle_spending(&mut self, task: TaskIx, end: AttemptEnd, said: Option<&Usage>, out: &mut Effects) {
-        let row = &mut self.tasks[task];
-        let used = row.used.take();
-        let Some(reservation) = row.spending.take() else { return };
-        let kind = row.spec.kind.clone();
-        // What ends without its agent's word may have spent all that it could.
-        let unknown = match end {
-            AttemptEnd::AgentLost | AttemptEnd::Expired => true,
-            AttemptEnd::TimedOut | AttemptEnd::Cancelled => said.is_none(),
-            AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::Rejected | AttemptEnd::HandedBack => false,
-        };
-        let cost = said.or(used.as_deref()).map(|usage| &usage.cost);
-        let actual = if unknown { Actual::Unknown(cost) } else { Actual::Final(cost) };
-        let settled = self.allocation.ledger.settle(self.now, *reservation, actual, &kind);
-        out.changes.extend(settled.spent.into_iter().map(|spent| Change::Record(Box::new(Record::Spent(spent)))));
-        self.allocation.budget_opened |= settled.opened;
-        self.say_crossings(settled.crossings, out);
-    }
-
     /// An agent registered: its own limits and those of its labels hold it from now on.
     pub(super) fn limit_agent(&mut self, agent: AgentIx) {
         let row = &self.agents[agent];
@@ -248,7 +218,8 @@ impl Engine {
         }
     }
 
-    fn recheck_lanes(&mut self, tenant: &Tenant, kind: Option<&Kind>) {
+    /// Something about a tenant's lanes has changed: all, or those of a kind.
+    pub(super) fn recheck_lanes(&mut self, tenant: &Tenant, kind: Option<&Kind>) {
         for class in self.queue.classes_of(tenant) {
             let Some((of, _)) = self.router.asks_for(class) else { continue };
             if kind.is_some_and(|kind| of != kind) {
@@ -283,61 +254,6 @@ impl Engine {
         self.allocation.opened = true;
     }
 
-    /// Whether all budgets that cover such tasks have enough left; if one is short, their lane waits for it.
-    fn has_money(&mut self, spec: &TaskSpec, out: &mut Effects) -> bool {
-        let ledger = &self.allocation.ledger;
-        if ledger.is_empty() {
-            return true;
-        }
-        let Some(shortage) = ledger.check(self.now, &spec.tenant, &spec.kind, spec.budget.as_deref()) else {
-            return true;
-        };
-        self.note("throttled", &shortage.budget, shortage.to_string(), out);
-        let pair = (spec.tenant.clone(), spec.kind.clone());
-        self.allocation.waiting.entry(shortage.budget.clone()).or_default().push_back(pair.clone());
-        self.allocation.short.insert(pair, shortage);
-        self.recheck_lanes(&spec.tenant, Some(&spec.kind));
-        false
-    }
-
-    /// Opens the lanes whose budget has as much left as they need, for so many of each budget.
-    fn open_lanes(&mut self) {
-        let budgets: Vec<Arc<str>> = self.allocation.waiting.keys().cloned().collect();
-        for budget in budgets {
-            let mut opened = 0;
-            let mut left = self.allocation.ledger.left(self.now, &budget);
-            let waiting = self.allocation.waiting.get(&budget).map_or(0, VecDeque::len);
-            let mut skipped = VecDeque::new();
-            for _ in 0..waiting {
-                if opened >= limits::LANES_OPENED_MAX || skipped.len() >= limits::LANES_SKIPPED_MAX {
-                    break;
-                }
-                let lanes = self.allocation.waiting.get_mut(&budget);
-                let Some(pair) = lanes.and_then(VecDeque::pop_front) else { break };
-                let needed = self.allocation.short.get(&pair).map_or(Micros::ZERO, |short| short.needed);
-                // A budget that is gone keeps nobody waiting.
-                if left.is_some_and(|left| left == Micros::ZERO || needed > left) {
-                    skipped.push_back(pair);
-                    continue;
-                }
-                left = left.map(|left| left.minus(needed));
-                opened += 1;
-                self.allocation.short.remove(&pair);
-                self.recheck_lanes(&pair.0, Some(&pair.1));
-            }
-            self.allocation.follow_up |= opened >= limits::LANES_OPENED_MAX;
-            self.allocation.budget_opened |= opened >= limits::LANES_OPENED_MAX;
-            if let Some(lanes) = self.allocation.waiting.get_mut(&budget) {
-                for pair in skipped.into_iter().rev() {
-                    lanes.push_front(pair);
-                }
-                if lanes.is_empty() {
-                    self.allocation.waiting.remove(&budget);
-                }
-            }
-        }
-    }
-
     /// The time of buckets and windows has come.
     pub(super) fn gates_due(&mut self, out: &mut Effects) {
         self.allocation.timer = None;
@@ -360,12 +276,6 @@ impl Engine {
         self.say_crossings(crossings, out);
     }
 
-    fn say_crossings(&mut self, crossings: Vec<Crossing>, out: &mut Effects) {
-        for crossing in crossings {
-            self.announce(ClusterEventKind::Budget, None, crossing.to_string(), out);
-        }
-    }
-
     /// After all that an event brought: what is left for later is seen to.
     pub(super) fn end_with_gates(&mut self, out: &mut Effects) {
         let crossings = self.allocation.ledger.take_crossings();
@@ -374,16 +284,6 @@ impl Engine {
         self.arm_gates();
         let Allocation { limits, ledger, short, follow_up, .. } = &self.allocation;
         self.allocation.active = !limits.is_empty() || !ledger.is_empty() || !short.is_empty() || *follow_up;
-    }
-
-    /// A task of these no longer waits, and did not go: if it was the one that a budget was too short for, the next may go.
-    pub(super) fn leave_short(&mut self, tenant: &Tenant, kind: &Kind) {
-        let pair = (tenant.clone(), kind.clone());
-        let Some(shortage) = self.allocation.short.remove(&pair) else { return };
-        if let Some(lanes) = self.allocation.waiting.get_mut(&shortage.budget) {
-            lanes.retain(|other| *other != pair);
-        }
-        self.recheck_lanes(tenant, Some(kind));
     }
 
     /// Sees to it that the engine is called when a bucket, a window or a rest of work is due.
@@ -404,13 +304,6 @@ impl Engine {
         self.allocation.follow_up = true;
     }
 
-    pub(super) fn budgets_changed(&mut self) {
-        self.allocation.next_roll = self.allocation.ledger.next_roll();
-        // Until the end of the event at least, so that what waited for the last of them goes on.
-        self.allocation.active = true;
-        self.allocation.budget_opened = true;
-    }
-
     /// Counts all that is assigned under the limits as they are now. Walks the fleet: an operator has changed them.
     pub(super) fn recount(&mut self) {
         let Self { allocation, agents, now, .. } = self;
@@ -425,59 +318,6 @@ impl Engine {
         allocation.limits.recount(*now, registered, assigned);
         self.budgets_changed();
         self.recheck_all();
-    }
-
-    /// Writes about a limit or budget, if that was not done just before.
-    pub(super) fn note(&mut self, what: &'static str, subject: &str, message: String, out: &mut Effects) {
-        let last = self.allocation.written_at.get_mut(subject);
-        match last {
-            Some(at) if self.now.since(*at) < limits::NOTE_INTERVAL => return,
-            Some(at) => *at = self.now,
-            None => drop(self.allocation.written_at.insert(subject.to_owned(), self.now)),
-        }
-        let id = self.numbers.position().0;
-        let record = AllocationRecord { id, at: self.now, what, subject: subject.to_owned(), message };
-        out.changes.push(Change::Record(Box::new(Record::Allocation(record))));
-    }
-
-    fn note_turned(&mut self, site: &Site, gate: GateIx, shut: bool, out: &mut Effects) {
-        let Some((name, why)) = self.allocation.limits.why(self.now, gate) else { return };
-        let what = if shut { "throttled" } else { "opened" };
-        // Before any words are made: a busy limit turns many times a second.
-        if self.allocation.written_at.get(name).is_some_and(|at| self.now.since(*at) < limits::NOTE_INTERVAL) {
-            return;
-        }
-        let name = name.to_owned();
-        let about = match site {
-            Site::Kind(kind) => format!("kind {kind}"),
-            Site::Tenant(tenant, None) => format!("tenant {tenant}"),
-            Site::Tenant(tenant, Some(kind)) => format!("tenant {tenant}, kind {kind}"),
-            Site::Agent(agent) if self.agents.contains(*agent) => format!("agent {}", self.agents[*agent].spec.id),
-            Site::Agent(_) => return,
-            Site::Group(_) => "its agents".to_owned(),
-        };
-        let message = if shut { format!("limit `{name}`, {about}: {why}") } else { format!("limit `{name}`, {about}") };
-        self.note(what, &name, message, out);
-    }
-
-    /// A limit or budget is gone.
-    pub(super) fn forget_notes(&mut self, subject: &str) {
-        self.allocation.written_at.remove(subject);
-    }
-
-    /// The next version of a declaration.
-    pub(super) fn declare(
-        &mut self,
-        kind: DeclarationKind,
-        name: &str,
-        body: Option<String>,
-        reason: String,
-        out: &mut Effects,
-    ) {
-        let version = self.allocation.versions.entry((kind, name.to_owned())).or_default();
-        *version += 1;
-        let declaration = Declaration { kind, name: name.to_owned(), version: *version, body, at: self.now, reason };
-        out.changes.push(Change::Record(Box::new(Record::Declared(declaration))));
     }
 }
 

@@ -18,7 +18,8 @@
 //! | `admin` | the operator's commands |
 //! | `keep` | what the resource manager wants stored and said |
 //! | `costs` | what attempts cost, and what of it is stored |
-//! | `gates`, `control` | limits and budgets: what they let through, and how they are declared |
+//! | `gates`, `budgets`, `control` | limits and budgets: what they let through, and how they are declared |
+//! | `allocation`, `statistics`, `notes` | who gets how much, and what keeps a task from going |
 //! | `guards` | upstream quotas, circuit breakers, slots that follow latency: what they shut |
 //! | `samples` | what the resource manager is told each second |
 //! | `pause` | what does not happen while the store is full |
@@ -31,6 +32,7 @@ mod admin;
 mod agent;
 mod allocation;
 mod attempts;
+mod budgets;
 mod control;
 mod costs;
 mod dispatch;
@@ -44,6 +46,7 @@ mod holdings;
 pub mod invariants;
 mod keep;
 pub mod limits;
+mod notes;
 mod pause;
 mod recover;
 mod sabotage;
