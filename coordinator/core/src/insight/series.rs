@@ -348,6 +348,9 @@ mod tests {
             book.group(at(0), &Subject::Pool(n.to_string()), &[Some(1.0)]);
         }
         assert_eq!((book.groups.len(), book.lost().0), (GROUPS_MAX, GROUPS_MAX as u64));
+        let mut book = Book::default();
+        observe(&mut book, at(0), &fleet_of(AGENTS_MAX as u32 + 7), 0.5);
+        assert_eq!((book.agents.len(), book.lost().0), (AGENTS_MAX, 7));
     }
 
     #[test]
