@@ -233,6 +233,19 @@ pub struct ScoredView {
     pub weight: f64,
 }
 
+impl Row for ScoredView {
+    const HEADERS: &'static [&'static str] = &["metric", "value", "score", "weight"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.metric),
+            Cell::number(table::measure(self.value)),
+            Cell::number(format!("{:.0} %", self.score)),
+            Cell::number(table::measure(self.weight)),
+        ]
+    }
+}
+
 /// A number of agents that was fixed by hand.
 #[derive(Clone, Debug, Serialize)]
 pub struct OverrideView {
@@ -295,11 +308,6 @@ impl Show for ScalingView {
             let reason = fixed.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("{} agents until {}{reason}", fixed.agents, table::at(fixed.until_unix_ms))
         });
-        let metrics: Vec<_> = self
-            .metrics
-            .iter()
-            .map(|of| format!("{} {} ({:.0} %)", of.metric, table::measure(of.value), of.score))
-            .collect();
         let pairs = [
             ("agents", Cell::text(format!("{}, {} of them draining", self.agents, self.agents_draining))),
             ("wanted", wanted),
@@ -307,14 +315,14 @@ impl Show for ScalingView {
             ("headroom", Cell::text(format!("{:.2} agents", self.headroom))),
             ("utilisation", Cell::text(table::percent(self.utilisation))),
             ("score", Cell::text(format!("{:.0} %", self.score))),
-            ("measured", Cell::text(metrics.join(", "))),
             ("policy", Cell::text(policy)),
             ("override", Cell::text(fixed)),
             ("actuator", Cell::text(&self.actuator)),
             ("waiting for", Cell::text(self.waiting_for.as_deref().unwrap_or_default())),
             ("last", Cell::text(self.last.as_ref().map(|last| last.line(&Style::default())).unwrap_or_default())),
         ];
-        table::pairs(&pairs, style)
+        let whole = table::pairs(&pairs, style);
+        if self.metrics.is_empty() { whole } else { format!("{whole}\n\n{}", table::grid(&self.metrics, style)) }
     }
 }
 
