@@ -187,10 +187,10 @@ fn a_daily_rhythm_is_found_and_the_policy_told_to_look_ahead() {
     }
     let seen = |policy| Seen { insight: &insight, policy, now: at(3 * DAY) };
     let policy = Policy { predictive: false, ..policy(1, 9) };
+    let ahead = Policy { predictive: true, ..policy.clone() };
     let all = findings::findings(&seen(Some(&policy)));
     assert_eq!((all[0].id.as_str(), &all[0].action), ("schedule:request-rate", &Action::PolicyPredictive), "{all:?}");
     assert_eq!(all[0].title, "work comes in a rhythm of 24.0 h");
-    let ahead = Policy { predictive: true, ..policy.clone() };
     assert!(findings::findings(&seen(Some(&ahead))).is_empty());
 }
 

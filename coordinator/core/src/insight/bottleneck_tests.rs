@@ -106,7 +106,7 @@ fn a_kind_without_agents_holds_up_its_tasks() {
 fn a_limit_holds_up_if_it_is_what_tasks_wait_for() {
     let closed = LimitSample { name: "openai".to_owned(), concurrency_max: 4, closed: true, waiting: 40 };
     let mut idle = fleet();
-    idle.goes_on(11, &[(Metric::Utilisation, 0.3)], &[], &[closed.clone()]);
+    idle.goes_on(11, &[(Metric::Utilisation, 0.3)], &[], std::slice::from_ref(&closed));
     assert_eq!(idle.active()[0].severity, Severity::High);
     assert_eq!(idle.active()[0].subject.to_string(), "limit:openai");
     let mut full = fleet();

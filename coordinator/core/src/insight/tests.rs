@@ -95,6 +95,16 @@ fn a_counter_that_went_back_gives_no_value() {
 }
 
 #[test]
+fn an_agents_failures_are_those_since_the_last_look() {
+    let mut shown = shown(vec![agent("a").done(100, 50).view(), agent("b").done(1, 1).view()]);
+    shown.goes_on(1, |_, _| ());
+    shown.agents = vec![agent("a").done(108, 52).view(), agent("b").done(1, 1).view()];
+    shown.goes_on(1, |_, _| ());
+    assert_eq!(shown.last(&Subject::parse("agent:a").unwrap(), Metric::ErrorRate), Some(0.2));
+    assert_eq!(shown.last(&Subject::parse("agent:b").unwrap(), Metric::ErrorRate), None, "nothing ended on it");
+}
+
+#[test]
 fn tenants_and_kinds_have_series_of_their_own() {
     let mut shown = shown(Vec::new());
     let mut released = 0;

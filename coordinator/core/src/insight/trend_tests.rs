@@ -53,7 +53,9 @@ fn noise_has_neither_slope_nor_season() {
 #[test]
 fn a_line_is_read_through_noise_and_wild_points_and_says_when_it_ends() {
     let mut points = noisy(120, 1, |n| 100.0 + n);
-    [2, 3, 11, 29, 31, 48, 52, 71, 90, 93, 110, 117].map(|at| points[at].mean += 500.0);
+    for wild in [2, 3, 11, 29, 31, 48, 52, 71, 90, 93, 110, 117] {
+        points[wild].mean += 500.0;
+    }
     let line = trend(&points);
     assert!((line.slope_per_hour - 60.0).abs() < 3.0, "{}", line.slope_per_hour);
     let exhausted = line.reaches(400.0, false, Duration::from_secs(6 * 3_600)).unwrap();
