@@ -196,6 +196,7 @@ impl Coordinator {
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
         let hindsight =
             Hindsight { reads: parts.reads.clone(), manager: manager.clone(), clock, strategy: Arc::clone(&strategy) };
+        let asked = manager.clone();
         let resources = Resources {
             gateway: gateway.clone(),
             snapshot: parts.snapshot.clone(),
@@ -237,6 +238,7 @@ impl Coordinator {
             lifecycle: parts.lifecycle,
             health,
             sessions,
+            manager: asked,
             actuator,
             actor,
             _hindsight: AbortOnDropHandle::new(tokio::spawn(hindsight.run())),

@@ -57,6 +57,8 @@ pub(crate) struct Ledger {
     agents: Box<[AgentEntry]>,
     stale: AtomicU64,
     foreign: AtomicU64,
+    /// The agents are none of this run's.
+    given_agents: bool,
 }
 
 /// What the agents' books say at the end.
@@ -96,12 +98,28 @@ impl Ledger {
             agents: (0..agents).map(|_| AgentEntry::default()).collect(),
             stale: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
+            given_agents: false,
         };
         for segment in &ledger.segments[..tasks.div_ceil(SEGMENT_TASKS) as usize] {
             segment.get_or_init(empty);
         }
         ledger.tasks.store(tasks, Release);
         ledger
+    }
+
+    /// The tasks run on agents that are there, none of this run's: as the built-in kind `sleep`.
+    pub(crate) fn on_given_agents(self) -> Self {
+        Self { given_agents: true, ..self }
+    }
+
+    /// Whether they do.
+    pub(crate) fn has_given_agents(&self) -> bool {
+        self.given_agents
+    }
+
+    /// What a task that succeeded has put out.
+    pub(crate) fn output(&self, number: u32) -> String {
+        if self.given_agents { String::new() } else { self.key(number) }
     }
 
     /// Opens an account for one more task, that takes so long and fails in this share of its executions. It must be

@@ -173,8 +173,9 @@ impl<'a> Oracle<'a> {
         record_latency(&mut self.latency_us, now.saturating_duration_since(record.submitted));
         self.last_ending = self.last_ending.max(Some(now));
         let succeeded = notice.state == TaskState::Succeeded;
-        let foreign_agent = agent.is_none() && (succeeded || !notice.agent_id.is_empty());
-        let foreign_output = succeeded && notice.output != self.ledger.key(number);
+        let of_no_agent = agent.is_none() && (succeeded || !notice.agent_id.is_empty());
+        let foreign_agent = of_no_agent && !self.ledger.has_given_agents();
+        let foreign_output = succeeded && notice.output != self.ledger.output(number);
         if foreign_agent || foreign_output {
             self.totals.mismatched += 1;
         }

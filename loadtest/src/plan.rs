@@ -14,6 +14,8 @@ use crate::{error::LoadtestError, task_time::TaskTime};
 pub(crate) const KIND: &str = "loadtest";
 /// The kind of follow-up tasks, which only specialists take.
 pub(crate) const SPECIALIST_KIND: &str = "loadtest-specialist";
+/// The built-in kind of agents that waits for as many milliseconds as its payload says.
+pub(crate) const SLEEP_KIND: &str = "sleep";
 /// The tenant of the run's tasks: on a fleet in use they get one tenant's fair share and no more.
 pub(crate) const TENANT: &str = "loadtest";
 /// The label that ties the run's tasks to its agents; its value is the run's id.

@@ -39,7 +39,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::system;
+use super::{guards_shown::GuardsShown, system};
 use crate::{
     actuators::Actuator,
     failpoint::{self, Point},
@@ -104,6 +104,7 @@ struct State {
     turns_us: AtomicU64,
     unkept: AtomicU64,
     scaling: watch::Sender<ScalingShown>,
+    guards: Mutex<GuardsShown>,
 }
 
 /// What is shown of the fleet's size to those who ask often. Counters are since the process started.
@@ -137,6 +138,7 @@ impl ManagerState {
             turns_us: AtomicU64::new(0),
             unkept: AtomicU64::new(0),
             scaling: watch::Sender::new(ScalingShown::default()),
+            guards: Mutex::default(),
         }))
     }
 
@@ -192,6 +194,16 @@ impl ManagerState {
     #[must_use]
     pub fn watch_scaling(&self) -> watch::Receiver<ScalingShown> {
         self.0.scaling.subscribe()
+    }
+
+    /// Limits, budgets, quotas and breakers, as of the last look.
+    #[must_use]
+    pub fn guards(&self) -> GuardsShown {
+        *self.0.guards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show_guards(&self, guards: GuardsShown) {
+        *self.0.guards.lock().unwrap_or_else(PoisonError::into_inner) = guards;
     }
 
     /// As if a manager had looked at the fleet.
@@ -420,11 +432,14 @@ impl ManagerActor {
         }
         let gateway = self.parts.gateway.clone();
         let asked = async move {
-            let more = timeout(LOOK_WITHIN, gateway.look_at(|engine, now| engine.more_samples(now))).await;
+            let seen = gateway.look_at(|engine, now| (engine.more_samples(now), GuardsShown::of(engine, now)));
             // Without it tenants, kinds and limits are not measured in this second.
-            more.ok().and_then(Result::ok).unwrap_or_default()
+            timeout(LOOK_WITHIN, seen).await.ok().and_then(Result::ok).unwrap_or_default()
         };
-        ctx.wait(asked.into_actor(self).map(|more, actor, ctx| actor.look(more, ctx)));
+        ctx.wait(asked.into_actor(self).map(|(more, guards), actor, ctx| {
+            actor.parts.state.show_guards(guards);
+            actor.look(more, ctx);
+        }));
     }
 
     fn look(&mut self, more: MoreSamples, ctx: &mut Context<Self>) {

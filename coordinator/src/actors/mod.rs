@@ -6,6 +6,7 @@
 //! clients do; nobody of the others asks it.
 
 pub mod coordinator;
+pub mod guards_shown;
 pub mod manager;
 pub mod publisher;
 pub mod store_writer;

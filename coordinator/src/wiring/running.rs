@@ -15,6 +15,7 @@ use tonic_health::server::HealthReporter;
 use crate::{
     actors::{
         coordinator::{CoordinatorActor, Stop},
+        manager::ManagerHandle,
         store_writer::{Release, StoreWriter},
         system::ActorThreads,
     },
@@ -47,6 +48,7 @@ pub struct RunningCoordinator {
     pub(super) lifecycle: Lifecycle,
     pub(super) health: HealthReporter,
     pub(super) sessions: Sessions,
+    pub(super) manager: ManagerHandle,
     pub(super) actuator: Arc<dyn Actuator>,
     pub(super) actor: Addr<CoordinatorActor>,
     pub(super) writer: Addr<StoreWriter>,
@@ -75,6 +77,12 @@ impl RunningCoordinator {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// The resource manager.
+    #[must_use]
+    pub const fn manager(&self) -> &ManagerHandle {
+        &self.manager
     }
 
     /// Done once it serves no longer, whether it was stopped or failed. The future may outlive this.

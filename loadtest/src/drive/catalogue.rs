@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use crate::{
     ledger::Ledger,
-    plan::{KIND, REGION_LABEL, RUN_LABEL, SPECIALIST_KIND, TENANT},
+    plan::{KIND, REGION_LABEL, RUN_LABEL, SLEEP_KIND, SPECIALIST_KIND, TENANT},
     record::Slice,
     scenario::{ESCALATED, Scenario, Work},
     task_time::{TaskTime, mix},
@@ -212,14 +212,20 @@ impl Catalogue {
         };
         let region = task.region.filter(|_| kind.prefers_region);
         let region = region.map(|region| equals(REGION_LABEL, &self.regions[region as usize].0));
+        let given = ledger.has_given_agents();
         let delivery = if kind.ephemeral { Delivery::Ephemeral } else { Delivery::Durable };
         TaskSpec {
             idempotency_key: ledger.key(number),
-            kind: if kind.specialist { SPECIALIST_KIND } else { KIND }.into(),
-            payload: kind.payload.clone(),
+            kind: match () {
+                () if given => SLEEP_KIND,
+                () if kind.specialist => SPECIALIST_KIND,
+                () => KIND,
+            }
+            .into(),
+            payload: if given { task.time.as_millis().to_string().into() } else { kind.payload.clone() },
             tenant: self.tenants[task.tenant as usize].clone(),
             priority: Some(task.priority.into()),
-            requirements: Some(v1::Requirements {
+            requirements: (!given).then(|| v1::Requirements {
                 required: vec![equals(RUN_LABEL, ledger.run())],
                 preferred: region.into_iter().collect(),
                 ..v1::Requirements::default()

@@ -142,8 +142,13 @@ impl Run<'_> {
             specialists_share: scenario.fleet.specialists_share,
             regions: scenario.fleet.regions.clone(),
         };
-        let ledger = Arc::new(Ledger::new(run, 0, scenario.fleet.agents));
-        let presence = Presence::new(scenario, plan.seed);
+        let ledger = Ledger::new(run, 0, scenario.fleet.agents);
+        let (ledger, presence, faults) = if plan.given_agents {
+            (ledger.on_given_agents(), Presence::nobody(scenario, plan.seed), &[][..])
+        } else {
+            (ledger, Presence::new(scenario, plan.seed), &scenario.faults[..])
+        };
+        let ledger = Arc::new(ledger);
         let fleet = Fleet::start(&fleet_plan, url, &ledger, |agent| !presence.is_there(agent))?;
         fleet.gather(self.progress.as_ref()).await?;
         let pid = coordinator.lock().await.pid().or_else(|| process::listener(url));
@@ -162,7 +167,7 @@ impl Run<'_> {
             ledger: Arc::clone(&ledger),
             marks: marks.clone(),
         };
-        let harms = Harms::new(&scenario.faults, scenario.duration_s, &fleet_plan, means);
+        let harms = Harms::new(faults, scenario.duration_s, &fleet_plan, means);
         let mut monitor = Monitor::new(
             scenario,
             Parts {

@@ -20,6 +20,9 @@ pub struct ScenarioPlan {
     pub scenario: Scenario,
     /// Where the coordinator is.
     pub target: Target,
+    /// The tasks run on the agents that the coordinator has, as the built-in kind `sleep`: none are simulated, and the
+    /// scenario's fleet, its faults and its failing tasks are left out.
+    pub given_agents: bool,
     /// Everything random is drawn from it.
     pub seed: u64,
     /// The program's arguments, for the record.
@@ -92,7 +95,7 @@ impl ScenarioPlan {
         // Longer than a coordinator takes to restart and its agents to come back.
         let stall_timeout = Duration::from_secs(60);
         let interrupted = CancellationToken::new();
-        Self { scenario, target, seed: 1, command: Vec::new(), stall_timeout, interrupted }
+        Self { scenario, target, given_agents: false, seed: 1, command: Vec::new(), stall_timeout, interrupted }
     }
 
     /// Checks everything that can be checked before anything is started.
@@ -106,7 +109,11 @@ impl ScenarioPlan {
         levels::check(levels, *duration_s, change.as_ref(), webhook.as_ref())
             .map_err(|error| wrong(error.to_string()))?;
         self.strategy()?;
-        let kills = self.scenario.faults.iter().any(|fault| fault.what == Harm::KillCoordinator);
+        if let (true, Target::Own { .. }) = (self.given_agents, &self.target) {
+            let what = "a coordinator of the run's own has no agents but the simulated ones; name one that runs";
+            return Err(wrong(what.to_owned()));
+        }
+        let kills = !self.given_agents && self.scenario.faults.iter().any(|fault| fault.what == Harm::KillCoordinator);
         if let (true, Target::Running { url }) = (kills, &self.target) {
             return Err(wrong(format!(
                 "the scenario kills the coordinator, and {url} is not this run's to kill; leave --coordinator out, or take \
@@ -166,6 +173,17 @@ mod tests {
         let plan = ScenarioPlan::new(Scenario::find("failover").unwrap(), target);
         let error = plan.validate().unwrap_err().to_string();
         assert!(error.contains("not this run's to kill"), "{error}");
+    }
+
+    #[test]
+    fn agents_that_are_there_belong_to_a_coordinator_that_is_there() {
+        let given = |target| {
+            let scenario = Scenario::find("failover").unwrap();
+            ScenarioPlan { given_agents: true, ..ScenarioPlan::new(scenario, target) }.validate()
+        };
+        let error = given(Target::Own { program: "evenkeel".into(), data_dir: None }).unwrap_err().to_string();
+        assert!(error.contains("name one that runs"), "{error}");
+        assert!(given(Target::Running { url: "http://127.0.0.1:7400".into() }).is_ok(), "its faults are left out");
     }
 
     #[test]

@@ -60,10 +60,17 @@ impl Presence {
         presence
     }
 
+    /// Nobody is there, and nobody comes.
+    pub(crate) fn nobody(scenario: &Scenario, seed: u64) -> Self {
+        let never = f64::INFINITY;
+        let presence = Self::new(scenario, seed);
+        Self { agents: Vec::new(), next_departure_s: never, next_break_s: never, ..presence }
+    }
+
     /// Agents by the curve alone. One is always there: its fleet is never empty for good.
     fn wanted(&self, now_s: f64) -> usize {
         let share = self.curve.at((now_s / self.duration_s).min(1.0));
-        ((self.agents.len() as f64 * share).round() as usize).clamp(1, self.agents.len())
+        ((self.agents.len() as f64 * share).round() as usize).max(1).min(self.agents.len())
     }
 
     fn gap_s(&mut self, per_s: f64) -> f64 {
@@ -72,7 +79,7 @@ impl Presence {
 
     /// The agent is there.
     pub(crate) fn is_there(&self, agent: u32) -> bool {
-        self.agents[agent as usize].0
+        self.agents.get(agent as usize).is_some_and(|(is_there, _)| *is_there)
     }
 
     /// What agents are told by now. Once the run is over nobody leaves any more, and those who were away come back.

@@ -47,6 +47,10 @@ pub struct ScenarioArgs {
     /// Keep no record of the run
     #[arg(long, requires = "scenario")]
     no_save: bool,
+    /// Run the tasks on the agents that the coordinator has, as tasks of the kind `sleep`; simulate none, and leave out
+    /// the scenario's faults
+    #[arg(long, requires = "scenario", conflicts_with_all = ["agents", "agents_per_connection"])]
+    given_agents: bool,
     /// Run it so often, each time with a coordinator and a record of its own; the worst end is the program's
     #[arg(long, value_name = "N", requires = "scenario", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=REPEAT_MAX))]
     repeat: u32,
@@ -145,6 +149,7 @@ pub async fn run(name: &str, args: ScenarioArgs, common: Common, global: &Global
     }
     let scenario = overrides.apply(Scenario::find(name).map_err(unusable)?);
     let plan = ScenarioPlan {
+        given_agents: args.given_agents,
         seed: common.seed,
         command: std::env::args().collect(),
         stall_timeout: common.stall_timeout,
