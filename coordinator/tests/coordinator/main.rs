@@ -11,6 +11,7 @@ mod http;
 mod raw;
 mod rest;
 mod restart;
+mod scaling;
 mod streams;
 mod support;
 mod tasks;
