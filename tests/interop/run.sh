@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Clients and agents in another language: generates Python code from proto/ with grpcio-tools, starts a coordinator, and
-# runs agent.py and client.py against it. Everything is made in a temporary directory and removed.
+# runs agent.py, client.py and keda.py against it. Everything is made in a temporary directory and removed.
 #
 # Usage: tests/interop/run.sh [EVENKEEL_PROGRAM]     (default: target/release/evenkeel, which has to be built)
 set -euo pipefail
@@ -36,11 +36,11 @@ python=$work/venv/bin/python
 "$python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
 mkdir "$work/generated"
 (cd "$root/proto" && "$python" -m grpc_tools.protoc --proto_path=. --python_out="$work/generated" \
-    --grpc_python_out="$work/generated" evenkeel/v1/*.proto)
+    --grpc_python_out="$work/generated" evenkeel/v1/*.proto externalscaler/*.proto)
 export PYTHONPATH=$work/generated PYTHONDONTWRITEBYTECODE=1
 
 "$evenkeel" coordinator --data-dir "$work/data" --grpc 127.0.0.1:0 --http 127.0.0.1:0 --ready-file "$work/ready.json" \
-    2>"$work/coordinator.log" &
+    --scaling-policy web-balanced --scaling-agents 3..9 --actuator keda 2>"$work/coordinator.log" &
 coordinator=$!
 pids+=("$coordinator")
 for ((tenth = 0; ; tenth++)); do
@@ -55,6 +55,7 @@ address=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["gr
 agent=$!
 pids+=("$agent")
 "$python" "$here/client.py" "$address"
+"$python" "$here/keda.py" "$address" 3
 
 # The agent leaves in order, and so does the coordinator.
 for pid in "$agent" "$coordinator"; do
