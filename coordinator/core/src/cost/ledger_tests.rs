@@ -247,7 +247,7 @@ fn levels_are_announced_once_on_the_way_up_and_after_a_calm_on_the_way_down() {
 fn refusing_budgets_say_so_and_the_last_to_open_is_named() {
     let hourly = Budget { window: BudgetWindow::Hour, ..budget("hourly", 1) };
     let daily = Budget { window: BudgetWindow::Day, ..budget("daily", 1) };
-    let mut books = Books::with([daily.clone(), hourly.clone()]);
+    let mut books = Books::with([daily, hourly.clone()]);
     let all = books.begin(&estimate(1)).unwrap();
     assert_eq!(&*books.begin(&estimate(1)).unwrap_err().budget, "daily");
     books.ledger.put(NOW, Budget { action: BudgetAction::Refuse, ..hourly }, &[]);
