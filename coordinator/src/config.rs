@@ -8,6 +8,7 @@ use std::{
 };
 
 use evenkeel_core::{
+    admission::breaker::BreakerSettings,
     capacity::{Policy, TEMPLATES, Template, validate},
     engine::Settings,
     health::{
@@ -134,6 +135,10 @@ pub struct EngineConfig {
     pub lease: LeaseSettings,
     /// When an agent that fails much rests for a while.
     pub outliers: OutlierSettings,
+    /// When kinds and upstream quotas that fail much are left alone for a while.
+    pub breakers: BreakerSettings,
+    /// Whether upstream quotas, circuit breakers and slots that follow latency have any effect.
+    pub guards: bool,
     /// How fast an agent that came back takes on work.
     pub ramp: RampSettings,
     /// When failover is slowed down.
@@ -258,6 +263,8 @@ impl Default for EngineConfig {
             health: engine.health,
             lease: engine.lease,
             outliers: engine.outliers,
+            breakers: engine.breakers,
+            guards: engine.guards,
             ramp: engine.ramp,
             panic: engine.panic,
             staleness: engine.staleness,
@@ -433,6 +440,7 @@ impl EngineConfig {
             ("engine.health", self.health.validate()),
             ("engine.lease", self.lease.validate()),
             ("engine.outliers", self.outliers.validate()),
+            ("engine.breakers", self.breakers.validate()),
             ("engine.ramp", self.ramp.validate()),
             ("engine.panic", self.panic.validate()),
             ("engine.staleness", self.staleness.validate()),
@@ -468,6 +476,8 @@ impl EngineConfig {
             health: self.health,
             lease: self.lease,
             outliers: self.outliers,
+            breakers: self.breakers,
+            guards: self.guards,
             ramp: self.ramp,
             panic: self.panic,
             staleness: self.staleness,

@@ -17,7 +17,7 @@
 //!   agent itself, which knows nothing of the limit, would begin it.
 //!
 //! Agents that share a key may be the whole fleet: so many of them are looked at with each event, the rest with the next,
-//! which follows at once. With `resources_enabled` off nothing of this has any effect, and routing is as without it.
+//! which follows at once. With the setting `guards` off nothing of this has any effect, and routing is as without it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,7 +60,7 @@ pub(super) struct Guarding {
 impl Guarding {
     pub fn new(settings: &Settings, seed: u64) -> Self {
         Self {
-            enabled: settings.resources_enabled,
+            enabled: settings.guards,
             guards: Guards::new(settings.breakers, seed),
             dynamic: DynamicLimits::default(),
             settings: DynamicLimitSettings::default(),
@@ -290,7 +290,7 @@ impl Engine {
         if self.guarding.enabled {
             return Ok(());
         }
-        let words = "the resource manager is switched off in the configuration (resources.enabled)";
+        let words = "quotas, breakers and slots that follow latency are switched off in the configuration (engine.guards)";
         Err(Error::new(Code::FailedPrecondition, words))
     }
 

@@ -53,7 +53,7 @@ pub struct Settings {
     pub breakers: BreakerSettings,
     /// Whether quotas, breakers and slots that follow latency have any effect. Without them routing is by limits, budgets and
     /// health alone.
-    pub resources_enabled: bool,
+    pub guards: bool,
     /// How fast an agent that came back takes on work.
     pub ramp: RampSettings,
     /// When failover is slowed down.
@@ -83,7 +83,7 @@ impl Default for Settings {
             lease: LeaseSettings::default(),
             outliers: OutlierSettings::default(),
             breakers: BreakerSettings::default(),
-            resources_enabled: true,
+            guards: true,
             ramp: RampSettings::default(),
             panic: PanicSettings::default(),
             staleness: StalenessSettings::default(),

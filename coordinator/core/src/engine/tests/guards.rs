@@ -331,8 +331,8 @@ fn what_breakers_and_quotas_do_is_in_the_history() {
 }
 
 #[test]
-fn without_the_resource_manager_routing_goes_on_as_before() {
-    let mut cluster = Cluster::with(Settings { resources_enabled: false, ..Settings::default() });
+fn without_guards_routing_goes_on_as_before() {
+    let mut cluster = Cluster::with(Settings { guards: false, ..Settings::default() });
     cluster.join(agent("a").slots(30));
     cluster.used_up("a", "openai", 5_000);
     let task = cluster.submit(drawing("openai"));
