@@ -12,7 +12,7 @@ use crate::{
     capacity::policy::Policy,
     insight::{
         Insight,
-        bottleneck::Bottleneck,
+        bottleneck::{Bottleneck, title},
         metric::{Metric, Subject},
         ring::{Point, thin},
         sample::LimitSample,
@@ -190,7 +190,10 @@ fn held_up(seen: &Seen<'_>, found: &Bottleneck) -> Option<Finding> {
         _ => Action::Tell(found.advice.clone()),
     };
     let (metric, subject) = (found.metric, &found.subject);
-    let mut evidence = vec![format!("began to hold up {} times in the last hour", found.frequency)];
+    let mut evidence = vec![match found.frequency {
+        1 => "began to hold up once in the last hour".to_owned(),
+        times => format!("began to hold up {times} times in the last hour"),
+    }];
     if found.active {
         let threshold = found.threshold;
         evidence.push(format!("it does now, for {} s: {:.3}, threshold {threshold}", lasted.as_secs(), found.value));
@@ -198,7 +201,7 @@ fn held_up(seen: &Seen<'_>, found: &Bottleneck) -> Option<Finding> {
     Some(Finding {
         id: format!("performance:{metric}:{subject}"),
         kind: AdviceKind::Performance,
-        title: format!("{subject} is held up by {metric} again and again, or for long"),
+        title: format!("{}, {}", title(metric, subject), if lasted >= LONG { "for long" } else { "again and again" }),
         evidence,
         expected_effect: "tasks that wait because of it would start sooner".to_owned(),
         confidence: (0.5 + 0.1 * f64::from(found.frequency) + lasted.as_secs_f64() / 6_000.0).min(0.9),

@@ -170,7 +170,10 @@ fn a_limit_that_holds_tasks_up_in_an_idle_fleet_is_raised() {
     let limit = LimitSample { name: "api".to_owned(), concurrency_max: 4, closed: true, waiting: 30 };
     let all = found(&hour(4, 30, vec![limit]), Some(&policy(1, 20)));
     assert_eq!(all[0].action, Action::LimitConcurrency { name: "api".to_owned(), concurrency_max: 6 });
-    assert_eq!(all[0].id, "performance:queued:limit:api");
+    assert_eq!(
+        (all[0].id.as_str(), all[0].title.as_str()),
+        ("performance:queued:limit:api", "the limit api holds tasks up, for long")
+    );
 }
 
 #[test]

@@ -259,6 +259,23 @@ impl Track {
     }
 }
 
+/// What holds up, in words for a title.
+#[must_use]
+pub fn title(metric: Metric, subject: &Subject) -> String {
+    match (metric, subject) {
+        (Metric::Utilisation, _) => format!("{subject} is short of slots"),
+        (Metric::Cpu, _) => format!("{subject} is short of processor"),
+        (Metric::Memory, _) => format!("{subject} is short of memory"),
+        (Metric::Agents, Subject::Kind(kind)) => format!("no agent takes tasks of kind {kind}"),
+        (Metric::Queued, Subject::Limit(name)) => format!("the limit {name} holds tasks up"),
+        (Metric::AgentsDown, _) => "many agents are down".to_owned(),
+        (Metric::ErrorRate, _) => "many attempts fail".to_owned(),
+        (Metric::CommitMs, _) => "the store is slow".to_owned(),
+        (Metric::EngineBusy, _) => "the engine's thread is at its limit".to_owned(),
+        (metric, subject) => format!("{metric} of {subject} is past its threshold"),
+    }
+}
+
 /// What to do about what holds up, in words.
 #[must_use]
 pub fn advice(metric: Metric, subject: &Subject) -> String {
