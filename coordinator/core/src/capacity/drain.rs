@@ -108,7 +108,7 @@ pub fn choose(
         .filter(|(agent, _)| removable(agent))
         .map(|(agent, &price)| (chosen(now, agent, price, price_mean, costs), agent.as_ref()))
         .collect();
-    candidates.sort_by(|a, b| cheaper(a, b));
+    candidates.sort_by(cheaper);
     let mut left = usable_by_kind(agents);
     let all_go = count >= agents.iter().filter(|agent| is_usable(agent)).count();
     let mut goes = Vec::new();
