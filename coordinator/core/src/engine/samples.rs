@@ -36,6 +36,15 @@ impl Engine {
             closed: view.closed,
             waiting,
         });
+        // What waits for a budget is held like what waits for a limit: more agents would not begin it sooner.
+        let budgets = self.budget_views(now).into_iter().filter(|(_, waiting)| *waiting > 0);
+        let budgets = budgets.map(|(view, waiting)| LimitSample {
+            name: format!("budget {}", view.budget.name),
+            concurrency_max: 0,
+            closed: true,
+            waiting,
+        });
+        let limits = limits.chain(budgets);
         MoreSamples {
             tenants: tenants.collect(),
             kinds: kinds.collect(),
