@@ -20,18 +20,12 @@
 //!
 //! Budgets are found by tenant, kind, both or neither, so a task costs what covers it, however many budgets there are.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use evenkeel_shared::{Cost, CostUnit, Kind, Micros, TaskBudget, Tenant, Timestamp};
 
-use super::{BUDGETS_MAX, Budget, BudgetAction, means::Means, window};
+use super::{BUDGETS_MAX, Budget, account::Account, means::Means, window};
 use crate::model::BudgetSpent;
-
-/// A level is left, for the history, when its budget is so many per cent of its cap below it: more than one task's share of
-/// a budget that is worth its name.
-const CALM_PERCENT: u64 = 5;
-/// And only so long after the last announcement.
-const CALM: Duration = Duration::from_secs(10);
 
 /// How far a budget is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,106 +173,6 @@ pub struct BudgetView {
     pub overrun: Micros,
     /// Of spent and reserved together.
     pub level: Level,
-}
-
-#[derive(Debug)]
-struct Account {
-    name: Arc<str>,
-    budget: Budget,
-    serial: u64,
-    span: window::Span,
-    spent: Micros,
-    overrun: Micros,
-    reserved: Micros,
-    announced: Level,
-    announced_at: Timestamp,
-}
-
-impl Account {
-    fn has_ended(&self, now: Timestamp) -> bool {
-        self.span.end.is_some_and(|end| end <= now)
-    }
-
-    /// Spent in the window of this moment.
-    fn spent(&self, now: Timestamp) -> Micros {
-        if self.has_ended(now) { Micros::ZERO } else { self.spent }
-    }
-
-    fn left(&self, now: Timestamp) -> Micros {
-        self.budget.cap.minus(self.spent(now).plus(self.reserved))
-    }
-
-    fn level(&self, now: Timestamp) -> Level {
-        self.level_of(self.spent(now).plus(self.reserved))
-    }
-
-    fn level_of(&self, used: Micros) -> Level {
-        let of_cap = |percent: u8| u128::from(self.budget.cap.0) * u128::from(percent);
-        let used_hundredfold = u128::from(used.0) * 100;
-        if used >= self.budget.cap {
-            Level::Exhausted
-        } else if used_hundredfold >= of_cap(self.budget.critical_percent) {
-            Level::Critical
-        } else if used_hundredfold >= of_cap(self.budget.warning_percent) {
-            Level::Warning
-        } else {
-            Level::Ok
-        }
-    }
-
-    /// Begins the window of this moment, if it is another one.
-    fn roll(&mut self, now: Timestamp) -> bool {
-        if !self.has_ended(now) {
-            return false;
-        }
-        self.span = window::window(self.budget.window, now);
-        (self.spent, self.overrun) = (Micros::ZERO, Micros::ZERO);
-        // A new window is a new story.
-        self.announced_at = Timestamp::ZERO;
-        true
-    }
-
-    fn needed(&self, task: Option<&TaskBudget>, kind: &Kind, means: &Means) -> Micros {
-        let unit = &self.budget.unit;
-        let said = task.and_then(|task| task.max.get(unit).or_else(|| task.estimate.get(unit))).copied();
-        said.or(self.budget.default_estimate).or_else(|| means.of(unit, kind)).unwrap_or_default()
-    }
-
-    fn shortage(&self, now: Timestamp, needed: Micros) -> Option<Shortage> {
-        let left = self.left(now);
-        if needed <= left && left > Micros::ZERO {
-            return None;
-        }
-        let Budget { cap, ref unit, action, .. } = self.budget;
-        // A window that has ended without the engine's notice begins anew with the next reservation.
-        let end = if self.has_ended(now) { window::window(self.budget.window, now).end } else { self.span.end };
-        let until = end.filter(|_| needed <= cap && cap > Micros::ZERO);
-        let refuse = action == BudgetAction::Refuse;
-        Some(Shortage { budget: self.name.clone(), unit: unit.clone(), needed, left, cap, until, refuse })
-    }
-
-    fn crossing(&mut self, now: Timestamp) -> Option<Crossing> {
-        let used = self.spent.plus(self.reserved);
-        let to = self.level_of(used);
-        let margin = Micros(self.budget.cap.0 / 100 * CALM_PERCENT);
-        let is_calm = self.level_of(used.plus(margin)) < self.announced && now.since(self.announced_at) >= CALM;
-        if to == self.announced || (to < self.announced && !is_calm) {
-            return None;
-        }
-        let from = std::mem::replace(&mut self.announced, to);
-        self.announced_at = now;
-        let Budget { cap, ref unit, .. } = self.budget;
-        Some(Crossing { budget: self.name.clone(), unit: unit.clone(), from, to, used, cap })
-    }
-
-    fn record(&self) -> BudgetSpent {
-        BudgetSpent {
-            budget: self.budget.name.clone(),
-            window_start: self.span.start,
-            spent: self.spent,
-            overrun: self.overrun,
-        }
-    }
 }
 
 /// Places of accounts by whom they cover.
@@ -525,22 +419,6 @@ impl Ledger {
 
     fn of_share(&self, share: &Share) -> Option<&Account> {
         self.accounts.get(share.place).filter(|account| account.serial == share.serial)
-    }
-}
-
-impl Account {
-    fn view(&self, now: Timestamp) -> BudgetView {
-        let ended = self.has_ended(now);
-        let span = if ended { window::window(self.budget.window, now) } else { self.span };
-        BudgetView {
-            budget: self.budget.clone(),
-            window_start: span.start,
-            window_end: span.end,
-            spent: self.spent(now),
-            reserved: self.reserved,
-            overrun: if ended { Micros::ZERO } else { self.overrun },
-            level: self.level(now),
-        }
     }
 }
 

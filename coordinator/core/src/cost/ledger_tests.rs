@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::cost::BudgetWindow;
+use crate::cost::{BudgetAction, BudgetWindow, account::CALM};
 
 /// 2026-11-21 15:53:20.
 const NOW: Timestamp = Timestamp::from_unix_millis(1_795_276_400_000);

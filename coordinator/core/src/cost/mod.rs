@@ -1,5 +1,6 @@
 //! What work costs, and how much of it may be spent: prices, accounting, and budgets as a resource that is scheduled.
 
+mod account;
 pub mod book;
 mod expensive;
 pub mod ledger;
