@@ -370,7 +370,10 @@ impl Scaling {
             self.last = Some(decision);
         } else {
             self.scaler.changed(now, before, after);
-            self.change = Some(Change::begin(now, decision, self.settings.change, &mut out.steps));
+            // A policy that knows its agents to start slowly knows better than a setting for all.
+            let start_up = Duration::from_millis(self.scaler.policy().start_up_ms);
+            let settings = ChangeSettings { join: self.settings.change.join.max(start_up * 2), ..self.settings.change };
+            self.change = Some(Change::begin(now, decision, settings, &mut out.steps));
         }
     }
 
