@@ -24,7 +24,10 @@ const UNIT_BYTES: usize = 1 << 10;
 
 /// Room for bodies.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Semaphore>);
+pub struct Room {
+    units: Arc<Semaphore>,
+    within: Duration,
+}
 
 /// A body, and the room that it takes for as long as it is there.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub struct Taken {
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ALL_BYTES_MAX / UNIT_BYTES)))
+        Self { units: Arc::new(Semaphore::new(ALL_BYTES_MAX / UNIT_BYTES)), within: WITHIN }
     }
 }
 
@@ -50,9 +53,9 @@ impl Room {
         if announced.is_some_and(|bytes: usize| bytes > most) {
             return Err(too_large(most));
         }
-        let read = tokio::time::timeout(WITHIN, self.read_all(headers, body, most)).await;
+        let read = tokio::time::timeout(self.within, self.read_all(headers, body, most)).await;
         let late = |_| {
-            let what = format!("the body was not there within {} s", WITHIN.as_secs());
+            let what = format!("the body was not there within {:?}", self.within);
             Problem::with_status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, what)
         };
         read.map_err(late)?
@@ -87,7 +90,7 @@ impl Room {
     fn take(&self, units: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let full = || Error::exhausted("too many bodies are being read at once", RETRY_AFTER);
         let units = u32::try_from(units).map_err(|_| full())?;
-        Ok(Arc::clone(&self.0).try_acquire_many_owned(units).map_err(|_| full())?)
+        Ok(Arc::clone(&self.units).try_acquire_many_owned(units).map_err(|_| full())?)
     }
 }
 
@@ -110,4 +113,51 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(unsupported("the body must not be compressed"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+
+    const MOST: usize = 4 * UNIT_BYTES;
+
+    fn room(units: usize, within: Duration) -> Room {
+        Room { units: Arc::new(Semaphore::new(units)), within }
+    }
+
+    async fn read(room: &Room, body: Body) -> Result<Taken, Code> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        room.read(&headers, body, MOST).await.map_err(|problem| problem.code())
+    }
+
+    fn pieces(count: usize) -> impl stream::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+        stream::iter((0..count).map(|_| Ok(Bytes::from(vec![b' '; UNIT_BYTES]))))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_end_is_cut() {
+        let body = Body::from_stream(pieces(1).chain(stream::pending()));
+        assert_eq!(read(&room(8, Duration::from_millis(1)), body).await.unwrap_err(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_says_no_size_is_counted() {
+        let room = room(8, WITHIN);
+        assert_eq!(read(&room, Body::from_stream(pieces(4))).await.unwrap().bytes.len(), MOST);
+        assert_eq!(read(&room, Body::from_stream(pieces(5))).await.unwrap_err(), Code::InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn bodies_have_so_much_room_together_and_give_it_back() {
+        let room = room(6, WITHIN);
+        let first = read(&room, Body::from_stream(pieces(4))).await.unwrap();
+        assert_eq!(read(&room, Body::from_stream(pieces(3))).await.unwrap_err(), Code::ResourceExhausted);
+        assert_eq!(read(&room, Body::from_stream(pieces(2))).await.unwrap().bytes.len(), 2 * UNIT_BYTES);
+        drop(first);
+        assert!(read(&room, Body::from_stream(pieces(4))).await.is_ok(), "what was refused holds nothing");
+    }
 }

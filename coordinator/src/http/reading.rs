@@ -18,7 +18,9 @@ use super::interface::{choice, is_wide, word, words};
 /// Faults named in one answer; who has made more learns of the rest with the next.
 const FAULTS_MAX: usize = 8;
 /// Below this likeness (0 to 1) a known name is no suggestion for an unknown one.
-const LIKENESS_MIN: f64 = 0.6;
+const LIKENESS_MIN: f64 = 0.55;
+/// Whole numbers below this are exact in floating point.
+const EXACT_BELOW: f64 = (1_u64 << 53) as f64;
 /// The end of the name under which bytes are text.
 pub const TEXT: &str = "_text";
 
@@ -193,11 +195,11 @@ fn number(json: &Json) -> Result<f64, String> {
     json.as_f64().ok_or_else(|| expected("a number", json))
 }
 
-/// A whole number; `5.0` is one.
+/// A whole number; `5.0` is one, where floating point tells it from its neighbours: what is beyond 64 bits is read as such.
 fn whole(json: &Json, low: i128, high: i128) -> Result<i128, String> {
     let what = || expected(&format!("a whole number from {low} to {high}"), json);
     let Json::Number(number) = json else { return Err(what()) };
-    let fraction = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e30).map(|n| n as i128);
+    let fraction = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < EXACT_BELOW).map(|n| n as i128);
     let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)).or_else(fraction);
     whole.filter(|whole| (low..=high).contains(whole)).ok_or_else(what)
 }

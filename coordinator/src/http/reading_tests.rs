@@ -41,7 +41,7 @@ fn refuses(name: &str, given: Json, field: &str, words: &str) {
 
 #[test]
 fn fields_have_their_names_and_enumerations_are_words() {
-    let budget = json!({ "name": "b", "unit": "usd", "cap": 5, "window": "day", "action": "refuse" });
+    let budget = json!({ "name": "b", "unit": "usd", "cap": 5.5, "window": "day", "action": "refuse" });
     check("Budget", budget.clone(), &budget);
     check("Breaker", json!({ "state": "half_open" }), &json!({ "state": "half_open" }));
 }
@@ -86,6 +86,15 @@ fn whole_numbers_may_be_written_with_a_fraction_of_nothing() {
     for wrong in [json!(5.5), json!(-1), json!(4_294_967_296_u64), json!("5"), json!(null), json!(1e300), json!([5])] {
         refuses("Limit", json!({ "concurrency_max": wrong }), "concurrency_max", "a whole number from 0 to 4294967295");
     }
+}
+
+#[test]
+fn a_number_beyond_64_bits_is_not_rounded_to_one_within() {
+    for beyond in ["-9223372036854775809", "9223372036854775808", "9.3e18"] {
+        let policy = serde_json::from_str(&format!("{{\"stored_unix_ms\": {beyond}}}")).unwrap();
+        refuses("ScalingPolicy", policy, "stored_unix_ms", "must be a whole number");
+    }
+    check("ScalingPolicy", json!({ "stored_unix_ms": i64::MIN }), &json!({ "stored_unix_ms": i64::MIN }));
 }
 
 #[test]
