@@ -115,12 +115,16 @@ fn states_follow_each_other_in_order_alone() {
 
 /// An hour and more of a fleet of which so many slots of ten agents are used, each with one.
 fn hour(used: u32, queued: u64, limits: Vec<LimitSample>) -> Insight {
+    seen_for(3_660, used, queued, limits)
+}
+
+fn seen_for(seconds: u64, used: u32, queued: u64, limits: Vec<LimitSample>) -> Insight {
     let agents: Vec<Arc<AgentView>> = (0..10_u32)
         .map(|n| agent(&format!("a{n}")).kinds(&["echo"]).slots(1, u32::from(n < used)).heard(3_700).view())
         .collect();
     let mut insight = Insight::default();
     let status = EngineStatus { slots_total: 10, slots_used: used, queued, ..EngineStatus::default() };
-    for second in 0..3_660 {
+    for second in 0..seconds {
         let more = MoreSamples { limits: limits.clone(), ..MoreSamples::default() };
         let sample = FleetSample { at: at(second), status: Arc::new(status.clone()), agents: agents.clone(), more };
         insight.observe(&sample, &mut Outputs::default());
@@ -154,6 +158,8 @@ fn a_fleet_with_room_to_spare_is_told_how_much() {
 fn a_fleet_that_is_well_used_or_hardly_known_is_told_nothing() {
     assert_eq!(found(&hour(7, 0, Vec::new()), Some(&policy(1, 20))), []);
     assert_eq!(found(&Insight::default(), None), []);
+    let insight = seen_for(1_500, 2, 0, Vec::new());
+    assert_eq!(findings::findings(&Seen { insight: &insight, policy: None, now: at(1_500) }), [], "25 minutes");
 }
 
 #[test]
