@@ -315,14 +315,19 @@ impl ManagerHandle {
                 let _ = sender.send(stored.map(|()| answer));
             })
         });
-        actor.try_send(Ask { question, _place: place }).map_err(|error| match error {
+        let (held, handled) = oneshot::channel();
+        actor.try_send(Ask { question, place, held }).map_err(|error| match error {
             SendError::Full(_) => full(),
             SendError::Closed(_) => Lifecycle::restarting(),
         })?;
         tokio::select! {
             answer = timeout(ANSWER_WITHIN, answered) => match answer {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(self.state.refusal(self.gateway.clock.now())),
+                Ok(Err(_)) => {
+                    // A panic drops the question before anybody can say what has become of the manager.
+                    let _ = handled.await;
+                    Err(self.state.refusal(self.gateway.clock.now()))
+                }
                 Err(_) => Err(Error::new(Code::Unavailable, "the resource manager does not answer in time; try again")),
             },
             () = self.gateway.lifecycle.closed() => Err(Lifecycle::restarting()),
@@ -333,7 +338,9 @@ impl ManagerHandle {
 /// A question to the manager.
 struct Ask {
     question: Question,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
+    /// Dropped once the state says what has become of the manager.
+    held: oneshot::Sender<()>,
 }
 
 impl Message for Ask {
@@ -624,15 +631,16 @@ impl Actor for ManagerActor {
 impl Handler<Ask> for ManagerActor {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask, ctx: &mut Self::Context) {
+    fn handle(&mut self, Ask { question, place, held }: Ask, ctx: &mut Self::Context) {
         let now = self.now();
         // Without a manager the question is dropped, and who asked hears why from the state.
         let Some(manager) = &mut self.manager else { return };
         let mut out = Outputs::default();
-        match guarded(|| (ask.question)(manager, now, &mut out)) {
+        match guarded(|| question(manager, now, &mut out)) {
             Ok(answer) => self.carry_out(out, Some(answer), ctx),
             Err(message) => self.fail(message, ctx),
         }
+        drop((place, held));
     }
 }
 

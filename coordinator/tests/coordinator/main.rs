@@ -8,6 +8,7 @@ mod connections;
 mod frames;
 mod hostile_agent;
 mod http;
+mod manager;
 mod raw;
 mod rest;
 mod restart;
