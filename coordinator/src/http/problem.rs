@@ -20,14 +20,15 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
-    error: Error,
+    // It is on the way of every good answer too, where it should not take much room.
+    error: Box<Error>,
     allow: Option<String>,
 }
 
 impl Problem {
     /// With a status that no code of gRPC has.
     pub fn with_status(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status, error: Error::new(code, message), allow: None }
+        Self { status, error: Box::new(Error::new(code, message)), allow: None }
     }
 
     /// Another method would do.
@@ -97,7 +98,7 @@ impl HeaderText for String {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let status = StatusCode::from_u16(error.code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, error, allow: None }
+        Self { status, error: Box::new(error), allow: None }
     }
 }
 
