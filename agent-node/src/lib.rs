@@ -26,9 +26,9 @@ mod config;
 mod error;
 mod latency;
 mod link;
-mod meter;
 #[doc(hidden)] // For simulations; no part of what the SDK promises.
 pub mod machine;
+mod meter;
 mod node;
 mod outbox;
 mod scheduler;

@@ -481,7 +481,6 @@ impl EngineConfig {
             ramp: self.ramp,
             panic: self.panic,
             staleness: self.staleness,
-            ..Settings::default()
         }
     }
 }

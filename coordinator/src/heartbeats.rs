@@ -75,7 +75,7 @@ impl Heartbeats {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that they are in the order of their times.
         waiting.push(Held { at: self.0.clock.now(), event, place: place.clone() });
-        if waiting.len() % WAKE_AT == 0 { Hold::Wake } else { Hold::Waits }
+        if waiting.len().is_multiple_of(WAKE_AT) { Hold::Wake } else { Hold::Waits }
     }
 
     /// Takes all that wait, in the order in which they came.

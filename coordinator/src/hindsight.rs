@@ -139,11 +139,10 @@ fn found(tasks: &[PastTask], mut recorded: Vec<Recorded>, strategy: &StrategyCon
     findings
 }
 
-fn read(
-    store: &dyn StoreReader,
-    filter: &TaskFilter,
-    page: Page,
-) -> Result<(Vec<(PastTask, Recorded)>, Option<TaskId>), StoreError> {
+/// Tasks of a page, and where the next one begins.
+type Read = (Vec<(PastTask, Recorded)>, Option<TaskId>);
+
+fn read(store: &dyn StoreReader, filter: &TaskFilter, page: Page) -> Result<Read, StoreError> {
     let page = store.list(filter, page)?;
     let mut tasks = Vec::with_capacity(page.tasks.len());
     for task in page.tasks {

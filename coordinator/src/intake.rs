@@ -9,15 +9,12 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Addr, Handler, Message, prelude::SendError};
-use evenkeel_core::{
-    engine::{Engine, Event},
-    model::Explanation,
-};
-use evenkeel_shared::{Code, Error, TaskId, Timestamp, limits::MESSAGE_BYTES_MAX};
+use evenkeel_core::{engine::Event, model::Explanation};
+use evenkeel_shared::{Code, Error, TaskId, limits::MESSAGE_BYTES_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use crate::{
-    actors::coordinator::{Batch, CoordinatorActor, Explain, Look},
+    actors::coordinator::{Batch, CoordinatorActor, Explain, Glance, Look},
     heartbeats::{Heartbeats, Hold, Place},
     lifecycle::Lifecycle,
 };
@@ -152,7 +149,7 @@ impl Intake {
     ///
     /// # Errors
     /// As for [`Intake::send`].
-    pub fn look(&self, at: Box<dyn FnOnce(&Engine, Timestamp) + Send>) -> Result<(), Error> {
+    pub fn look(&self, at: Glance) -> Result<(), Error> {
         let place = self.client_permit()?;
         self.put(Look { at, place })
     }

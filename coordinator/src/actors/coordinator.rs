@@ -126,10 +126,13 @@ impl Message for Explain {
     type Result = ();
 }
 
+/// What is looked at of the engine, at a time.
+pub type Glance = Box<dyn FnOnce(&Engine, Timestamp) + Send>;
+
 /// A look at the engine: runs between two batches, so it must be short.
 pub struct Look {
     /// What is looked at; it sends its own answer.
-    pub at: Box<dyn FnOnce(&Engine, Timestamp) + Send>,
+    pub at: Glance,
     /// The place in the mailbox.
     pub place: OwnedSemaphorePermit,
 }

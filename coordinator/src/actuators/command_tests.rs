@@ -47,7 +47,7 @@ async fn a_program_that_takes_too_long_is_killed_with_what_it_has_started() {
     // A zombie until somebody collects it, but nothing that runs.
     let state = || std::fs::read_to_string(format!("/proc/{child}/stat")).ok();
     let runs = || state().is_some_and(|state| !state.contains(") Z"));
-    tokio::time::timeout(Duration::from_secs(10), async {
+    timeout(Duration::from_secs(10), async {
         while runs() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

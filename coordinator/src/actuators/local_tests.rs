@@ -52,7 +52,7 @@ async fn an_agent_that_does_not_go_is_killed() {
     let config = LocalConfig { stop_timeout_ms: 300, ..local("trap '' TERM; while :; do sleep 0.05; done").config };
     let stubborn = Local::new(config, SocketAddr::from(([127, 0, 0, 1], 7400)));
     stubborn.scale(&decision(0, 1, &[])).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), stubborn.stop()).await.expect("it ends");
+    timeout(Duration::from_secs(20), stubborn.stop()).await.expect("it ends");
     assert!(running(&stubborn).is_empty());
 }
 

@@ -290,7 +290,8 @@ impl Engine {
         if self.guarding.enabled {
             return Ok(());
         }
-        let words = "quotas, breakers and slots that follow latency are switched off in the configuration (engine.guards)";
+        let words =
+            "quotas, breakers and slots that follow latency are switched off in the configuration (engine.guards)";
         Err(Error::new(Code::FailedPrecondition, words))
     }
 

@@ -240,7 +240,7 @@ fn is_usable(agent: &AgentView) -> bool {
 
 fn find<'a>(sample: &'a FleetSample, id: &AgentId) -> Option<&'a AgentView> {
     let found = sample.agents.binary_search_by(|agent| agent.spec.id.cmp(id)).ok()?;
-    Some(&sample.agents[found]).map(AsRef::as_ref)
+    Some(sample.agents[found].as_ref())
 }
 
 fn is_present(sample: &FleetSample, id: &AgentId) -> bool {

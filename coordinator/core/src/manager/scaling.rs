@@ -126,8 +126,8 @@ impl Scaling {
             let policy: Policy = serde_json::from_str(declaration.body.as_deref()?).ok()?;
             Some((Policy { version: declaration.version, ..policy }, declaration.at))
         };
-        let stored = of(DeclarationKind::ScalingPolicy).filter_map(read).last();
-        let fixed = of(DeclarationKind::ScalingOverride).last();
+        let stored = of(DeclarationKind::ScalingPolicy).filter_map(read).next_back();
+        let fixed = of(DeclarationKind::ScalingOverride).next_back();
         let policy_stored = stored.as_ref().map(|(_, at)| *at);
         let policy = stored.map(|(policy, _)| policy).or_else(|| settings.policy.clone());
         let decides = policy.is_some();

@@ -118,8 +118,8 @@ pub fn what_was_declared_last_is_in_force(open: Open) {
     keep(&mut fixture, all.map(|declaration| Record::Declared(declaration.clone())));
 
     let reader = fixture.reader();
-    assert_eq!(in_force(&*reader, Limit), [limit.clone()]);
-    assert_eq!(in_force(&*reader, Budget), [budget.clone()]);
+    assert_eq!(in_force(&*reader, Limit), std::slice::from_ref(&limit));
+    assert_eq!(in_force(&*reader, Budget), std::slice::from_ref(&budget));
     let history = |name: Option<&str>| {
         let query = DeclarationQuery { kind: Limit, name: name.map(str::to_owned), history: true, limit: 100 };
         reader.declarations(&query).unwrap()
@@ -142,7 +142,7 @@ pub fn a_name_that_was_taken_back_may_begin_anew(open: Open) {
     for declaration in [declared(Budget, "b", 1, Some("{}")), declared(Budget, "b", 2, None), again.clone()] {
         keep(&mut fixture, [Record::Declared(declaration)]);
     }
-    assert_eq!(in_force(&*fixture.reader(), Budget), [again.clone()], "written last, whatever its number");
+    assert_eq!(in_force(&*fixture.reader(), Budget), std::slice::from_ref(&again), "written last, whatever its number");
     assert_eq!(fixture.crash().declarations, [again]);
 }
 
@@ -242,7 +242,7 @@ pub fn costs_are_added_up(open: Open) {
         ..entry
     };
     let whole = CostEntry { length: Duration::from_secs(120), ..cost("tenant:a", 0, 0) };
-    let all = [tokens, sum(cost("tenant:ab", 0, 0), 1, 100), sum(whole.clone(), 3, 35)];
+    let all = [tokens, sum(cost("tenant:ab", 0, 0), 1, 100), sum(whole, 3, 35)];
     assert_eq!(read_costs(&*reader, Subjects::Beginning("tenant:".into()), None), all, "the largest first");
     assert_eq!(read_costs(&*reader, Subjects::One("tenant:a".into()), None), [all[2].clone()]);
     let by_minute = read_costs(&*reader, Subjects::One("tenant:a".into()), Some(Duration::from_secs(60)));

@@ -15,7 +15,12 @@ enum Step {
     CpuFree(u32, f32),
     /// Slots of an agent are kept for urgent tasks.
     Withhold(u32, u32),
-    Task { sort: usize, priority: u8, affinity: Option<u64>, room: Room },
+    Task {
+        sort: usize,
+        priority: u8,
+        affinity: Option<u64>,
+        room: Room,
+    },
     Complete(usize),
     Strategy(usize),
 }
@@ -44,8 +49,12 @@ fn spec() -> impl Strategy<Value = AgentSpec> {
 fn step() -> impl Strategy<Value = Step> {
     let affinity = prop_oneof![Just(None), any::<u64>().prop_map(Some)];
     let room = prop_oneof![8 => Just(Room::Now), 2 => Just(Room::Ahead), 2 => Just(Room::Urgent)];
-    let task = (0..sorts().len(), 0..10u8, affinity, room)
-        .prop_map(|(sort, priority, affinity, room)| Step::Task { sort, priority, affinity, room });
+    let task = (0..sorts().len(), 0..10u8, affinity, room).prop_map(|(sort, priority, affinity, room)| Step::Task {
+        sort,
+        priority,
+        affinity,
+        room,
+    });
     prop_oneof![
         2 => (0..AGENTS, spec()).prop_map(|(at, spec)| Step::Join(at, spec)),
         2 => (0..AGENTS).prop_map(Step::Leave),
@@ -141,7 +150,8 @@ impl Fleet {
     fn check_all(&mut self) -> Result<(), TestCaseError> {
         for (kind, needs) in sorts() {
             let class = self.router.class(&kind, &needs).unwrap();
-            for (room, task) in [(Room::Now, of_priority(0)), (Room::Ahead, of_priority(9)), (Room::Urgent, of_priority(9))]
+            for (room, task) in
+                [(Room::Now, of_priority(0)), (Room::Ahead, of_priority(9)), (Room::Urgent, of_priority(9))]
             {
                 let [least_urgent, most_urgent] =
                     [0, 9].map(|level| self.eligible(&kind, &needs, &of_priority(level), room));
