@@ -117,7 +117,8 @@ impl Manager {
         self.insight.observe(sample, out);
         let held = sample.more.limits.iter().filter(|limit| limit.closed).map(|limit| limit.waiting).sum();
         // What is to come the scaler foresees from the demand that it has seen, as it does in the simulation of policies.
-        self.scaling.turn(sample, held, None, |_| 0.0, out);
+        let price = |agent: &AgentView| sample.more.prices.agent(&agent.spec.labels).units();
+        self.scaling.turn(sample, held, None, price, out);
         if self.advisor.is_due(self.now) {
             let seen = Seen { insight: &self.insight, policy: self.scaling.deciding(), now: self.now };
             self.advisor.found(self.now, findings(&seen), out);

@@ -82,7 +82,10 @@ impl Engine {
         if let Some((name, why)) = limits.shut_for(&spec.tenant, &spec.kind).and_then(|gate| limits.why(now, gate)) {
             return Some(Blocked::Limit { name: name.to_owned(), why });
         }
-        self.allocation.short(&spec.tenant, &spec.kind).cloned().map(Blocked::Budget)
+        let shortage = self.allocation.short(&spec.tenant, &spec.kind)?;
+        // It has what was left when the lane shut; since then some may have been spent, or come free.
+        let left = self.allocation.ledger.left(self.now, &shortage.budget).unwrap_or(shortage.left);
+        Some(Blocked::Budget(Shortage { left, ..shortage.clone() }))
     }
 
     /// All limits as they stand, by name, each with the tasks that wait under it. Walks gates and classes: for people and for

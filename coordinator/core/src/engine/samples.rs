@@ -49,6 +49,7 @@ impl Engine {
             tenants: tenants.collect(),
             kinds: kinds.collect(),
             limits: limits.collect(),
+            prices: self.prices().clone(),
             ..MoreSamples::default()
         }
     }

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use crate::cost::Prices;
+
 /// All that a sample tells beside the engine's numbers and the agents. The lists are in the order of their names, so that two
 /// samples can be walked side by side.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MoreSamples {
     /// Tenants, by name.
     pub tenants: Vec<GroupSample>,
@@ -15,6 +17,8 @@ pub struct MoreSamples {
     pub kinds: Vec<GroupSample>,
     /// Declared limits, by name.
     pub limits: Vec<LimitSample>,
+    /// What agents cost.
+    pub prices: Prices,
     /// The shell itself.
     pub shell: ShellSample,
 }
