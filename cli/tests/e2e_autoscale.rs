@@ -47,7 +47,7 @@ fn a_burst_makes_the_fleet_grow_and_then_shrink_without_a_task_lost() {
     until("the first agent", &dev, || agents(&dev) == 1);
     let ids: Vec<String> = (0..TASKS).map(|_| dev.submit(&["--kind", "sleep", "--payload", TASK_MS])).collect();
     until("four agents", &dev, || agents(&dev) == 4);
-    until("all tasks over", &dev, || dev.json(&["status"])["tasks"]["queued"] == 0);
+    until("all tasks over", &dev, || dev.json(&["status"])["tasks_queued"] == 0);
     until("one agent", &dev, || agents(&dev) == 1);
     for id in ids {
         let task: Value = dev.json(&["task", "get", &id]);

@@ -74,7 +74,8 @@ pub struct BreakerSettings {
 
 impl Default for BreakerSettings {
     /// As resilience4j has it (half of the last hundred), but open for seconds at first: a task that waits loses nothing but
-    /// time, so a try too many is cheap, and one too late is not.
+    /// time, so a try too many is cheap, and one too late is not. For the same reason half a minute at most: the last few tasks
+    /// of a kind that fails much by its nature would otherwise wait for minutes before each attempt.
     fn default() -> Self {
         Self {
             enabled: true,
@@ -86,7 +87,7 @@ impl Default for BreakerSettings {
             agents_min: 3,
             trials: 5,
             open_base_ms: 5_000,
-            open_max_ms: 300_000,
+            open_max_ms: 30_000,
             jitter: 0.2,
         }
     }
