@@ -95,12 +95,16 @@ async fn a_stop_ends_streams_and_waits_and_says_so() {
     client.submit(1, vec![task("echo", "in")]).await;
     client.next().await;
     let mut tasks = world.tasks();
-    let waits = tokio::spawn(async move {
-        let request = v1::WaitRequest { task_ids: vec![id], ..v1::WaitRequest::default() };
-        tasks.wait(request).await
-    });
-    let (stopped, ended) = tokio::join!(world.stop(), soon(client.responses.message()));
-    let () = stopped;
-    assert_eq!(ended.unwrap_err().code(), tonic::Code::Unavailable);
-    assert_eq!(soon(waits).await.unwrap().unwrap_err().code(), tonic::Code::Unavailable);
+    let request = v1::WaitRequest { task_ids: vec![id.clone()], ..v1::WaitRequest::default() };
+    let mut waits = Box::pin(tasks.wait(request));
+    tokio::select! {
+        biased;
+        ended = &mut waits => panic!("nobody has taken the task: {ended:?}"),
+        // Requests of a connection arrive in order: what follows the wait is answered once the wait is there.
+        _ = world.get(&id) => {}
+    }
+    let ((), ended, waited) = tokio::join!(world.stop(), soon(client.responses.message()), soon(waits));
+    for status in [ended.unwrap_err(), waited.unwrap_err()] {
+        assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    }
 }

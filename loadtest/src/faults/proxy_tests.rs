@@ -249,23 +249,12 @@ async fn a_reset_after_so_many_bytes_falls_within_them() {
 }
 
 #[tokio::test]
-async fn pieces_are_small_and_all_arrive() {
-    let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let proxy = Proxy::start(target.local_addr().unwrap().to_string(), 7).unwrap();
-    proxy.set(Conditions::both(Path { pieces_max: Some(3), ..Path::default() }));
-    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
-    let (mut server, _) = timeout(LONG, target.accept()).await.unwrap().unwrap();
+async fn pieces_all_arrive() {
+    let bench = Bench::new().await;
+    bench.proxy.set(Conditions::both(Path { pieces_max: Some(3), ..Path::default() }));
+    let mut stream = bench.dial().await;
     let sent = bytes(600);
-    client.write_all(&sent).await.unwrap();
-    let (mut heard, mut reads) = (Vec::new(), 0);
-    while heard.len() < sent.len() {
-        let mut buffer = vec![0; 1_024];
-        let length = timeout(LONG, server.read(&mut buffer)).await.unwrap().unwrap();
-        heard.extend_from_slice(&buffer[..length]);
-        reads += 1;
-    }
-    assert_eq!(heard, sent);
-    assert!(reads > 10, "600 bytes in pieces of 3 came in {reads} reads");
+    assert!(round_trip(&mut stream, &sent).await == sent);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{
         TcpStream,
         tcp::{ReadHalf, WriteHalf},
@@ -106,8 +106,8 @@ async fn take(
 }
 
 /// Hands on what is due.
-struct Giver<'a> {
-    to: WriteHalf<'a>,
+struct Giver<W> {
+    to: W,
     conditions: watch::Receiver<Conditions>,
     way: fn(&Conditions) -> Path,
     rng: Rng,
@@ -117,7 +117,7 @@ struct Giver<'a> {
     left: Option<(u64, u64)>,
 }
 
-impl Giver<'_> {
+impl<W: AsyncWrite + Unpin> Giver<W> {
     async fn give(mut self, mut queued: mpsc::Receiver<Piece>) -> Result<(), Broken> {
         // Of a receiver that is gone its own direction tells; what is sent to it vanishes.
         let mut vanishes = false;
@@ -200,5 +200,47 @@ impl Giver<'_> {
         let Some((left, _)) = self.left.as_mut().filter(|_| path.reset_within.is_some()) else { return Ok(()) };
         *left = left.saturating_sub(length as u64);
         if *left == 0 { Err(Broken::Reset) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use super::*;
+
+    /// Takes everything, and remembers each write.
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn pieces_are_small() {
+        let (_keep, conditions) = watch::channel(Conditions::both(Path { pieces_max: Some(3), ..Path::default() }));
+        let (to, rng) = (Writes::default(), Rng::with_seed(7));
+        let way = |conditions: &Conditions| conditions.to_server;
+        let mut giver = Giver { to, conditions, way, rng, next_at: Instant::now(), left: None };
+        let sent: Vec<u8> = (0..=255).cycle().take(600).collect();
+        assert!(giver.hand_on(&sent).await.unwrap());
+        assert_eq!(giver.to.0.concat(), sent);
+        assert!(giver.to.0.iter().all(|piece| piece.len() <= 3), "600 bytes went in {} writes", giver.to.0.len());
     }
 }
