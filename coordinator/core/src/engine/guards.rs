@@ -24,24 +24,28 @@ use std::{
     time::Duration,
 };
 
-use evenkeel_shared::{
-    AgentId, AssignmentId, Code, Error, Failure, FailureClass, Outcome, QuotaKey, SessionEpoch, Timestamp,
-};
+use evenkeel_shared::{AssignmentId, Failure, FailureClass, Outcome, QuotaKey, SessionEpoch, Timestamp};
 
-use super::{Engine, Settings, Timer, agent::AgentTimer, effects::Effects, limits};
+use super::{Engine, Settings, agent::AgentTimer, effects::Effects};
 use crate::{
     admission::{
-        BreakerId, BreakerOrder, DynamicLimitSettings,
-        breaker::{Attempt, BreakerState},
-        dynamic::{DynamicLimits, Ran, SlotLimit},
-        guards::{BreakerView, Closed, Drawn, Guards, Turn},
-        quota::{Cooldown, Reported},
+        DynamicLimitSettings,
+        breaker::Attempt,
+        dynamic::{DynamicLimits, Ran},
+        guards::{Closed, Drawn, Guards},
+        quota::Reported,
     },
     health::slow_start::Ramp,
     ix::{AgentIx, ClassIx, TaskIx},
-    model::{ClusterEventKind, Declaration, DeclarationKind},
+    model::{Declaration, DeclarationKind},
     timer::TimerKey,
 };
+
+mod orders;
+mod shown;
+mod turns;
+
+pub use shown::{DynamicLimitView, QuotaView};
 
 /// What guards need in the engine.
 #[derive(Debug)]
@@ -84,32 +88,6 @@ impl Guarding {
     pub const fn headroom(&self) -> Option<u8> {
         if self.enabled && self.settings.enabled { Some(self.settings.headroom_priority) } else { None }
     }
-}
-
-/// A quota that is used up, as shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuotaView {
-    /// Which.
-    pub key: QuotaKey,
-    /// Until when, why, and who said so.
-    pub cooldown: Cooldown,
-    /// Tasks that wait and name it.
-    pub waiting: u64,
-    /// Agents that registered with it.
-    pub agents: Vec<AgentId>,
-}
-
-/// What latency has made of an agent's slots, as shown.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DynamicLimitView {
-    /// The agent.
-    pub agent: AgentId,
-    /// Slots that it has.
-    pub slots: u32,
-    /// Of these, open to tasks that are not urgent.
-    pub limit: u32,
-    /// How many times their best its attempts take.
-    pub latency_ratio: f64,
 }
 
 impl Engine {
@@ -238,92 +216,6 @@ impl Engine {
         self.follow_turns(turns, out);
     }
 
-    /// An operator says that a quota is used up.
-    pub(super) fn report_quota(
-        &mut self,
-        key: &QuotaKey,
-        retry_after: Duration,
-        reason: &str,
-        out: &mut Effects,
-    ) -> Result<(), Error> {
-        self.require_guards()?;
-        let mut turns = Vec::new();
-        let now = self.now;
-        self.guarding.guards.report_quota(now, key, retry_after, reason, None, &mut turns);
-        self.follow_turns(turns, out);
-        Ok(())
-    }
-
-    /// An operator says that it no longer is.
-    pub(super) fn clear_quota(&mut self, key: &QuotaKey, out: &mut Effects) -> Result<(), Error> {
-        let mut turns = Vec::new();
-        if !self.guarding.guards.clear_quota(key, &mut turns) {
-            return Err(Error::not_found("quota", key.as_str()));
-        }
-        self.follow_turns(turns, out);
-        Ok(())
-    }
-
-    /// An operator opens or closes a breaker.
-    pub(super) fn set_breaker(
-        &mut self,
-        id: &BreakerId,
-        order: BreakerOrder,
-        reason: &str,
-        out: &mut Effects,
-    ) -> Result<(), Error> {
-        self.require_guards()?;
-        if let BreakerId::Agent(id) = id {
-            let agent = self.agents.find(id).ok_or_else(|| Error::not_found("agent", id.as_str()))?;
-            self.order_ejection(agent, order, reason, out);
-            return Ok(());
-        }
-        let (mut turns, next) = (Vec::new(), self.numbers.next_assignment());
-        if !self.guarding.guards.order(self.now, id, order, reason, next, &mut turns) {
-            return Err(Error::exhausted("there is no room for one more breaker", limits::RETRY_AFTER));
-        }
-        self.follow_turns(turns, out);
-        Ok(())
-    }
-
-    fn require_guards(&self) -> Result<(), Error> {
-        if self.guarding.enabled {
-            return Ok(());
-        }
-        let words =
-            "quotas, breakers and slots that follow latency are switched off in the configuration (engine.guards)";
-        Err(Error::new(Code::FailedPrecondition, words))
-    }
-
-    /// The breaker of an agent is its ejection.
-    fn order_ejection(&mut self, agent: AgentIx, order: BreakerOrder, reason: &str, out: &mut Effects) {
-        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let id = self.agents[agent].spec.id.clone();
-        self.agents[agent].ejection_changed_at = self.now;
-        let words = match order {
-            BreakerOrder::Open(time) => {
-                let until = self.now.plus(time);
-                self.outliers.order(self.now, agent, Some(until));
-                self.agents[agent].ejected_until = Some(until);
-                self.agents[agent].times_ejected = self.agents[agent].times_ejected.saturating_add(1);
-                self.set_agent_timer(agent, AgentTimer::Ejection, until);
-                self.refresh(agent);
-                format!("the circuit breaker of agent `{id}` is open for {time:.0?}, by hand{why}")
-            }
-            BreakerOrder::Close => {
-                self.outliers.order(self.now, agent, None);
-                self.clear_agent_timer(agent, AgentTimer::Ejection);
-                self.agents[agent].ejected_until = None;
-                self.agents[agent].ramp = Ramp::full(self.settings.ramp);
-                self.refresh(agent);
-                format!("the circuit breaker of agent `{id}` is closed, by hand{why}")
-            }
-        };
-        self.note("breaker", &format!("agent:{id}"), words.clone(), out);
-        self.announce(ClusterEventKind::Breaker, Some(agent), words, out);
-        self.offer(agent, out);
-    }
-
     /// An agent whose ejection is over starts with a few slots: its breaker is half-open.
     pub(super) fn try_ejected(&mut self, agent: AgentIx) {
         let ramp = Ramp::begin(self.settings.ramp, self.now);
@@ -334,40 +226,6 @@ impl Engine {
         if let Some(at) = ramp.next_step(self.now, row.spec.capacity.slots) {
             self.set_agent_timer(agent, AgentTimer::Ramp, at);
         }
-    }
-
-    /// Slots of agents follow latency from now on, or no longer.
-    pub(super) fn set_dynamic_limits(
-        &mut self,
-        settings: DynamicLimitSettings,
-        reason: String,
-        out: &mut Effects,
-    ) -> Result<(), Error> {
-        self.require_guards()?;
-        settings.validate()?;
-        let body = serde_json::to_string(&settings)
-            .map_err(|error| Error::new(Code::Internal, format!("the settings cannot be written: {error}")))?;
-        self.declare(DeclarationKind::DynamicLimits, "", Some(body), reason, out);
-        if !settings.enabled {
-            self.guarding.dynamic.reset();
-        }
-        self.guarding.settings = settings;
-        let words = match settings.enabled {
-            true => format!("slots follow latency: {:?}, tolerance {}", settings.algorithm, settings.tolerance),
-            false => "slots do not follow latency".to_owned(),
-        };
-        self.announce(ClusterEventKind::Limit, None, words.to_lowercase(), out);
-        for agent in self.agents.indices() {
-            let row = &mut self.agents[agent];
-            if !settings.enabled {
-                row.slot_limit = SlotLimit::default();
-            }
-            row.limit_slots(&settings);
-            self.promote(agent);
-            self.refresh(agent);
-            self.offer(agent, out);
-        }
-        Ok(())
     }
 
     /// The slots of an agent follow how long its attempts take.
@@ -414,171 +272,5 @@ impl Engine {
             }
         }
         unseen.remove(&agent);
-    }
-
-    /// The time of some guard has come.
-    pub(super) fn guards_due(&mut self, out: &mut Effects) {
-        self.guarding.timer = None;
-        let (mut turns, next) = (Vec::new(), self.numbers.next_assignment());
-        self.guarding.guards.due(self.now, next, &mut turns);
-        self.follow_turns(turns, out);
-        self.look_at_agents();
-        self.arm_guards();
-    }
-
-    /// What follows from a guard that shut or opened: it is said, and takes effect.
-    fn follow_turns(&mut self, turns: Vec<Turn>, out: &mut Effects) {
-        if turns.is_empty() {
-            return;
-        }
-        for turn in &turns {
-            match turn {
-                Turn::Breaker { id, state, reason } => self.say_breaker(id, *state, reason, out),
-                Turn::MoreTrials => {}
-                Turn::Shut(key) => self.say_shut(key, out),
-                Turn::Opened(key) => self.say_opened(key, out),
-            }
-            let key = match turn {
-                Turn::Breaker { id: BreakerId::Quota(key), .. } | Turn::Shut(key) | Turn::Opened(key) => key,
-                Turn::Breaker { .. } | Turn::MoreTrials => continue,
-            };
-            let Guarding { members, unseen, .. } = &mut self.guarding;
-            unseen.extend(members.get(key).into_iter().flatten());
-        }
-        self.recheck_classes(None);
-        self.look_at_agents();
-        self.arm_guards();
-    }
-
-    fn say_breaker(&mut self, id: &BreakerId, state: BreakerState, reason: &str, out: &mut Effects) {
-        let for_how_long = match state {
-            BreakerState::Open { until } => format!(" for {:.1?}", until.since(self.now)),
-            BreakerState::Closed | BreakerState::HalfOpen => String::new(),
-        };
-        let words = format!("the circuit breaker of {id} is {state}{for_how_long}: {reason}");
-        let subject = match id {
-            BreakerId::Agent(agent) => format!("agent:{agent}"),
-            BreakerId::Kind(kind) => format!("kind:{kind}"),
-            BreakerId::Quota(key) => format!("quota:{key}"),
-        };
-        self.note("breaker", &subject, words.clone(), out);
-        self.announce(ClusterEventKind::Breaker, None, words, out);
-    }
-
-    fn say_shut(&mut self, key: &QuotaKey, out: &mut Effects) {
-        let Some(cooldown) = self.guarding.guards.cooldown(key) else { return };
-        let by = cooldown.reported_by.as_ref().map_or_else(|| "by hand".to_owned(), |by| format!("says {by}"));
-        let why = if cooldown.reason.is_empty() { String::new() } else { format!(": {}", cooldown.reason) };
-        let agent = cooldown.reported_by.as_ref().and_then(|by| self.agents.find(by));
-        let words =
-            format!("the upstream quota `{key}` is used up for {:.1?}, {by}{why}", cooldown.until.since(self.now));
-        self.note("cooldown", &format!("quota:{key}"), words.clone(), out);
-        self.announce(ClusterEventKind::Quota, agent, words, out);
-    }
-
-    fn say_opened(&mut self, key: &QuotaKey, out: &mut Effects) {
-        let words = format!("the upstream quota `{key}` is open again");
-        self.note("opened", &format!("quota:{key}"), words.clone(), out);
-        self.announce(ClusterEventKind::Quota, None, words, out);
-    }
-
-    /// Looks at some of the agents whose keys have shut or opened. Those that may be used again are offered at the end of
-    /// the event.
-    pub(super) fn look_at_agents(&mut self) {
-        for _ in 0..limits::KEYED_AGENTS_MAX {
-            let Some(agent) = self.guarding.unseen.pop_first() else { return };
-            let shut = self.agent_closed(agent).is_some();
-            if std::mem::replace(&mut self.agents[agent].quota_shut, shut) != shut {
-                self.refresh(agent);
-                if !shut {
-                    self.unheld.push(agent);
-                }
-            }
-        }
-    }
-
-    /// Sees to it that the engine is called when a guard is due, or at once if agents are left to look at.
-    pub(super) fn arm_guards(&mut self) {
-        let now = (!self.guarding.unseen.is_empty()).then_some(self.now);
-        let Some(at) = now.or_else(|| self.guarding.guards.next_due()) else { return };
-        if self.guarding.timer.is_some_and(|(set, _)| set <= at) {
-            return;
-        }
-        if let Some((_, key)) = self.guarding.timer.take() {
-            self.timers.cancel(key);
-        }
-        self.guarding.timer = Some((at, self.timers.insert(at, Timer::Guards)));
-    }
-
-    /// The quotas that are used up, by key. Counts the tasks that wait: for people, not for decisions.
-    #[must_use]
-    pub fn quota_views(&self) -> Vec<QuotaView> {
-        let names =
-            |class: ClassIx, key: &QuotaKey| self.router.asks_for(class).is_some_and(|(_, keys)| keys.contains(key));
-        let waiting = |key: &QuotaKey| {
-            let classes = self.queue.classes().filter(|&class| names(class, key));
-            classes.map(|class| self.queue.class_len(class) as u64).sum()
-        };
-        let members = |key: &QuotaKey| self.guarding.members.get(key).into_iter().flatten();
-        let view = |(key, cooldown): (&QuotaKey, &Cooldown)| QuotaView {
-            key: key.clone(),
-            cooldown: cooldown.clone(),
-            waiting: waiting(key),
-            agents: members(key).map(|&agent| self.agents[agent].spec.id.clone()).collect(),
-        };
-        self.guarding.guards.cooldowns().map(view).collect()
-    }
-
-    /// The breakers of which something is known, agents' included. Walks the fleet: for people, not for decisions.
-    #[must_use]
-    pub fn breaker_views(&self, now: Timestamp) -> Vec<BreakerView> {
-        let now = self.now.max(now);
-        let ejected = self.agents.iter().filter(|(_, row)| row.times_ejected > 0);
-        let agents = ejected.map(|(ix, row)| {
-            let half_open = row.ramp.next_step(now, row.spec.capacity.slots).is_some();
-            let (state, reason) = match row.ejected_until {
-                Some(until) => (BreakerState::Open { until }, "it fails far more than others"),
-                None if half_open => (BreakerState::HalfOpen, "it gets its slots back in steps"),
-                None => (BreakerState::Closed, ""),
-            };
-            let (failures, attempts) = self.outliers.counts(now, ix);
-            BreakerView {
-                id: BreakerId::Agent(row.spec.id.clone()),
-                state,
-                since: row.ejection_changed_at,
-                failures,
-                attempts,
-                times_opened: row.times_ejected,
-                reason: reason.to_owned(),
-            }
-        });
-        let mut views: Vec<BreakerView> = agents.chain(self.guarding.guards.breakers()).collect();
-        views.sort_by(|a, b| a.id.cmp(&b.id));
-        views
-    }
-
-    /// How slots follow latency.
-    #[must_use]
-    pub const fn dynamic_limit_settings(&self) -> DynamicLimitSettings {
-        self.guarding.settings
-    }
-
-    /// What latency has made of the slots of the connected agents, by id. Walks the fleet: for people, not for decisions.
-    #[must_use]
-    pub fn dynamic_limit_views(&self) -> Vec<DynamicLimitView> {
-        if self.guarding.headroom().is_none() {
-            return Vec::new();
-        }
-        let connected = self.agents.iter().filter(|(_, row)| row.session.is_some());
-        let mut views: Vec<DynamicLimitView> = connected
-            .map(|(_, row)| DynamicLimitView {
-                agent: row.spec.id.clone(),
-                slots: row.spec.capacity.slots,
-                limit: row.slot_limit.slots(&self.guarding.settings, row.spec.capacity.slots),
-                latency_ratio: row.slot_limit.latency_ratio(),
-            })
-            .collect();
-        views.sort_by(|a, b| a.agent.cmp(&b.agent));
-        views
     }
 }
