@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     demand::{Demand, Load},
     policy::Policy,
-    scaler::Action,
+    verdict::Action,
 };
 
 /// A change of direction within this time of the last change is a reversal: a day's rise and fall is none.

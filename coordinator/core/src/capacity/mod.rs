@@ -22,11 +22,13 @@ pub mod foresight;
 pub mod history;
 pub mod meter;
 pub mod policy;
+pub mod proposal;
 pub mod record;
 pub mod scaler;
 pub mod score;
 pub mod templates;
 pub mod validate;
+pub mod verdict;
 
 pub use demand::{Demand, Foreseen, Load};
 pub use drain::{Chosen, DrainCosts};
@@ -34,10 +36,11 @@ pub use effect::Effect;
 pub use meter::{Meter, Observation};
 pub use policy::{MetricWeight, Override, Policy, Rules, ScalingMetric};
 pub use record::{Decision, ScalingOutcome};
-pub use scaler::{Action, Hold, Reason, Scaler, Verdict};
+pub use scaler::Scaler;
 pub use score::{Score, ScoredMetric};
 pub use templates::{TEMPLATES, Template};
 pub use validate::{Advice, validate};
+pub use verdict::{Action, Hold, Reason, Verdict};
 
 #[cfg(test)]
 mod tests;

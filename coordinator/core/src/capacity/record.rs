@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     effect::Effect,
-    scaler::{Action, Reason},
+    verdict::{Action, Reason},
 };
 use crate::model::ScalingRecord;
 

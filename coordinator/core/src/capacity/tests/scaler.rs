@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::capacity::{Action, Demand, Hold, Override, Reason, Rules, scaler::propose, score::Score};
+use crate::capacity::{Action, Demand, Hold, Override, Reason, Rules, proposal::propose, score::Score};
 
 /// Grows and shrinks at once, by as much as is proposed.
 fn eager() -> Policy {
