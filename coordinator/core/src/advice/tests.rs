@@ -1,17 +1,17 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use evenkeel_shared::{Kind, Resources};
+use evenkeel_shared::{Code, Error, Kind, Resources};
 
 use super::{findings::Seen, history::PastTask, *};
 use crate::{
-    capacity::templates::Template,
+    capacity::{policy::Policy, templates::Template},
     insight::{
         Insight,
         fixture::{agent, at},
         sample::{LimitSample, MoreSamples},
     },
-    manager::FleetSample,
-    model::{AgentView, EngineStatus},
+    manager::{FleetSample, Outputs},
+    model::{AgentView, Declaration, EngineStatus, Record},
 };
 
 fn finding(id: &str, confidence: f64) -> Finding {
