@@ -2,6 +2,8 @@
 
 mod model;
 
+use std::collections::BTreeSet;
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
