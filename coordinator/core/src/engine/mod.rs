@@ -12,7 +12,8 @@
 //! |---|---|
 //! | `submit` | acceptance: keys, bounds, deadlines |
 //! | `dispatch` | which agent for a task, which task for an agent |
-//! | `attempts` | from assignment to result, timeouts, cancellation, the end of a task |
+//! | `attempts` | what agents say of attempts: begun, under way, over |
+//! | `ends` | the end of attempts and tasks: results, timeouts, cancellation, retries |
 //! | `sessions` | registration, fencing, adoption, heartbeats, health |
 //! | `failover` | silence, lost agents, and what becomes of their work |
 //! | `admin` | the operator's commands |
@@ -37,6 +38,7 @@ mod control;
 mod costs;
 mod dispatch;
 mod effects;
+mod ends;
 mod event;
 mod explain;
 mod failover;
