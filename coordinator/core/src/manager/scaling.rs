@@ -16,11 +16,18 @@ use super::{
 };
 use crate::{
     capacity::{
-        Action, Decision, DrainCosts, Effect, Foreseen, Hold, Load, Meter, Observation, Override, Policy, Scaler,
-        ScalingOutcome, TEMPLATES, Verdict, drain,
+        Action, Decision, DrainCosts, Foreseen, Hold, Load, Meter, Observation, Policy, Scaler, ScalingOutcome,
+        TEMPLATES, Verdict, drain,
     },
     model::{AgentView, ClusterEventKind, Declaration, DeclarationKind, Record},
 };
+
+mod declared;
+mod settings;
+mod shown;
+
+pub use settings::{Carrier, ScalingSettings};
+pub use shown::ScalingView;
 
 /// After a change that failed nothing is decided for so long, then twice as long after each further one,
 const REST_FIRST: Duration = Duration::from_secs(10);
@@ -30,70 +37,6 @@ const REST_MAX: Duration = Duration::from_secs(300);
 const ADVISED_AGAIN: Duration = Duration::from_secs(1_800);
 /// Bits of a decision's number below the incarnation; as of every number the coordinator makes.
 const ID_BITS: u32 = 40;
-
-/// What carries decisions out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// Nothing: they are shown.
-    Nobody,
-    /// Something outside that chooses itself which agents go, such as an orchestrator, and ends them in order.
-    Choosing,
-    /// Something that takes away the agents that it is told, once they are empty. It can take only those whose names begin
-    /// with this; empty: any.
-    Told(String),
-}
-
-/// Settings of scaling.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScalingSettings {
-    /// The policy until an operator puts another one.
-    pub policy: Option<Policy>,
-    /// The actuator's name.
-    pub actuator: String,
-    /// What it can do.
-    pub carrier: Carrier,
-    /// How long the parts of a change may take.
-    pub change: ChangeSettings,
-    /// Nothing is decided for so long after the start.
-    pub quiet: Duration,
-}
-
-impl Default for ScalingSettings {
-    fn default() -> Self {
-        Self {
-            policy: None,
-            actuator: "advise".to_owned(),
-            carrier: Carrier::Nobody,
-            change: ChangeSettings { drain: Duration::from_secs(600), join: Duration::from_secs(120) },
-            quiet: Duration::from_secs(15),
-        }
-    }
-}
-
-/// How things stand.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScalingView {
-    /// The policy in force.
-    pub policy: Policy,
-    /// When it was put; `None`: it is that of the settings, or the default that is only shown.
-    pub policy_stored: Option<Timestamp>,
-    /// An operator has set a policy: decisions are made.
-    pub decides: bool,
-    /// How the policy has done.
-    pub effect: Effect,
-    /// What was seen last.
-    pub load: Load,
-    /// What is wanted, and why.
-    pub verdict: Verdict,
-    /// The number that an operator has fixed.
-    pub override_: Option<Override>,
-    /// What carries decisions out.
-    pub actuator: String,
-    /// The last decision, or the one that is being carried out.
-    pub last: Option<Decision>,
-    /// Why nothing (more) is done at the moment; empty: nothing is to be done.
-    pub waiting_for: String,
-}
 
 /// Decides, and carries on what was decided. See the module.
 #[derive(Clone, Debug)]
@@ -198,115 +141,6 @@ impl Scaling {
         {
             self.end(now, *decision, out);
         }
-    }
-
-    /// Puts a policy in force, which has been found valid. Answers it with its version.
-    pub fn put_policy(&mut self, now: Timestamp, policy: Policy, reason: String, out: &mut Outputs) -> Policy {
-        let version = self.policy_stored.map_or(0, |_| self.scaler.policy().version) + 1;
-        let policy = Policy { version, ..policy };
-        let words = format!("the scaling policy is `{}`, version {version}{}", policy.name, because(&reason));
-        // A policy is plain data: it has no keys that are not text, and all its numbers are finite.
-        let body = serde_json::to_string(&policy).ok();
-        let kind = DeclarationKind::ScalingPolicy;
-        let declared = Declaration { kind, name: String::new(), version, body, at: now, reason };
-        out.records.push(Record::Declared(declared));
-        out.notices.push(Notice::new(ClusterEventKind::Scaling, words));
-        self.scaler.set_policy(policy.clone());
-        (self.decides, self.policy_stored) = (true, Some(now));
-        policy
-    }
-
-    /// Fixes the number of agents for a while, or no longer.
-    pub fn put_override(&mut self, now: Timestamp, fixed: Option<Override>, reason: String, out: &mut Outputs) {
-        self.override_version += 1;
-        let words = match &fixed {
-            Some(fixed) => {
-                let time_s = fixed.until.since(now).as_secs();
-                format!("the fleet is fixed at {} agents for {time_s} s{}", fixed.agents, because(&reason))
-            }
-            None => format!("the size of the fleet is no longer fixed{}", because(&reason)),
-        };
-        let declared = Declaration {
-            kind: DeclarationKind::ScalingOverride,
-            name: String::new(),
-            version: self.override_version,
-            body: fixed.as_ref().and_then(|fixed| serde_json::to_string(fixed).ok()),
-            at: now,
-            reason,
-        };
-        out.records.push(Record::Declared(declared));
-        out.notices.push(Notice::new(ClusterEventKind::Scaling, words));
-        self.scaler.set_override(fixed);
-    }
-
-    /// The policy in force.
-    #[must_use]
-    pub const fn policy(&self) -> &Policy {
-        self.scaler.policy()
-    }
-
-    /// Agents that could be given work when the fleet was looked at last.
-    #[must_use]
-    pub const fn agents(&self) -> u32 {
-        self.load.agents
-    }
-
-    /// Mean run time of an attempt, as it was measured last.
-    #[must_use]
-    pub const fn service_mean(&self) -> Option<Duration> {
-        self.load.service_mean
-    }
-
-    /// The policy in force, if it decides.
-    #[must_use]
-    pub fn deciding(&self) -> Option<&Policy> {
-        self.decides.then(|| self.scaler.policy())
-    }
-
-    /// Agents wanted, for those who ask often: what a change that is being carried out leads to, else what is decided now.
-    #[must_use]
-    pub fn wanted(&self) -> u32 {
-        self.change.as_ref().map_or(self.verdict.wanted, |change| change.decision().agents_after)
-    }
-
-    /// How things stand.
-    #[must_use]
-    pub fn view(&self, now: Timestamp) -> ScalingView {
-        let change = self.change.as_ref();
-        ScalingView {
-            policy: self.scaler.policy().clone(),
-            policy_stored: self.policy_stored,
-            decides: self.decides,
-            effect: self.scaler.effect().clone(),
-            load: self.load.clone(),
-            verdict: self.verdict.clone(),
-            override_: self.scaler.override_at(now).cloned(),
-            actuator: self.settings.actuator.clone(),
-            last: change.map(Change::decision).or(self.last.as_ref()).cloned(),
-            waiting_for: self.waiting_for(now),
-        }
-    }
-
-    fn waiting_for(&self, now: Timestamp) -> String {
-        if let Some(change) = &self.change {
-            return change.stage();
-        }
-        if !self.decides && self.scaler.override_at(now).is_none() {
-            return "no policy has been set: what would be wanted is shown, and nothing is done".to_owned();
-        }
-        if now < self.rest_until {
-            let seconds = self.rest_until.since(now).as_secs();
-            return format!("the last change failed; the next one is tried in {seconds} s");
-        }
-        if self.stuck && self.verdict.action == Action::Up {
-            return "as many agents as are allowed are there, some of them of no use: see `evenkeel agents list`"
-                .to_owned();
-        }
-        if self.stuck {
-            let actuator = &self.settings.actuator;
-            return format!("no agent that could go was started by the actuator `{actuator}`, or may be drained");
-        }
-        self.verdict.waiting_for.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     fn hold(&self, sample: &FleetSample) -> Option<Hold> {
@@ -439,10 +273,6 @@ fn note(decision: &Decision, out: &mut Outputs) {
         ScalingOutcome::Advised => format!("the fleet should go {what}: {}", reasons.join("; ")),
     };
     out.notices.push(Notice::new(ClusterEventKind::Scaling, words));
-}
-
-fn because(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 #[cfg(test)]

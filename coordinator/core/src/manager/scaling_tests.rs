@@ -4,7 +4,7 @@ use evenkeel_shared::{AgentLoad, AgentSpec, Kind, Labels, Resources, SessionEpoc
 
 use super::*;
 use crate::{
-    capacity::{Rules, Template},
+    capacity::{Override, Rules, Template},
     insight::sample::MoreSamples,
     manager::change::Step,
     model::EngineStatus,
