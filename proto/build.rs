@@ -5,12 +5,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "evenkeel/v1/types.proto",
     "evenkeel/v1/agent.proto",
     "evenkeel/v1/task.proto",
     "evenkeel/v1/cluster.proto",
     "evenkeel/v1/resource.proto",
+    "evenkeel/v1/admin.proto",
     "externalscaler/externalscaler.proto",
 ];
 /// Messages whose maps are sorted: they are part of what is hashed and summed, so that one content must have one encoding.

@@ -6,8 +6,9 @@ use evenkeel_proto::{
     FILE_DESCRIPTOR_SET,
     externalscaler::external_scaler_server::ExternalScalerServer,
     v1::{
-        agent_service_server::AgentServiceServer, cluster_service_server::ClusterServiceServer,
-        resource_service_server::ResourceServiceServer, task_service_server::TaskServiceServer,
+        admin_service_server::AdminServiceServer, agent_service_server::AgentServiceServer,
+        cluster_service_server::ClusterServiceServer, resource_service_server::ResourceServiceServer,
+        task_service_server::TaskServiceServer,
     },
 };
 use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
@@ -23,7 +24,7 @@ use tonic_health::server::HealthReporter;
 use crate::{
     connections::Connections,
     paced::Paced,
-    services::{agent::Agents, cluster::Cluster, keda::Keda, resource::Resources, task::Tasks},
+    services::{admin::Admin, agent::Agents, cluster::Cluster, keda::Keda, resource::Resources, task::Tasks},
 };
 
 /// Streams on one connection: an agent has one; a client that multiplexes its waits has many.
@@ -46,16 +47,20 @@ const PENDING_RESETS_MAX: usize = 64;
 /// Streams reset by this server that a peer may provoke on one connection before the connection is closed.
 const LOCAL_RESETS_MAX: usize = 1_024;
 
+/// A request with the text of a configuration file in it.
+const CONFIG_BYTES_MAX: usize = 300 << 10;
+
 /// The preface of HTTP/2: what a peer says first. Signs of life are asked for from then on.
 pub const GREETING_BYTES: u64 = 24;
 
 /// The names under which health is asked for; the empty one is the whole.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     "evenkeel.v1.AgentService",
     "evenkeel.v1.TaskService",
     "evenkeel.v1.ClusterService",
     "evenkeel.v1.ResourceService",
+    "evenkeel.v1.AdminService",
     "externalscaler.ExternalScaler",
 ];
 
@@ -69,6 +74,8 @@ pub struct Services {
     pub cluster: Cluster,
     /// For operators, about resources.
     pub resources: Resources,
+    /// For operators, about the coordinator itself.
+    pub admin: Admin,
     /// For KEDA.
     pub keda: Keda,
 }
@@ -117,6 +124,10 @@ fn router(services: Services, health: HealthReporter) -> Router {
     let resources = ResourceServiceServer::new(services.resources)
         .max_decoding_message_size(64 << 10)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    // A configuration file may be checked before it is put in place.
+    let admin = AdminServiceServer::new(services.admin)
+        .max_decoding_message_size(CONFIG_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     // KEDA sends the name of what it scales, with its settings.
     let keda = ExternalScalerServer::new(services.keda)
         .max_decoding_message_size(64 << 10)
@@ -126,7 +137,7 @@ fn router(services: Services, health: HealthReporter) -> Router {
     );
     let mut routes = Routes::builder();
     routes.add_service(Paced(agents)).add_service(Paced(tasks)).add_service(Paced(cluster));
-    routes.add_service(Paced(resources)).add_service(Paced(keda)).add_service(Paced(health));
+    routes.add_service(Paced(resources)).add_service(Paced(admin)).add_service(Paced(keda)).add_service(Paced(health));
     add_reflection(&mut routes);
     // The limits are on each connection; a limit over all of them would let one busy client lock the agents out. Calls have
     // no timeout of the server's, because sessions, watches and waits are meant to last.

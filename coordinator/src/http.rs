@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     connections::Connections,
-    services::{cluster::Cluster, resource::Resources, task::Tasks},
+    services::{admin::Admin, cluster::Cluster, resource::Resources, task::Tasks},
 };
 
 mod bodies;
@@ -65,6 +65,8 @@ pub struct Api {
     pub cluster: Cluster,
     /// For what it may use, how large it should be, and what it costs.
     pub resources: Resources,
+    /// For the coordinator itself.
+    pub admin: Admin,
     /// Names under which the port is asked, beside addresses and names of this machine's network.
     pub names: Vec<String>,
 }
@@ -102,7 +104,7 @@ pub async fn serve(listener: TcpListener, connections: Connections, api: Api, st
 
 fn router(api: Api) -> Router {
     let metrics = api.cluster.metrics.clone();
-    let calls = Calls::new(api.tasks, api.cluster.clone(), api.resources);
+    let calls = Calls::new(api.tasks, api.cluster.clone(), api.resources, api.admin);
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -29,6 +29,7 @@ pub mod paced;
 pub mod pending;
 pub mod reads;
 pub mod release;
+pub mod security;
 pub mod services;
 pub mod sessions;
 pub mod snapshot;

@@ -54,6 +54,7 @@ use crate::{
     reads::Reads,
     release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, Spare, WatchedEvent},
     services::{
+        admin::Admin,
         agent::Agents,
         cluster::{Cluster, Identity},
         keda::Keda,
@@ -204,6 +205,7 @@ impl Coordinator {
             strategy,
             metrics: parts.metrics.clone(),
         };
+        let admin = Admin { gateway: gateway.clone(), metrics: parts.metrics.clone() };
         let sessions = parts.sessions.clone();
         let agents = Agents {
             gateway,
@@ -218,12 +220,13 @@ impl Coordinator {
             tasks: tasks.clone(),
             cluster: cluster.clone(),
             resources: resources.clone(),
+            admin: admin.clone(),
             names: config.http_names.clone(),
         };
         parts.lifecycle.set_ready();
         grpc::report(&health, true).await;
         let keda = Keda::new(parts.metrics.manager().clone(), parts.lifecycle.clone());
-        let services = grpc::Services { agents, tasks, cluster, resources, keda };
+        let services = grpc::Services { agents, tasks, cluster, resources, admin, keda };
         let (for_grpc, for_http) = parts.connections(&config.limits);
         let serves_http = http::serve(http, for_http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
         let servers = vec![
@@ -245,7 +248,7 @@ impl Coordinator {
             _retention: AbortOnDropHandle::new(tokio::spawn(retain(
                 writer.clone(),
                 clock,
-                Retention { tasks: failpoint::retention(config.retention().tasks), ..config.retention() },
+                Retention { tasks: failpoint::retention(config.store.retention().tasks), ..config.store.retention() },
             ))),
             writer,
             stop_servers,

@@ -32,7 +32,8 @@ fn event_type(name: &str) -> Result<v1::ClusterEventType, String> {
     v1::ClusterEventType::from_str_name(&full).filter(|&known| known != v1::ClusterEventType::Unspecified).ok_or_else(
         || {
             "there are: agent_joined, agent_lost, agent_left, agent_returned, agent_health, agent_admin, agent_ejected, \
-             failover, quarantine, strategy, panic_mode, coordinator, limit, breaker, quota, budget, scaling, bottleneck"
+             failover, quarantine, strategy, panic_mode, coordinator, limit, breaker, quota, budget, scaling, bottleneck, \
+             config, security, component"
                 .to_owned()
         },
     )

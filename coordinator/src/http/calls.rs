@@ -13,14 +13,14 @@ use axum::{
 };
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use evenkeel_proto::v1::{
-    cluster_service_server::ClusterServiceServer, resource_service_server::ResourceServiceServer,
-    task_service_server::TaskServiceServer,
+    admin_service_server::AdminServiceServer, cluster_service_server::ClusterServiceServer,
+    resource_service_server::ResourceServiceServer, task_service_server::TaskServiceServer,
 };
 use evenkeel_shared::{Code, Error, limits::MESSAGE_BYTES_MAX, wire::status::from_status};
 use http_body_util::BodyExt as _;
 use tonic::{Status, codegen::Service};
 
-use crate::services::{cluster::Cluster, resource::Resources, task::Tasks};
+use crate::services::{admin::Admin, cluster::Cluster, resource::Resources, task::Tasks};
 
 /// Before each message: whether it is compressed, and its length in bytes.
 const FRAME_HEAD_BYTES: usize = 5;
@@ -31,15 +31,17 @@ pub struct Calls {
     tasks: TaskServiceServer<Tasks>,
     cluster: ClusterServiceServer<Cluster>,
     resources: ResourceServiceServer<Resources>,
+    admin: AdminServiceServer<Admin>,
 }
 
 impl Calls {
     /// Of these.
-    pub fn new(tasks: Tasks, cluster: Cluster, resources: Resources) -> Self {
+    pub fn new(tasks: Tasks, cluster: Cluster, resources: Resources, admin: Admin) -> Self {
         Self {
             tasks: TaskServiceServer::new(tasks).max_decoding_message_size(MESSAGE_BYTES_MAX),
             cluster: ClusterServiceServer::new(cluster),
             resources: ResourceServiceServer::new(resources),
+            admin: AdminServiceServer::new(admin),
         }
     }
 
@@ -53,6 +55,7 @@ impl Calls {
             "evenkeel.v1.TaskService" => ask(self.tasks.clone(), request).await,
             "evenkeel.v1.ClusterService" => ask(self.cluster.clone(), request).await,
             "evenkeel.v1.ResourceService" => ask(self.resources.clone(), request).await,
+            "evenkeel.v1.AdminService" => ask(self.admin.clone(), request).await,
             _ => return Err(Error::new(Code::Unimplemented, format!("there is no service {service}"))),
         };
         messages(answer, most).await

@@ -220,4 +220,18 @@ pub static ROUTES: &[Route] = &[
     post("/recommendations/{id}/apply", "ResourceService/ApplyRecommendation").whole_body(),
     post("/recommendations/{id}/undo", "ResourceService/UndoRecommendation").whole_body(),
     post("/recommendations/{id}/dismiss", "ResourceService/DismissRecommendation").whole_body(),
+    // The coordinator itself.
+    get("/whoami", "AdminService/WhoAmI"),
+    get("/config", "AdminService/GetConfig"),
+    post("/config/check", "AdminService/CheckConfig").whole_body(),
+    post("/config/reload", "AdminService/ReloadConfig").whole_body(),
+    get("/config/versions", "AdminService/ListConfigVersions"),
+    post("/config/rollback", "AdminService/RollbackConfig").whole_body(),
+    get("/log-filter", "AdminService/GetLogFilter"),
+    put("/log-filter", "AdminService/SetLogFilter").whole_body(),
+    get("/health/components", "AdminService/GetHealth"),
+    get("/credentials", "AdminService/ListCredentials"),
+    post("/credentials/{*id}/revoke", "AdminService/RevokeCredential").whole_body(),
+    get("/audit", "AdminService/ListAudit"),
+    get("/audit/verification", "AdminService/VerifyAudit"),
 ];

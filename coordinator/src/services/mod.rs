@@ -1,5 +1,6 @@
 //! The gRPC services: they read requests off the wire, ask the [gateway](crate::gateway), and write answers.
 
+pub mod admin;
 pub mod agent;
 pub mod cluster;
 pub mod keda;

@@ -198,6 +198,9 @@ const fn cluster_event_type(kind: ClusterEventKind) -> v1::ClusterEventType {
         ClusterEventKind::Budget => Type::Budget,
         ClusterEventKind::Scaling => Type::Scaling,
         ClusterEventKind::Bottleneck => Type::Bottleneck,
+        ClusterEventKind::Config => Type::Config,
+        ClusterEventKind::Security => Type::Security,
+        ClusterEventKind::Component => Type::Component,
     }
 }
 

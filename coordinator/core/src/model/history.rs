@@ -126,11 +126,17 @@ pub enum ClusterEventKind {
     Scaling,
     /// Something holds the fleet up, or no longer.
     Bottleneck,
+    /// Settings changed, were refused, or were rolled back.
+    Config,
+    /// A credential was revoked, a certificate was loaded anew.
+    Security,
+    /// A part of the coordinator changed its health.
+    Component,
 }
 
 impl ClusterEventKind {
     /// All kinds.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::AgentJoined,
         Self::AgentLost,
         Self::AgentLeft,
@@ -149,6 +155,9 @@ impl ClusterEventKind {
         Self::Budget,
         Self::Scaling,
         Self::Bottleneck,
+        Self::Config,
+        Self::Security,
+        Self::Component,
     ];
 
     /// Its name, as shown and stored.
@@ -173,6 +182,9 @@ impl ClusterEventKind {
             Self::Budget => "budget",
             Self::Scaling => "scaling",
             Self::Bottleneck => "bottleneck",
+            Self::Config => "config",
+            Self::Security => "security",
+            Self::Component => "component",
         }
     }
 

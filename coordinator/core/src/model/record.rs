@@ -41,11 +41,13 @@ pub enum DeclarationKind {
     Thresholds,
     /// A recommendation with its state; its name is its id.
     Recommendation,
+    /// The settings of the coordinator that differ from their defaults; its name is empty.
+    Config,
 }
 
 impl DeclarationKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Limit,
         Self::DynamicLimits,
         Self::Budget,
@@ -54,6 +56,7 @@ impl DeclarationKind {
         Self::ScalingOverride,
         Self::Thresholds,
         Self::Recommendation,
+        Self::Config,
     ];
 
     /// Its name, as stored.
@@ -68,6 +71,7 @@ impl DeclarationKind {
             Self::ScalingOverride => "scaling_override",
             Self::Thresholds => "thresholds",
             Self::Recommendation => "recommendation",
+            Self::Config => "config",
         }
     }
 

@@ -58,7 +58,7 @@ const TASK_EVENTS: [(TaskEventKind, i64); 8] = [
     (TaskEventKind::Adopted, 7),
 ];
 
-const CLUSTER_EVENTS: [(ClusterEventKind, i64); 18] = [
+const CLUSTER_EVENTS: [(ClusterEventKind, i64); 21] = [
     (ClusterEventKind::AgentJoined, 0),
     (ClusterEventKind::AgentLost, 1),
     (ClusterEventKind::AgentReturned, 2),
@@ -76,6 +76,9 @@ const CLUSTER_EVENTS: [(ClusterEventKind, i64); 18] = [
     (ClusterEventKind::Budget, 15),
     (ClusterEventKind::Scaling, 16),
     (ClusterEventKind::Bottleneck, 17),
+    (ClusterEventKind::Config, 18),
+    (ClusterEventKind::Security, 19),
+    (ClusterEventKind::Component, 20),
     (ClusterEventKind::AgentLeft, 11),
 ];
 

@@ -32,7 +32,8 @@ const fn table(kind: DeclarationKind) -> &'static str {
         | DeclarationKind::DynamicLimits
         | DeclarationKind::Prices
         | DeclarationKind::ScalingOverride
-        | DeclarationKind::Thresholds => SHARED,
+        | DeclarationKind::Thresholds
+        | DeclarationKind::Config => SHARED,
     }
 }
 

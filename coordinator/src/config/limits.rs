@@ -1,0 +1,75 @@
+//! Bounds of the shell.
+
+use evenkeel_shared::limits::DURATION_MAX;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, at_least, at_most, ms};
+
+/// Most that a queue or a number of connections can be set to: more than a machine has room for, and less than what the
+/// queues and semaphores behind the settings can count to.
+const COUNT_MAX: u64 = 1 << 28;
+
+/// Bounds of the shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Connections to the gRPC port at a time: one for each agent of a large fleet, and clients. Each is an open file.
+    pub connections_max: usize,
+    /// How long a peer may take to say what it has to say first: a connection its greeting, an HTTP request its headers, a
+    /// session its registration.
+    pub greeting_timeout_ms: u64,
+    /// How long a peer may leave what is sent to it unread, and what it has begun to send unfinished. A message has 8 MiB
+    /// at most, so this asks for 140 kB/s.
+    pub unread_timeout_ms: u64,
+    /// Messages queued for one agent before it is cut off. An agent with 4,096 slots may be sent two for each at once.
+    pub session_queue_max: usize,
+    /// Recent events kept in memory for those who watch.
+    pub recent_events_max: usize,
+    /// Events queued for one watcher before it is cut off.
+    pub watcher_queue_max: usize,
+    /// Watchers at a time, of tasks and of the fleet each.
+    pub watchers_max: usize,
+    /// Finished ephemeral tasks kept in memory.
+    pub ephemeral_kept_max: usize,
+    /// Bytes of their outputs.
+    pub ephemeral_kept_bytes_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            greeting_timeout_ms: 10_000,
+            unread_timeout_ms: 60_000,
+            session_queue_max: 16_384,
+            recent_events_max: 65_536,
+            watcher_queue_max: 8_192,
+            watchers_max: 1_024,
+            ephemeral_kept_max: 10_000,
+            ephemeral_kept_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl LimitsConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for (field, value) in [
+            ("limits.connections_max", self.connections_max),
+            ("limits.session_queue_max", self.session_queue_max),
+            ("limits.recent_events_max", self.recent_events_max),
+            ("limits.watcher_queue_max", self.watcher_queue_max),
+            ("limits.watchers_max", self.watchers_max),
+        ] {
+            at_least(field, value as u64, 1)?;
+            at_most(field, value as u64, COUNT_MAX)?;
+        }
+        for (field, value) in [
+            ("limits.greeting_timeout_ms", self.greeting_timeout_ms),
+            ("limits.unread_timeout_ms", self.unread_timeout_ms),
+        ] {
+            at_least(field, value, 100)?;
+            at_most(field, value, ms(DURATION_MAX))?;
+        }
+        Ok(())
+    }
+}
