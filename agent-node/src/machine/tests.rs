@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use evenkeel_proto::v1::agent_message;
+use evenkeel_proto::v1::{ResultStatus, agent_message, coordinator_message::Message};
 use evenkeel_shared::{AgentId, AssignmentId, AttemptNumber, Kind, Resources, TaskId, TaskSpec};
 use v1::attempt_result::Outcome as WireOutcome;
 
