@@ -6,5 +6,6 @@
 
 pub mod access;
 mod identity;
+pub mod names;
 
 pub use identity::{AgentGrant, Caller, Method, PeerCertificate, Role, caller};
