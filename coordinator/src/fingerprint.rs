@@ -1,6 +1,6 @@
 //! The fingerprint of what a submission asks for, to tell a repeated submission from another one under the same key.
 //!
-//! SHA-256 over the task as the wire writes it, without its key, and the payload; the first 16 bytes. The encoding is that
+//! SHA-256 over the task as the wire writes it, without its key and its place in a trace, and the payload; the first 16 bytes. The encoding is that
 //! of protobuf, whose field numbers outlive renamings in the code; the one map in it has no order on the wire and is hashed
 //! sorted. The defaults are filled in before, so that "not said" and "said as the default" are one.
 
@@ -16,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 pub fn fingerprint(spec: &TaskSpec, payload: &[u8]) -> u128 {
     let mut wire = to_task_spec(spec, Bytes::new());
     wire.idempotency_key.clear();
+    // The same work may be submitted again from another place.
+    wire.traceparent.clear();
+    wire.tracestate.clear();
     let resources = wire.requirements.as_mut().and_then(|requirements| requirements.resources.as_mut());
     let custom: BTreeMap<String, u64> = resources.map(|r| r.custom.drain().collect()).unwrap_or_default();
     let mut hash = Sha256::new();
@@ -36,7 +39,7 @@ pub fn fingerprint(spec: &TaskSpec, payload: &[u8]) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_shared::{Kind, Priority, Resources};
+    use evenkeel_shared::{Kind, Priority, Resources, TraceContext};
 
     use super::*;
 
@@ -56,6 +59,15 @@ mod tests {
         for _ in 0..50 {
             assert_eq!(fingerprint(&spec("b", &custom), b"in"), first, "a hash map's order shows");
         }
+    }
+
+    #[test]
+    fn where_it_was_submitted_from_is_no_part_of_the_work() {
+        let base = fingerprint(&spec("a", &[]), b"in");
+        let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=1");
+        let traced = TaskSpec { trace: trace.map(Box::new), ..spec("a", &[]) };
+        assert!(traced.trace.is_some());
+        assert_eq!(fingerprint(&traced, b"in"), base);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod spend;
 pub mod strategy;
 pub mod task;
 pub mod time;
+pub mod trace;
 pub mod units;
 
 #[cfg(feature = "telemetry")]
@@ -37,4 +38,5 @@ pub use task::{
     TaskState,
 };
 pub use time::Timestamp;
+pub use trace::TraceContext;
 pub use units::Resources;

@@ -9,6 +9,7 @@ use crate::{
     labels::LabelRule,
     spend::TaskBudget,
     time::Timestamp,
+    trace::TraceContext,
     units::Resources,
 };
 
@@ -139,6 +140,9 @@ pub struct TaskSpec {
     /// What an attempt may cost and use. `None`: no limit, nothing expected. Boxed: most tasks have none.
     #[serde(default)]
     pub budget: Option<Box<TaskBudget>>,
+    /// The place in a trace that it was submitted from. `None`: it is in none. Boxed: most tasks are in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<TraceContext>>,
 }
 
 impl TaskSpec {
@@ -158,6 +162,7 @@ impl TaskSpec {
             deadline: None,
             retry: RetryPolicy::default(),
             budget: None,
+            trace: None,
         }
     }
 }

@@ -24,6 +24,7 @@ fn work(number: u64, resources: Resources) -> Assignment {
         idempotency_key: String::new(),
         budget: None,
         quota_keys: Vec::new(),
+        trace: None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     spend::{TaskBudget, Usage},
     task::{Outcome, Priority, TaskSpec},
     time::Timestamp,
+    trace::TraceContext,
     units::Resources,
 };
 
@@ -230,6 +231,8 @@ pub struct Assignment {
     pub budget: Option<Box<TaskBudget>>,
     /// Upstream quotas that it draws on, sorted.
     pub quota_keys: Vec<QuotaKey>,
+    /// Its place in its task's trace.
+    pub trace: Option<Box<TraceContext>>,
 }
 
 /// Reads work for an agent.
@@ -251,6 +254,7 @@ pub fn assignment(wire: v1::Assignment) -> Result<Assignment, Violation> {
         idempotency_key: wire.idempotency_key,
         budget: spend::task_budget(wire.budget).map_err(|v| v.within("budget"))?,
         quota_keys: spend::quota_keys(&wire.quota_keys)?,
+        trace: task::trace(&wire.traceparent, &wire.tracestate),
     })
 }
 
@@ -270,6 +274,8 @@ pub fn to_assignment(attempt: AttemptRef, spec: &TaskSpec, payload: Bytes, timeo
         idempotency_key: spec.idempotency_key.clone(),
         budget: spec.budget.as_deref().map(spend::to_task_budget),
         quota_keys: spend::to_quota_keys(&spec.requirements.quota_keys),
+        traceparent: task::to_traceparent(spec.trace.as_deref()),
+        tracestate: task::to_tracestate(spec.trace.as_deref()),
     }
 }
 

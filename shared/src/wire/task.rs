@@ -11,6 +11,7 @@ use crate::{
     ids::{AssignmentId, AttemptNumber, AttemptRef, Kind, Tenant},
     limits::{ATTEMPTS_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX},
     task::{Decision, Delivery, Failure, FailureClass, Priority, RetryPolicy, TaskSpec},
+    trace::TraceContext,
 };
 
 /// Reads a task and its payload.
@@ -35,6 +36,7 @@ pub fn task_spec(wire: v1::TaskSpec) -> Result<(TaskSpec, Bytes), Violation> {
         deadline: q::timestamp("deadline_unix_ms", wire.deadline_unix_ms)?,
         retry: retry(wire.retry.unwrap_or_default()).map_err(|v| v.within("retry"))?,
         budget: spend::task_budget(wire.budget).map_err(|v| v.within("budget"))?,
+        trace: trace(&wire.traceparent, &wire.tracestate),
     };
     Ok((spec, wire.payload))
 }
@@ -56,7 +58,27 @@ pub fn to_task_spec(spec: &TaskSpec, payload: Bytes) -> v1::TaskSpec {
         deadline_unix_ms: q::to_unix_ms_or_zero(spec.deadline),
         retry: Some(to_retry(&spec.retry)),
         budget: spec.budget.as_deref().map(spend::to_task_budget),
+        traceparent: to_traceparent(spec.trace.as_deref()),
+        tracestate: to_tracestate(spec.trace.as_deref()),
     }
+}
+
+/// Reads a place in a trace. One that is none is left out: no work is refused for its trace.
+#[must_use]
+pub fn trace(parent: &str, state: &str) -> Option<Box<TraceContext>> {
+    if parent.is_empty() { None } else { TraceContext::parse(parent, state).map(Box::new) }
+}
+
+/// Writes a place in a trace; empty: none.
+#[must_use]
+pub fn to_traceparent(trace: Option<&TraceContext>) -> String {
+    trace.map(TraceContext::parent).unwrap_or_default()
+}
+
+/// Writes what vendors add to it.
+#[must_use]
+pub fn to_tracestate(trace: Option<&TraceContext>) -> String {
+    trace.map(|trace| trace.state().to_owned()).unwrap_or_default()
 }
 
 /// Reads a tenant; an empty one is the default tenant.

@@ -212,6 +212,7 @@ proptest! {
             idempotency_key: spec.idempotency_key.clone(),
             budget: spec.budget.clone(),
             quota_keys: spec.requirements.quota_keys.clone(),
+            trace: spec.trace.clone(),
         };
         let wire = to_assignment(attempt, &spec, Bytes::from_static(b"work"), timeout);
         prop_assert_eq!(assignment(wire), Ok(expected));

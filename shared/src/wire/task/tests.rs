@@ -53,6 +53,12 @@ fn what_is_not_said_is_the_default() {
 }
 
 #[test]
+fn a_place_in_a_trace_that_is_none_is_left_out() {
+    let wire = v1::TaskSpec { kind: "echo".into(), traceparent: "nonsense".into(), ..v1::TaskSpec::default() };
+    assert_eq!(task_spec(wire).unwrap().0.trace, None);
+}
+
+#[test]
 fn names_keys_and_payloads_have_their_limits() {
     check("kind", |task| task.kind.clear());
     check("kind", |task| task.kind = "two words".into());
@@ -243,6 +249,13 @@ fn retry_policy() -> impl Strategy<Value = RetryPolicy> {
 }
 
 prop_compose! {
+    fn trace()(ids in (1_u128.., 1_u64..), sampled: bool, state in option::of("[a-z]{1,9}=[a-z:]{1,9}")) -> TraceContext {
+        let parent = format!("00-{:032x}-{:016x}-0{}", ids.0, ids.1, u8::from(sampled));
+        TraceContext::parse(&parent, &state.unwrap_or_default()).unwrap()
+    }
+}
+
+prop_compose! {
     pub(in crate::wire) fn spec()(
         (idempotency_key, affinity_key) in (".{0,60}", ".{0,60}"),
         (kind, tenant) in (name(), name()),
@@ -253,6 +266,7 @@ prop_compose! {
         deadline in option::of(1..=i64::MAX as u64 / 1_000),
         retry in retry_policy(),
         budget in budget(),
+        trace in option::of(trace()),
     ) -> TaskSpec {
         TaskSpec {
             idempotency_key,
@@ -267,6 +281,7 @@ prop_compose! {
             deadline: deadline.map(Timestamp::from_unix_millis),
             retry,
             budget,
+            trace: trace.map(Box::new),
         }
     }
 }
