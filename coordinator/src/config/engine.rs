@@ -10,10 +10,10 @@ use evenkeel_core::{
         slow_start::RampSettings, thresholds::HealthSettings,
     },
 };
-use evenkeel_shared::{StrategyConfig, Tenant, Violation, limits::DURATION_MAX};
+use evenkeel_shared::{StrategyConfig, Tenant, Violation};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, at_least, at_most, ms};
+use super::{ConfigError, ms};
 
 /// Settings of the engine. Durations are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,22 +99,6 @@ impl Default for EngineConfig {
 impl EngineConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         self.strategy.validate().map_err(|violation| violation.within("engine.strategy"))?;
-        at_least("engine.tasks_max", self.tasks_max as u64, 1)?;
-        at_least("engine.payload_bytes_max", self.payload_bytes_max, 1)?;
-        at_least("engine.quarantine_after", self.quarantine_after.into(), 1)?;
-        for (field, value, min) in [
-            ("engine.ageing_interval_ms", self.ageing_interval_ms, 0),
-            ("engine.hold_after_ms", self.hold_after_ms, 1),
-            ("engine.attempt_timeout_ms", self.attempt_timeout_ms, 1),
-            ("engine.reconnect_grace_ms", self.reconnect_grace_ms, 0),
-            ("engine.adoption_grace_ms", self.adoption_grace_ms, 0),
-            ("engine.prefetch_below_ms", self.prefetch_below_ms, 0),
-            ("engine.drain_deadline_ms", self.drain_deadline_ms, 1),
-            ("engine.lost_agent_memory_ms", self.lost_agent_memory_ms, 0),
-        ] {
-            at_least(field, value, min)?;
-            at_most(field, value, ms(DURATION_MAX))?;
-        }
         for (section, checked) in [
             ("engine.health", self.health.validate()),
             ("engine.lease", self.lease.validate()),

@@ -1,13 +1,6 @@
 //! Bounds of the shell.
 
-use evenkeel_shared::limits::DURATION_MAX;
 use serde::{Deserialize, Serialize};
-
-use super::{ConfigError, at_least, at_most, ms};
-
-/// Most that a queue or a number of connections can be set to: more than a machine has room for, and less than what the
-/// queues and semaphores behind the settings can count to.
-const COUNT_MAX: u64 = 1 << 28;
 
 /// Bounds of the shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,28 +41,5 @@ impl Default for LimitsConfig {
             ephemeral_kept_max: 10_000,
             ephemeral_kept_bytes_max: 64 << 20,
         }
-    }
-}
-
-impl LimitsConfig {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        for (field, value) in [
-            ("limits.connections_max", self.connections_max),
-            ("limits.session_queue_max", self.session_queue_max),
-            ("limits.recent_events_max", self.recent_events_max),
-            ("limits.watcher_queue_max", self.watcher_queue_max),
-            ("limits.watchers_max", self.watchers_max),
-        ] {
-            at_least(field, value as u64, 1)?;
-            at_most(field, value as u64, COUNT_MAX)?;
-        }
-        for (field, value) in [
-            ("limits.greeting_timeout_ms", self.greeting_timeout_ms),
-            ("limits.unread_timeout_ms", self.unread_timeout_ms),
-        ] {
-            at_least(field, value, 100)?;
-            at_most(field, value, ms(DURATION_MAX))?;
-        }
-        Ok(())
     }
 }

@@ -1,4 +1,18 @@
-//! What can be set of a coordinator, each setting with its unit and default. Unknown settings are refused.
+//! What can be set of a coordinator: types with their defaults, one a section, and a table that says of each setting what it
+//! may be, what it is for and when a change of it counts.
+//!
+//! | file | what |
+//! |---|---|
+//! | `engine`, `limits`, `store` and so on | the sections, as the rest of the program reads them |
+//! | `setting`, `table` | what is known of each setting: the one table |
+//! | `origin`, `layer` | values with where they come from, and what is put over what |
+//! | `file`, `sources` | reading: default < file < environment < flags |
+//! | `problem` | what is wrong, all of it at once |
+//! | `document` | what is made of the table: a commented file, a JSON Schema, the reference |
+//! | `live` | the configuration of a running coordinator: changes, versions, rolling back |
+//!
+//! Crates that merge layers (`config`, `figment`) were looked at: the one forgets where a value came from, the other knows the
+//! file but not the line, and neither reports more than the first mistake.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,24 +26,36 @@ use serde::{Deserialize, Serialize};
 
 mod audit;
 mod auth;
+pub mod document;
 mod engine;
+mod file;
 mod health;
+mod layer;
 mod limits;
 mod log;
+mod origin;
+mod problem;
 mod reload;
 mod scaling;
+pub mod setting;
+mod sources;
 mod store;
+pub mod table;
 mod telemetry;
 mod tls;
 
 pub use audit::AuditConfig;
-pub use auth::AuthConfig;
+pub use auth::{AuthConfig, JwtConfig};
 pub use engine::EngineConfig;
 pub use health::HealthConfig;
+pub use layer::{Change, Layer, shown};
 pub use limits::LimitsConfig;
 pub use log::LogConfig;
+pub use origin::{Origin, Source};
+pub use problem::{Problem, Problems};
 pub use reload::ReloadConfig;
 pub use scaling::{ResourcesConfig, ScalingConfig};
+pub use sources::{Flag, Loaded, Sources, hash, read_file};
 pub use store::{RETENTION_MIN, StoreConfig};
 pub use telemetry::TelemetryConfig;
 pub use tls::TlsConfig;
@@ -144,23 +170,66 @@ impl CoordinatorConfig {
     /// # Errors
     /// The first setting at fault.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        match self.out_of_range().into_iter().next() {
+            Some(violation) => Err(violation.into()),
+            None => self.checks().into_iter().find_map(Result::err).map_or(Ok(()), Err),
+        }
+    }
+
+    /// All that [`Self::validate`] can find at once: each setting that is out of its range, and of each section the first
+    /// settings that do not go together.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = self
+            .out_of_range()
+            .into_iter()
+            .map(|violation| Problem::new(violation.field, violation.description, None))
+            .collect();
+        for error in self.checks().into_iter().filter_map(Result::err) {
+            let (path, message) = match error {
+                ConfigError::Value(Violation { field, description }) => (field, description),
+                error @ ConfigError::Exposed { .. } => (String::new(), error.to_string()),
+            };
+            if path.is_empty() || problems.iter().all(|known| known.path != path) {
+                problems.push(Problem::new(path, message, None));
+            }
+        }
+        problems
+    }
+
+    /// Settings whose values are not what the table says they may be.
+    fn out_of_range(&self) -> Vec<Violation> {
+        let layer = Layer::of(self, "");
+        let wrong = |setting: &setting::Setting| {
+            let what = setting.kind.check(layer.value(setting.path)).err()?;
+            Some(Violation::new(setting.path, what))
+        };
+        table::settings().filter_map(wrong).collect()
+    }
+
+    /// What each section says of its settings together.
+    fn checks(&self) -> [Result<(), ConfigError>; 10] {
+        [
+            self.check_addresses(),
+            self.tls.validate(),
+            self.auth.validate(),
+            self.audit.validate(),
+            self.telemetry.validate(),
+            self.log.validate(),
+            self.health.validate(),
+            self.reload.validate(),
+            self.scaling.validate(),
+            self.engine.validate(),
+        ]
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
         for (setting, address) in [("grpc", self.grpc), ("http", self.http)] {
             if !address.ip().is_loopback() && !self.insecure {
                 return Err(ConfigError::Exposed { setting, address });
             }
         }
-        at_least("shutdown_deadline_ms", self.shutdown_deadline_ms, 100)?;
-        self.store.validate()?;
-        self.limits.validate()?;
-        self.tls.validate()?;
-        self.auth.validate()?;
-        self.audit.validate()?;
-        self.telemetry.validate()?;
-        self.log.validate()?;
-        self.health.validate()?;
-        self.reload.validate()?;
-        self.scaling.validate()?;
-        self.engine.validate()
+        Ok(())
     }
 
     /// The manager's own settings.

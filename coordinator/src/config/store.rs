@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use evenkeel_shared::limits::DURATION_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, at_least, at_most};
-use crate::store::{FINE_DEFAULT, HISTORY_DEFAULT, HISTORY_MIN, Retention};
+use crate::store::{FINE_DEFAULT, HISTORY_DEFAULT, Retention};
 
 /// Finished tasks are kept at least so long: clients rely on it for their idempotency keys (24 h).
 pub const RETENTION_MIN: Duration = Duration::from_secs(24 * 3_600);
@@ -37,16 +35,6 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        at_least("store.retention_hours", self.retention_hours, RETENTION_MIN.as_secs() / 3_600)?;
-        at_most("store.retention_hours", self.retention_hours, DURATION_MAX.as_secs() / 3_600)?;
-        at_least("store.fine_hours", self.fine_hours, 1)?;
-        at_most("store.fine_hours", self.fine_hours, DURATION_MAX.as_secs() / 3_600)?;
-        at_least("store.history_days", self.history_days, HISTORY_MIN.as_secs() / DAY_SECONDS)?;
-        at_most("store.history_days", self.history_days, DURATION_MAX.as_secs() / DAY_SECONDS)?;
-        Ok(())
-    }
-
     /// How long what is kept.
     #[must_use]
     pub const fn retention(&self) -> Retention {
