@@ -10,6 +10,7 @@ use crate::{
     },
     cost::ledger::{BudgetView, Shortage},
     ix::TaskIx,
+    routing::AgentSet,
 };
 
 /// What keeps a waiting task from going, whatever room there is.
@@ -92,21 +93,31 @@ impl Engine {
     /// publication now and then.
     #[must_use]
     pub fn limit_views(&self, now: Timestamp) -> Vec<(LimitView, u64)> {
-        let now = self.now.max(now);
-        let views = self.allocation.limits.views(now).into_iter();
-        views
-            .map(|view| (view.sites.iter().map(|site| self.waiting_at(site)).sum(), view))
-            .map(|(n, v)| (v, n))
-            .collect()
+        let views = self.allocation.limits.views(self.now.max(now)).into_iter();
+        views.map(|view| (self.waiting_at(&view.sites), view)).map(|(waiting, view)| (view, waiting)).collect()
     }
 
-    /// Tasks that wait at a shut gate: all that it covers. Of an agent's limit nobody can say.
-    fn waiting_at(&self, site: &Site) -> u64 {
-        match site {
-            Site::Kind(kind) => self.waiting_of(None, Some(kind)),
-            Site::Tenant(tenant, kind) => self.waiting_of(Some(tenant), kind.as_ref()),
-            Site::Agent(_) | Site::Group(_) => 0,
+    /// Tasks that wait at shut gates of a limit: all that these cover. Where they are agents' gates, a task that several of
+    /// the agents could take waits once.
+    fn waiting_at(&self, sites: &[Site]) -> u64 {
+        let (mut waiting, mut shut) = (0, AgentSet::default());
+        for site in sites {
+            match site {
+                Site::Kind(kind) => waiting += self.waiting_of(None, Some(kind)),
+                Site::Tenant(tenant, kind) => waiting += self.waiting_of(Some(tenant), kind.as_ref()),
+                Site::Agent(agent) => {
+                    shut.insert(*agent);
+                }
+                Site::Group(group) => self.allocation.limits.members(*group).into_iter().for_each(|agent| {
+                    shut.insert(agent);
+                }),
+            }
         }
+        if shut.is_empty() {
+            return waiting;
+        }
+        let classes = self.queue.classes().filter(|&class| self.router.any_matches(class, &shut));
+        waiting + classes.map(|class| self.queue.class_len(class) as u64).sum::<u64>()
     }
 
     fn waiting_of(&self, tenant: Option<&Tenant>, kind: Option<&Kind>) -> u64 {

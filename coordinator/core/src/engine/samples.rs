@@ -34,7 +34,8 @@ impl Engine {
             name: view.limit.name,
             concurrency_max: view.limit.concurrency_max.unwrap_or(0),
             closed: view.closed,
-            waiting,
+            // More agents would take what waits for agents that are at their limit: it is not held up by that.
+            waiting: if view.limit.scope.is_about_tasks() { waiting } else { 0 },
         });
         // What waits for a budget is held like what waits for a limit: more agents would not begin it sooner.
         let budgets = self.budget_views(now).into_iter().filter(|(_, waiting)| *waiting > 0);

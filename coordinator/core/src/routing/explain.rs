@@ -7,6 +7,7 @@ use evenkeel_shared::{Resources, units::ResourceName};
 
 use super::{
     Router,
+    agent_set::{AgentSet, common_from},
     classes::Class,
     facts::{Facts, Pick, Room, TaskFacts, least_level},
     refusal::Refusal,
@@ -24,6 +25,17 @@ impl Router {
     pub fn matches(&self, class: ClassIx, agent: AgentIx) -> Result<(), Refusal> {
         let (class, statics, _) = self.parties(class, agent)?;
         self.match_statics(class, statics)
+    }
+
+    /// Whether one of these agents could take such tasks when idle. Costs words of bitmaps, whoever they are.
+    #[must_use]
+    pub fn any_matches(&self, class: ClassIx, agents: &AgentSet) -> bool {
+        self.classes.get(class).is_some_and(|class| {
+            let matching = self.index.selectors.agents(self.index.views.get(class.required_only()).selector);
+            let need = &self.index.fits.get(class.fit).need;
+            common_from([matching, agents], AgentIx(0))
+                .any(|agent| self.roster.statics(agent).is_some_and(|statics| statics.spec.capacity.fits(need)))
+        })
     }
 
     /// Whether the agent may take such a task now: [`Router::admits`] without a reason, and much cheaper where it may not.

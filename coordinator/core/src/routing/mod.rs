@@ -34,7 +34,7 @@ use std::{cell::RefCell, sync::Arc};
 use evenkeel_shared::{AgentSpec, Kind, QuotaKey, Requirements, StrategyConfig};
 
 pub use self::{
-    agent_set::AGENTS_MAX,
+    agent_set::{AGENTS_MAX, AgentSet},
     classes::{CLASSES_MAX, ClassLimit},
     facts::{AgentState, Pick, Room, TaskFacts},
     hash::affinity,
