@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use evenkeel_shared::{AdminState, Health, TaskId, TaskState, Timestamp};
 
-use super::{Engine, dispatch::facts};
+use super::{Blocked, Engine, dispatch::facts};
 use crate::{
+    admission::guards::ClosedBy,
     ix::{AgentIx, TaskIx},
     model::{Candidate, Explanation},
     routing::Room,
@@ -21,7 +22,7 @@ impl Engine {
         let task = self.tasks.find(task)?;
         let row = &self.tasks[task];
         let now = self.now.max(now);
-        let (mut candidates, refused_by_reason) = self.candidates(task);
+        let (mut candidates, refused_by_reason) = self.candidates(task, self.held_by(task, now));
         let eligible = candidates.iter().filter(|candidate| candidate.refusal.is_none()).count();
         candidates.truncate(candidates_max);
         let queue_position = self.queue.position(now, task);
@@ -39,15 +40,41 @@ impl Engine {
         })
     }
 
-    /// Every agent with its score or refusal, and how many were refused for each reason.
-    fn candidates(&self, task: TaskIx) -> (Vec<Candidate>, BTreeMap<&'static str, u32>) {
+    /// What keeps a queued task from going, whatever agent has room: why those that would take it do not get it.
+    fn held_by(&self, task: TaskIx, now: Timestamp) -> Option<(&'static str, String)> {
+        let row = &self.tasks[task];
+        if row.state != TaskState::Queued {
+            return None;
+        }
+        let (code, what) = match self.blocked_by(task, now) {
+            Some(blocked @ Blocked::Limit { .. }) => ("limit", blocked.in_words(now)),
+            Some(blocked @ Blocked::Budget(_)) => ("budget", blocked.in_words(now)),
+            None => {
+                let closed = self.class_closed(row.class)?;
+                let code = match closed.by {
+                    ClosedBy::Quota { .. } => "quota",
+                    ClosedBy::Breaker { .. } => "breaker",
+                };
+                (code, closed.by.to_string())
+            }
+        };
+        Some((code, format!("would take it; the task waits for {what}")))
+    }
+
+    /// Every agent with its score or refusal, and how many were refused for each reason. `held` refuses those who would take
+    /// it.
+    fn candidates(
+        &self,
+        task: TaskIx,
+        held: Option<(&'static str, String)>,
+    ) -> (Vec<Candidate>, BTreeMap<&'static str, u32>) {
         let row = &self.tasks[task];
         let mut refused = BTreeMap::new();
         let mut candidates: Vec<Candidate> = self
             .agents
             .iter()
             .map(|(ix, agent)| {
-                let refusal = self.refusal(task, ix);
+                let refusal = self.refusal(task, ix).or_else(|| held.clone());
                 if let Some((code, _)) = &refusal {
                     *refused.entry(*code).or_default() += 1;
                 }

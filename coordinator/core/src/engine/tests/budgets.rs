@@ -82,6 +82,7 @@ fn what_runs_is_reserved_and_what_is_short_waits_for_a_settlement() {
     assert_eq!((placed(&c, &tasks), used(&c, "b")), (4, (0.0, 1.0)));
     let words = c.explain(tasks[5]).waiting_for.unwrap();
     assert!(words.contains("budget `b`"), "{words}");
+    assert_eq!(c.explain(tasks[5]).refused_by_reason.get("budget"), Some(&1), "the agent would take it");
     succeed(&mut c, tasks[0], 0.1);
     assert_eq!(placed(&c, &tasks), 3, "0.15 are left and 0.25 are needed");
     succeed(&mut c, tasks[1], 0.1);

@@ -64,6 +64,17 @@ fn a_throttled_tenant_holds_up_nobody_and_goes_on_when_a_place_is_free() {
 }
 
 #[test]
+fn an_agent_with_room_is_no_candidate_for_what_a_limit_holds() {
+    let mut c = cluster(8, [at_a_time("l", of_tenant("t"), 1)]);
+    let theirs = submit(&mut c, "t", 2);
+    let told = c.explain(theirs[1]);
+    let why = "would take it; the task waits for limit `l`: 1 of 1 attempts at a time";
+    assert_eq!(told.candidates[0].refusal, Some(("limit", why.to_owned())));
+    assert_eq!(told.refused_by_reason["limit"], 1);
+    assert_eq!(c.explain(theirs[0]).candidates[0].refusal, None, "what runs is held by nothing");
+}
+
+#[test]
 fn a_lowered_limit_lets_what_runs_go_on() {
     let mut c = cluster(8, []);
     let tasks = submit(&mut c, "t", 4);
@@ -124,6 +135,43 @@ fn an_agent_that_is_limited_gets_no_more_and_others_do() {
     assert!(words.refused_by_reason.contains_key("limit"), "{words:?}");
     c.join(agent("b").slots(8));
     assert_eq!(placed(&c, &tasks), 5);
+}
+
+/// Tasks that wait under the only limit, as shown, and as the manager is told.
+fn waiting(c: &Cluster) -> (u64, u64) {
+    let shown = c.engine.limit_views(c.now);
+    let told = c.engine.more_samples(c.now).limits;
+    (shown[0].1, told[0].waiting)
+}
+
+#[test]
+fn what_waits_for_agents_that_are_at_their_limit_is_shown_once_and_is_no_reason_against_more_agents() {
+    let shared = LimitScope { agent_label: Some(("gpu".into(), "yes".into())), ..scope() };
+    let each = LimitScope { each_agent: true, ..shared.clone() };
+    for (limit, runs) in [(each, 2), (shared, 1)] {
+        let mut c = Cluster::new();
+        for id in ["a", "b"] {
+            c.join(agent(id).slots(4).label("gpu", "yes"));
+        }
+        c.join(agent("c").slots(1).kinds(&["other"]));
+        c.control(at_a_time("l", limit, 1)).unwrap();
+        assert_eq!(waiting(&c), (0, 0), "nothing waits");
+        let tasks = submit(&mut c, "t", 5);
+        // Those that no agent at its limit could take wait for something else.
+        let others = [task("other"), task("other"), task("work").slots(5)];
+        others.into_iter().for_each(|task| {
+            c.submit(task);
+        });
+        assert_eq!(placed(&c, &tasks), runs);
+        assert_eq!(waiting(&c), (5 - runs as u64, 0));
+    }
+}
+
+#[test]
+fn what_waits_for_a_limit_of_tasks_is_held_up_by_it() {
+    let mut c = cluster(8, [at_a_time("l", of_kind("work"), 2)]);
+    submit(&mut c, "t", 5);
+    assert_eq!(waiting(&c), (3, 3));
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn a_kind_that_fails_everywhere_waits_is_tried_and_goes_on() {
     cluster.expect(tasks[0], TaskState::Queued);
     let why = "the circuit breaker of kind `work`, which is open, for another 3.0s";
     assert_eq!(cluster.waits_for(tasks[0]), why);
+    assert_eq!(cluster.explain(tasks[0]).refused_by_reason.get("breaker"), Some(&5), "all five would take it");
     let other = cluster.submit(task("other"));
     cluster.expect(other, TaskState::Assigned);
     // What runs still ends, and says nothing any more.

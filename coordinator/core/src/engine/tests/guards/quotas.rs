@@ -13,6 +13,7 @@ fn what_draws_on_a_quota_that_is_used_up_waits_and_nothing_else_does() {
     cluster.expect(shut, TaskState::Queued);
     cluster.expect(open, TaskState::Assigned);
     assert_eq!(cluster.waits_for(shut), "the upstream quota `openai`, which is used up (429), for another 5.0s");
+    assert_eq!(cluster.explain(shut).refused_by_reason.get("quota"), Some(&1), "the agent would take it");
     let quotas = cluster.engine.quota_views();
     assert_eq!((quotas[0].key.as_str(), quotas[0].waiting), ("openai", 1));
     assert_eq!(quotas[0].cooldown.reported_by, Some(AgentId::new("a").unwrap()));
