@@ -1,0 +1,294 @@
+//! The queue of spans, and the thread that sends it.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime,
+    sync::{mpsc, watch},
+    time::timeout_at,
+};
+use tonic::transport::Endpoint;
+
+use super::{
+    health::{Counts, ExporterHealth, State},
+    send::Sender,
+    span::{Span, wall_clock},
+};
+use crate::time::Timestamp;
+
+/// Spans in one message: some 200 KiB, as collectors expect them.
+const BATCH_SPANS_MAX: usize = 512;
+/// How long spans wait for others to go with them: people look at traces seconds later.
+const BATCH_WAIT: Duration = Duration::from_secs(1);
+/// How often a batch is sent again that found nobody, and the wait before that, doubled each time: a collector that restarts
+/// is back by then. Longer would only fill the queue.
+const TRIES_MAX: u32 = 3;
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a program that ends without a word leaves its spans.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// Where spans go, and within what bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The collector, as `http://host:port`: OTLP over gRPC.
+    pub endpoint: String,
+    /// Spans that wait, at most; further ones are dropped.
+    pub queue_spans_max: usize,
+    /// Longest wait for the collector's answer to a batch.
+    pub timeout: Duration,
+}
+
+/// Whose spans they are: the resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `service.name`.
+    pub service: &'static str,
+    /// `service.instance.id`.
+    pub instance: String,
+    /// `service.version`.
+    pub version: &'static str,
+}
+
+/// Why no spans can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is none.
+    #[error("`{endpoint}` is no address of a collector: {problem}; write it as http://127.0.0.1:4317")]
+    Endpoint {
+        /// As it was given.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No thread.
+    #[error("cannot start the thread that sends spans: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The way to a collector. Clones share it; when the last one is gone, so is the thread, soon.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    queue: mpsc::Sender<Span>,
+    state: Arc<State>,
+    stop: Arc<watch::Sender<Option<Instant>>>,
+    done: watch::Receiver<bool>,
+    endpoint: Arc<str>,
+}
+
+impl Settings {
+    /// Whether the address is one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<Endpoint, StartError> {
+        let refused = |problem: String| StartError::Endpoint { endpoint: self.endpoint.clone(), problem };
+        let endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|error| refused(error.to_string()))?;
+        match endpoint.uri().scheme_str() {
+            Some("http") if endpoint.uri().host().is_some() => {}
+            Some("https") => {
+                return Err(refused("this build sends spans without TLS; use a collector beside it".into()));
+            }
+            _ => return Err(refused("it does not begin with http://".into())),
+        }
+        Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
+    }
+}
+
+impl Exporter {
+    /// Starts the thread. Nobody is dialled before there is a span.
+    ///
+    /// # Errors
+    /// If the address is none, or there is no thread to be had.
+    pub fn start(settings: &Settings, source: &Source) -> Result<Self, StartError> {
+        let endpoint = settings.check()?;
+        let (queue, spans) = mpsc::channel(settings.queue_spans_max.max(1));
+        let (stop, stopped) = watch::channel(None);
+        let (finished, done) = watch::channel(false);
+        let state = Arc::new(State::default());
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let worker = (Arc::clone(&state), source.clone(), settings.timeout);
+        thread::Builder::new().name("spans".into()).spawn(move || {
+            let (state, source, timeout) = worker;
+            runtime.block_on(async {
+                let sender = Sender::new(endpoint, &source, timeout);
+                Worker { spans, stopped, sender, state }.run().await;
+            });
+            // What still hangs on a collector must not hold up the end.
+            runtime.shutdown_background();
+            let _ = finished.send(true);
+        })?;
+        Ok(Self { queue, state, stop: Arc::new(stop), done, endpoint: settings.endpoint.as_str().into() })
+    }
+
+    /// Sends a span, some time. Never waits: without room it is dropped, and counted.
+    pub fn send(&self, span: Span) {
+        self.state.queued.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(span).is_err() {
+            self.state.queued.fetch_sub(1, Ordering::Relaxed);
+            self.state.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What became of spans.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.state.counts()
+    }
+
+    /// How the export is doing.
+    #[must_use]
+    pub fn health(&self) -> ExporterHealth {
+        let failing = self.state.failing(Instant::now());
+        ExporterHealth { endpoint: self.endpoint.to_string(), failing, counts: self.counts() }
+    }
+
+    /// Sends what is queued, for so long at most, and ends. What comes later, or did not get away, is dropped. Answers
+    /// with what became of all.
+    pub async fn stop(&self, within: Duration) -> Counts {
+        let until = Instant::now() + within;
+        self.stop.send_replace(Some(until));
+        let mut done = self.done.clone();
+        // The thread gives up by itself; this is for one that is not given the processor.
+        let _ = timeout_at((until + LAST_MOMENT).into(), done.wait_for(|done| *done)).await;
+        self.counts()
+    }
+
+    /// The time of day, for programs that have no clock of their own.
+    #[must_use]
+    pub fn wall_clock() -> Timestamp {
+        wall_clock()
+    }
+}
+
+/// The thread.
+struct Worker {
+    spans: mpsc::Receiver<Span>,
+    stopped: watch::Receiver<Option<Instant>>,
+    sender: Sender,
+    state: Arc<State>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH_SPANS_MAX);
+        while self.gather(&mut batch).await {
+            self.deliver(&mut batch).await;
+        }
+        // There is an end: what is queued still goes, as far as there is time.
+        let until = self.stopped.borrow().unwrap_or_else(|| Instant::now() + LAST_MOMENT);
+        self.spans.close();
+        loop {
+            while batch.len() < BATCH_SPANS_MAX
+                && let Ok(span) = self.spans.try_recv()
+            {
+                batch.push(span);
+            }
+            if batch.is_empty() {
+                return;
+            }
+            let count = batch.len();
+            let sent = timeout_at(until.into(), self.sender.send(std::mem::take(&mut batch))).await;
+            match sent {
+                Ok(outcome) => self.book(count, outcome),
+                Err(_) => self.give_up(count),
+            }
+        }
+    }
+
+    /// Waits for a batch; false: there is an end.
+    async fn gather(&mut self, batch: &mut Vec<Span>) -> bool {
+        let mut until = None;
+        while batch.len() < BATCH_SPANS_MAX {
+            let due = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let room = BATCH_SPANS_MAX - batch.len();
+            tokio::select! {
+                biased;
+                _ = self.stopped.wait_for(Option::is_some) => return false,
+                () = due => return true,
+                received = self.spans.recv_many(batch, room) => {
+                    if received == 0 {
+                        return false;
+                    }
+                    until = until.or_else(|| Some(tokio::time::Instant::now() + BATCH_WAIT));
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends a batch, again if nobody took it. Ends early, with the batch as it was, if there is an end.
+    async fn deliver(&mut self, batch: &mut Vec<Span>) {
+        let mut wait = RETRY_WAIT;
+        for tries in 1..=TRIES_MAX {
+            let outcome = tokio::select! {
+                biased;
+                _ = self.stopped.wait_for(Option::is_some) => return,
+                outcome = self.sender.send(batch.clone()) => outcome,
+            };
+            let again = matches!(&outcome, Err(error) if error.may_pass && tries < TRIES_MAX);
+            if !again {
+                self.book(batch.len(), outcome);
+                batch.clear();
+                return;
+            }
+            if let Err(error) = outcome {
+                self.say(Some(error.message));
+            }
+            tokio::select! {
+                biased;
+                _ = self.stopped.wait_for(Option::is_some) => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait *= 2;
+        }
+    }
+
+    fn book(&self, count: usize, outcome: Result<u64, super::send::SendError>) {
+        let count = count as u64;
+        self.state.queued.fetch_sub(count, Ordering::Relaxed);
+        match outcome {
+            Ok(refused) => {
+                let refused = refused.min(count);
+                self.state.failed.fetch_add(refused, Ordering::Relaxed);
+                self.state.exported.fetch_add(count - refused, Ordering::Relaxed);
+                self.say((refused > 0).then(|| format!("the collector refused {refused} of {count} spans")));
+            }
+            Err(error) => {
+                self.state.failed.fetch_add(count, Ordering::Relaxed);
+                self.say(Some(error.message));
+            }
+        }
+    }
+
+    fn give_up(&self, count: usize) {
+        self.state.queued.fetch_sub(count as u64, Ordering::Relaxed);
+        self.state.dropped.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// One line when it begins to fail, and one when it goes well again.
+    fn say(&self, error: Option<String>) {
+        let shown = error.clone();
+        if self.state.went(error, Instant::now()) {
+            match shown {
+                Some(error) => tracing::warn!(error, "spans cannot be sent; they are dropped until they can"),
+                None => tracing::info!("spans are sent again"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "exporter_tests.rs"]
+mod tests;
