@@ -221,6 +221,20 @@ impl ModelStore {
         }
     }
 
+    /// Removes tasks that were over before this time, at most so many, the oldest ids first. Answers what it removed.
+    pub fn prune(&mut self, before: Timestamp, limit: usize) -> Vec<StoredTask> {
+        let past = |row: &StoredTask| row.end.as_ref().is_some_and(|end| end.at < before);
+        let ids: Vec<TaskId> = self.tasks.values().filter(|row| past(row)).map(|row| row.task.id).take(limit).collect();
+        let removed: Vec<StoredTask> = ids.iter().filter_map(|id| self.tasks.remove(id)).collect();
+        for row in &removed {
+            let key = (row.task.spec.tenant.clone(), row.task.spec.idempotency_key.clone());
+            if self.keys.get(&key) == Some(&row.task.id) {
+                self.keys.remove(&key);
+            }
+        }
+        removed
+    }
+
     /// The state of a task that is over.
     #[must_use]
     pub fn state(&self, task: TaskId) -> Option<TaskState> {

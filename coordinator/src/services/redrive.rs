@@ -5,6 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bytes::Bytes;
 use dashmap::DashSet;
 use evenkeel_core::engine::NewTask;
 use evenkeel_proto::v1;
@@ -126,7 +127,7 @@ fn not_yet_redriven(store: &dyn StoreReader, filter: &TaskFilter, limit: u32) ->
 }
 
 async fn prepare(gateway: &Gateway, task: TaskId) -> Result<NewTask, Error> {
-    let not_now = |message: String| Error::new(Code::FailedPrecondition, message).about("task", task.to_string());
+    let not_now = |message: String| not_now(task, message);
     match gateway.directory.get(task) {
         Some(Known::Live(live)) => {
             return Err(not_now(format!("the task is {}; only one that did not succeed is driven again", live.state)));
@@ -140,6 +141,21 @@ async fn prepare(gateway: &Gateway, task: TaskId) -> Result<NewTask, Error> {
     };
     let (state, spec, payload, redriven_as) =
         gateway.reads.ask(read).await?.ok_or_else(|| Error::not_found("task", task.to_string()))?;
+    again(task, state, &spec, payload, redriven_as)
+}
+
+/// What does the work of a stored task again: in this state, and driven again before as `redriven_as` or never.
+///
+/// # Errors
+/// FAILED_PRECONDITION if it is not to be driven again.
+pub fn again(
+    task: TaskId,
+    state: TaskState,
+    spec: &TaskSpec,
+    payload: Bytes,
+    redriven_as: Option<TaskId>,
+) -> Result<NewTask, Error> {
+    let not_now = |message: String| not_now(task, message);
     if !STATES.contains(&state) {
         return Err(not_now(format!("the task is {state}; only one that did not succeed is driven again")));
     }
@@ -150,9 +166,13 @@ async fn prepare(gateway: &Gateway, task: TaskId) -> Result<NewTask, Error> {
         idempotency_key: String::new(),
         deadline: None,
         delivery: Delivery::Durable,
-        ..TaskSpec::clone(&spec)
+        ..TaskSpec::clone(spec)
     };
     Ok(new_task(spec, payload, Some(task)))
+}
+
+fn not_now(task: TaskId, message: String) -> Error {
+    Error::new(Code::FailedPrecondition, message).about("task", task.to_string())
 }
 
 async fn submit(gateway: &Gateway, batch: Vec<(TaskId, NewTask)>, redriven: &mut Vec<v1::Redriven>) {
