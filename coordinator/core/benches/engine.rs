@@ -34,5 +34,24 @@ fn route_and_complete(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, route_and_complete);
+/// What the manager asks of the engine each second, which it answers between two tasks: with a limit of each agent there are
+/// as many gates as agents.
+fn look(c: &mut Criterion) {
+    let mut group = c.benchmark_group("engine/look");
+    group.sample_size(20).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
+    for (agents, limits) in [(1_000, 100), (10_000, 0), (10_000, 100)] {
+        let mut fleet = LazyCell::new(|| {
+            let mut fleet = Fleet::new(agents, &StrategyConfig::named("least_loaded").expect("valid"));
+            fleet.limit(limits);
+            fleet
+        });
+        group.bench_function(BenchmarkId::from_parameter(format!("{agents}_agents_{limits}_limits")), |bencher| {
+            let fleet = LazyCell::force_mut(&mut fleet);
+            bencher.iter(|| fleet.look());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, route_and_complete, look);
 criterion_main!(benches);

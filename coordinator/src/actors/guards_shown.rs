@@ -1,6 +1,9 @@
 //! How many limits, budgets, quotas and breakers are at work: a short look at the engine, once a second, for the metrics.
 
-use evenkeel_core::{admission::breaker::BreakerState, cost::ledger::Level, engine::Engine};
+use evenkeel_core::{
+    cost::ledger::Level,
+    engine::{Engine, Gated},
+};
 use evenkeel_shared::Timestamp;
 
 /// Numbers alone, so that no name that anybody
@@ -24,16 +27,20 @@ pub struct GuardsShown {
 }
 
 impl GuardsShown {
-    /// Looks. It walks limits, budgets, quotas and breakers; never the queue.
+    /// Counts. `gated` is of the same moment.
     #[must_use]
-    pub fn of(engine: &Engine, now: Timestamp) -> Self {
-        let mut guards = Self::default();
-        for (view, _) in engine.limit_views(now) {
+    pub fn of(engine: &Engine, gated: &Gated, now: Timestamp) -> Self {
+        let mut guards = Self {
+            quotas: engine.quotas_used_up() as u64,
+            breakers_open: engine.breakers_not_closed(now) as u64,
+            ..Self::default()
+        };
+        for (view, _) in &gated.limits {
             guards.limits += 1;
             guards.limits_closed += u64::from(view.closed);
             guards.limits_throttled += view.throttled;
         }
-        for (view, _) in engine.budget_views(now) {
+        for (view, _) in &gated.budgets {
             guards.budgets += 1;
             match view.level {
                 Level::Ok => {}
@@ -42,10 +49,6 @@ impl GuardsShown {
                 Level::Exhausted => guards.budgets_by_level[2] += 1,
             }
         }
-        guards.quotas = engine.quota_views().len() as u64;
-        let breakers = engine.breaker_views(now);
-        let open = breakers.iter().filter(|view| !matches!(view.state, BreakerState::Closed));
-        guards.breakers_open = open.count() as u64;
         guards
     }
 }

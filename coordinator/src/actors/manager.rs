@@ -155,7 +155,10 @@ impl ManagerActor {
         }
         let gateway = self.parts.gateway.clone();
         let asked = async move {
-            let seen = gateway.look_at(|engine, now| (engine.more_samples(now), GuardsShown::of(engine, now)));
+            let seen = gateway.look_at(|engine, now| {
+                let gated = engine.gated(now);
+                (engine.more_samples(&gated), GuardsShown::of(engine, &gated, now))
+            });
             // Without it tenants, kinds and limits are not measured in this second.
             timeout(LOOK_WITHIN, seen).await.ok().and_then(Result::ok).unwrap_or_default()
         };

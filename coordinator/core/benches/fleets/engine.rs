@@ -131,6 +131,14 @@ impl Fleet {
         black_box(&self.out);
     }
 
+    /// What the manager asks of the engine each second.
+    #[allow(dead_code, reason = "a bench that shares this file asks for none")]
+    pub fn look(&self) {
+        let gated = self.engine.gated(NOW);
+        black_box((self.engine.more_samples(&gated), self.engine.quotas_used_up()));
+        black_box(self.engine.breakers_not_closed(NOW));
+    }
+
     /// Any of the tasks that run.
     fn draw(&mut self) -> Running {
         self.running.swap_remove(self.draws.usize(..self.running.len()))

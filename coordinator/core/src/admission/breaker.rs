@@ -66,6 +66,12 @@ impl BreakerState {
             Self::HalfOpen => "half-open",
         }
     }
+
+    /// Whether it keeps anything from going: it is open, or half-open.
+    #[must_use]
+    pub const fn is_turned(&self) -> bool {
+        !matches!(self, Self::Closed)
+    }
 }
 
 impl fmt::Display for BreakerState {

@@ -387,6 +387,12 @@ impl Guards {
         breakers.into_iter().chain([self.quotas.next_due()]).flatten().min()
     }
 
+    /// How many breakers of kinds and quotas are open or half-open.
+    #[must_use]
+    pub fn turned(&self) -> usize {
+        self.kinds.turned.len() + self.keys.turned.len()
+    }
+
     /// The quotas that are used up, by key.
     pub fn cooldowns(&self) -> impl Iterator<Item = (&QuotaKey, &Cooldown)> {
         self.quotas.iter()

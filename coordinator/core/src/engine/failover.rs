@@ -197,11 +197,7 @@ impl Engine {
 
     pub(super) fn eject(&mut self, agent: AgentIx, until: Timestamp, out: &mut Effects) {
         self.counters.ejections += 1;
-        let row = &mut self.agents[agent];
-        row.ejected_until = Some(until);
-        row.ejection_changed_at = self.now;
-        row.times_ejected = row.times_ejected.saturating_add(1);
-        self.set_agent_timer(agent, AgentTimer::Ejection, until);
+        self.note_ejected(agent, until);
         self.refresh(agent);
         let words = format!(
             "{} fails far more than others: gets nothing for {:.0?}",

@@ -58,6 +58,8 @@ pub(super) struct Guarding {
     members: BTreeMap<QuotaKey, BTreeSet<AgentIx>>,
     /// Agents to look at, because a key of theirs has shut or opened.
     unseen: BTreeSet<AgentIx>,
+    /// Agents that were ejected at some time: the breakers of all others are closed and have nothing to tell.
+    ejected: BTreeSet<AgentIx>,
     timer: Option<(Timestamp, TimerKey)>,
 }
 
@@ -70,6 +72,7 @@ impl Guarding {
             settings: DynamicLimitSettings::default(),
             members: BTreeMap::new(),
             unseen: BTreeSet::new(),
+            ejected: BTreeSet::new(),
             timer: None,
         }
     }
@@ -216,6 +219,16 @@ impl Engine {
         self.follow_turns(turns, out);
     }
 
+    /// An agent gets nothing until then: its breaker is open.
+    pub(super) fn note_ejected(&mut self, agent: AgentIx, until: Timestamp) {
+        let row = &mut self.agents[agent];
+        row.ejected_until = Some(until);
+        row.ejection_changed_at = self.now;
+        row.times_ejected = row.times_ejected.saturating_add(1);
+        self.guarding.ejected.insert(agent);
+        self.set_agent_timer(agent, AgentTimer::Ejection, until);
+    }
+
     /// An agent whose ejection is over starts with a few slots: its breaker is half-open.
     pub(super) fn try_ejected(&mut self, agent: AgentIx) {
         let ramp = Ramp::begin(self.settings.ramp, self.now);
@@ -262,7 +275,7 @@ impl Engine {
 
     /// The agent is gone for good.
     pub(super) fn leave_quotas(&mut self, agent: AgentIx) {
-        let Self { guarding: Guarding { members, unseen, .. }, agents, .. } = self;
+        let Self { guarding: Guarding { members, unseen, ejected, .. }, agents, .. } = self;
         for key in &agents[agent].spec.quota_keys {
             if let Some(those) = members.get_mut(key) {
                 those.remove(&agent);
@@ -272,5 +285,6 @@ impl Engine {
             }
         }
         unseen.remove(&agent);
+        ejected.remove(&agent);
     }
 }

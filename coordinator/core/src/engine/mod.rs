@@ -80,6 +80,7 @@ pub use self::{
     effects::{AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Reply, Submitted},
     event::{AdminCommand, ControlCommand, Event, NewTask, RequestId, StoredKey},
     guards::{DynamicLimitView, QuotaView},
+    samples::Gated,
     settings::Settings,
 };
 use crate::{

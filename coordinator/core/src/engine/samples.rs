@@ -6,15 +6,34 @@ use evenkeel_shared::{Kind, Timestamp};
 
 use super::Engine;
 use crate::{
-    admission::statistics::{Counts, OTHERS},
+    admission::{
+        gates::LimitView,
+        statistics::{Counts, OTHERS},
+    },
+    cost::ledger::BudgetView,
     insight::sample::{GroupSample, LimitSample, MoreSamples},
 };
 
+/// Limits and budgets as they stand at one moment, each with the tasks that wait for it: found once for all who look.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gated {
+    /// Limits, by name.
+    pub limits: Vec<(LimitView, u64)>,
+    /// Budgets, by name.
+    pub budgets: Vec<(BudgetView, u64)>,
+}
+
 impl Engine {
-    /// What a sample tells beside the status and the agents; the shell's own part is left out. Walks the rows of tenants and
-    /// kinds, the classes and the gates of limits, each bounded by a thousand or a few: once a second, not for every task.
+    /// Limits and budgets as they stand. Walks gates and classes: once a second, or for people.
     #[must_use]
-    pub fn more_samples(&self, now: Timestamp) -> MoreSamples {
+    pub fn gated(&self, now: Timestamp) -> Gated {
+        Gated { limits: self.limit_views(now), budgets: self.budget_views(now) }
+    }
+
+    /// What a sample tells beside the status and the agents; the shell's own part is left out. `gated` is of the same moment.
+    /// Walks the rows of tenants and kinds and the classes, each bounded by some thousands: once a second, not for every task.
+    #[must_use]
+    pub fn more_samples(&self, gated: &Gated) -> MoreSamples {
         let mut waiting: BTreeMap<&Kind, u64> = BTreeMap::new();
         for class in self.queue.classes() {
             if let Some((kind, _)) = self.router.asks_for(class) {
@@ -30,20 +49,20 @@ impl Engine {
             let waiting = kind.and_then(|kind| waiting.get(kind)).copied().unwrap_or(0);
             group(kind.map_or(OTHERS, |kind| kind.as_str()), &row.total, waiting, row.slots_in_use)
         });
-        let limits = self.limit_views(now).into_iter().map(|(view, waiting)| LimitSample {
-            name: view.limit.name,
+        let limits = gated.limits.iter().map(|(view, waiting)| LimitSample {
+            name: view.limit.name.clone(),
             concurrency_max: view.limit.concurrency_max.unwrap_or(0),
             closed: view.closed,
             // More agents would take what waits for agents that are at their limit: it is not held up by that.
-            waiting: if view.limit.scope.is_about_tasks() { waiting } else { 0 },
+            waiting: if view.limit.scope.is_about_tasks() { *waiting } else { 0 },
         });
         // What waits for a budget is held like what waits for a limit: more agents would not begin it sooner.
-        let budgets = self.budget_views(now).into_iter().filter(|(_, waiting)| *waiting > 0);
+        let budgets = gated.budgets.iter().filter(|(_, waiting)| *waiting > 0);
         let budgets = budgets.map(|(view, waiting)| LimitSample {
             name: format!("budget {}", view.budget.name),
             concurrency_max: 0,
             closed: true,
-            waiting,
+            waiting: *waiting,
         });
         let limits = limits.chain(budgets);
         MoreSamples {

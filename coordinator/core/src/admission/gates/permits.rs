@@ -293,7 +293,8 @@ impl Gates {
                 opens: None,
                 sites: Vec::new(),
             };
-            for (_, gate) in self.gates.iter().filter(|(_, gate)| gate.key.0 == rule) {
+            let gates = self.by_key.range((rule, None, None, None)..(rule + 1, None, None, None));
+            for gate in gates.map(|(_, gate)| &self.gates[gate.0]) {
                 view.in_use += gate.in_use;
                 if let Some(bucket) = &gate.bucket {
                     view.tokens = view.tokens.min(bucket.tokens(now));

@@ -74,14 +74,11 @@ impl Engine {
     fn order_ejection(&mut self, agent: AgentIx, order: BreakerOrder, reason: &str, out: &mut Effects) {
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let id = self.agents[agent].spec.id.clone();
-        self.agents[agent].ejection_changed_at = self.now;
         let words = match order {
             BreakerOrder::Open(time) => {
                 let until = self.now.plus(time);
                 self.outliers.order(self.now, agent, Some(until));
-                self.agents[agent].ejected_until = Some(until);
-                self.agents[agent].times_ejected = self.agents[agent].times_ejected.saturating_add(1);
-                self.set_agent_timer(agent, AgentTimer::Ejection, until);
+                self.note_ejected(agent, until);
                 self.refresh(agent);
                 format!("the circuit breaker of agent `{id}` is open for {time:.0?}, by hand{why}")
             }
@@ -89,6 +86,7 @@ impl Engine {
                 self.outliers.order(self.now, agent, None);
                 self.clear_agent_timer(agent, AgentTimer::Ejection);
                 self.agents[agent].ejected_until = None;
+                self.agents[agent].ejection_changed_at = self.now;
                 self.agents[agent].ramp = Ramp::full(self.settings.ramp);
                 self.refresh(agent);
                 format!("the circuit breaker of agent `{id}` is closed, by hand{why}")

@@ -5,7 +5,7 @@ use evenkeel_shared::{AgentId, QuotaKey, Timestamp};
 use super::super::Engine;
 use crate::{
     admission::{BreakerId, DynamicLimitSettings, breaker::BreakerState, guards::BreakerView, quota::Cooldown},
-    ix::ClassIx,
+    ix::{AgentIx, ClassIx},
 };
 
 /// A quota that is used up, as shown.
@@ -54,18 +54,38 @@ impl Engine {
         self.guarding.guards.cooldowns().map(view).collect()
     }
 
-    /// The breakers of which something is known, agents' included. Walks the fleet: for people, not for decisions.
+    /// How many quotas are used up.
+    #[must_use]
+    pub fn quotas_used_up(&self) -> usize {
+        self.guarding.guards.cooldowns().count()
+    }
+
+    /// How many breakers are open or half-open, agents' included. Walks those that were ejected at some time.
+    #[must_use]
+    pub fn breakers_not_closed(&self, now: Timestamp) -> usize {
+        let now = self.now.max(now);
+        let agents = self.guarding.ejected.iter().filter(|&&agent| self.agent_breaker(now, agent).0.is_turned());
+        agents.count() + self.guarding.guards.turned()
+    }
+
+    /// How the breaker of an agent that was ejected at some time stands, and why.
+    fn agent_breaker(&self, now: Timestamp, agent: AgentIx) -> (BreakerState, &'static str) {
+        let row = &self.agents[agent];
+        let half_open = row.ramp.next_step(now, row.spec.capacity.slots).is_some();
+        match row.ejected_until {
+            Some(until) => (BreakerState::Open { until }, "it fails far more than others"),
+            None if half_open => (BreakerState::HalfOpen, "it gets its slots back in steps"),
+            None => (BreakerState::Closed, ""),
+        }
+    }
+
+    /// The breakers of which something is known, agents' included. Walks the agents that were ejected at some time.
     #[must_use]
     pub fn breaker_views(&self, now: Timestamp) -> Vec<BreakerView> {
         let now = self.now.max(now);
-        let ejected = self.agents.iter().filter(|(_, row)| row.times_ejected > 0);
-        let agents = ejected.map(|(ix, row)| {
-            let half_open = row.ramp.next_step(now, row.spec.capacity.slots).is_some();
-            let (state, reason) = match row.ejected_until {
-                Some(until) => (BreakerState::Open { until }, "it fails far more than others"),
-                None if half_open => (BreakerState::HalfOpen, "it gets its slots back in steps"),
-                None => (BreakerState::Closed, ""),
-            };
+        let agents = self.guarding.ejected.iter().map(|&ix| {
+            let row = &self.agents[ix];
+            let (state, reason) = self.agent_breaker(now, ix);
             let (failures, attempts) = self.outliers.counts(now, ix);
             BreakerView {
                 id: BreakerId::Agent(row.spec.id.clone()),

@@ -139,9 +139,8 @@ fn an_agent_that_is_limited_gets_no_more_and_others_do() {
 
 /// Tasks that wait under the only limit, as shown, and as the manager is told.
 fn waiting(c: &Cluster) -> (u64, u64) {
-    let shown = c.engine.limit_views(c.now);
-    let told = c.engine.more_samples(c.now).limits;
-    (shown[0].1, told[0].waiting)
+    let gated = c.engine.gated(c.now);
+    (gated.limits[0].1, c.engine.more_samples(&gated).limits[0].waiting)
 }
 
 #[test]

@@ -112,3 +112,30 @@ fn an_operator_closes_the_breaker_of_an_agent_at_once() {
     let error = cluster.control(ControlCommand::SetBreaker(unknown, BreakerOrder::Close)).unwrap_err();
     assert_eq!(error.code, Code::NotFound);
 }
+
+#[test]
+fn breakers_that_are_not_closed_are_counted_as_they_are_shown() {
+    let mut cluster = five(BreakerSettings::default());
+    let check = |cluster: &Cluster, wanted: usize| {
+        let shown = cluster.engine.breaker_views(cluster.now);
+        assert_eq!(shown.iter().filter(|view| view.state.is_turned()).count(), wanted, "{shown:?}");
+        assert_eq!(cluster.engine.breakers_not_closed(cluster.now), wanted);
+    };
+    check(&cluster, 0);
+    let open = BreakerOrder::Open(ms(60_000));
+    for id in ["a", "b"] {
+        cluster.control(ControlCommand::SetBreaker(BreakerId::Agent(AgentId::new(id).unwrap()), open)).unwrap();
+    }
+    cluster.control(ControlCommand::SetBreaker(BreakerId::Kind(Kind::new("other").unwrap()), open)).unwrap();
+    check(&cluster, 3);
+    cluster
+        .control(ControlCommand::SetBreaker(BreakerId::Agent(AgentId::new("a").unwrap()), BreakerOrder::Close))
+        .unwrap();
+    check(&cluster, 2);
+    cluster.advance_alive(ms(60_000));
+    check(&cluster, 2);
+    cluster.advance_alive(ms(60_000));
+    let shown = cluster.engine.breaker_views(cluster.now);
+    assert_eq!(shown.iter().filter(|view| matches!(view.id, BreakerId::Agent(_))).count(), 2, "they are remembered");
+    check(&cluster, 1);
+}
