@@ -41,6 +41,8 @@ mod write;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod earlier_tests;
+#[cfg(test)]
 mod tests;
 
 pub use read::CONNECTIONS_MAX as READ_CONNECTIONS_MAX;
