@@ -13,7 +13,6 @@ use evenkeel_proto::{
 };
 use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
 use futures_util::stream;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
@@ -22,8 +21,10 @@ use tonic::{
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    connections::Connections,
+    connections::Incoming,
+    metrics::calls::Calls,
     paced::Paced,
+    security::{Gate, Secured},
     services::{admin::Admin, agent::Agents, cluster::Cluster, keda::Keda, resource::Resources, task::Tasks},
 };
 
@@ -53,17 +54,6 @@ const CONFIG_BYTES_MAX: usize = 300 << 10;
 /// The preface of HTTP/2: what a peer says first. Signs of life are asked for from then on.
 pub const GREETING_BYTES: u64 = 24;
 
-/// The names under which health is asked for; the empty one is the whole.
-const SERVICES: [&str; 7] = [
-    "",
-    "evenkeel.v1.AgentService",
-    "evenkeel.v1.TaskService",
-    "evenkeel.v1.ClusterService",
-    "evenkeel.v1.ResourceService",
-    "evenkeel.v1.AdminService",
-    "externalscaler.ExternalScaler",
-];
-
 /// What is served.
 pub struct Services {
     /// For agents.
@@ -80,37 +70,30 @@ pub struct Services {
     pub keda: Keda,
 }
 
-/// Says whether the services take work, in the words of `grpc.health.v1`.
-pub async fn report(health: &HealthReporter, serving: bool) {
-    use tonic_health::ServingStatus::{NotServing, Serving};
-    for service in SERVICES {
-        health.set_service_status(service, if serving { Serving } else { NotServing }).await;
-    }
-}
-
 /// Serves until it is told to stop, and then until the streams have ended.
 ///
 /// # Errors
 /// If the listener fails.
 pub async fn serve(
-    listener: TcpListener,
-    connections: Connections,
+    incoming: Incoming,
     services: Services,
     health: HealthReporter,
+    gate: Gate,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let watched = connections.clone();
-    let incoming = stream::unfold((listener, connections), async |(listener, connections)| {
-        let (connection, _) = connections.accept(&listener).await;
-        Some((Ok::<_, Infallible>(connection), (listener, connections)))
+    let watched = incoming.connections().clone();
+    let incoming = stream::unfold(incoming, async |mut incoming| {
+        let connection = incoming.next().await;
+        Some((Ok::<_, Infallible>(connection), incoming))
     });
     tokio::select! {
-        served = router(services, health).serve_with_incoming_shutdown(incoming, stop.cancelled()) => served,
+        served = router(services, health, &gate).serve_with_incoming_shutdown(incoming, stop.cancelled()) => served,
         () = watched.keep_watch() => Ok(()),
     }
 }
 
-fn router(services: Services, health: HealthReporter) -> Router {
+fn router(services: Services, health: HealthReporter, gate: &Gate) -> Router {
+    let calls = services.cluster.metrics.calls().clone();
     let agents = AgentServiceServer::new(services.agents)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -135,10 +118,12 @@ fn router(services: Services, health: HealthReporter) -> Router {
     let health = tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(health),
     );
+    let gate = (gate, &calls);
     let mut routes = Routes::builder();
-    routes.add_service(Paced(agents)).add_service(Paced(tasks)).add_service(Paced(cluster));
-    routes.add_service(Paced(resources)).add_service(Paced(admin)).add_service(Paced(keda)).add_service(Paced(health));
-    add_reflection(&mut routes);
+    routes.add_service(asked(agents, gate)).add_service(asked(tasks, gate)).add_service(asked(cluster, gate));
+    routes.add_service(asked(resources, gate)).add_service(asked(admin, gate)).add_service(asked(keda, gate));
+    routes.add_service(asked(health, gate));
+    add_reflection(&mut routes, gate);
     // The limits are on each connection; a limit over all of them would let one busy client lock the agents out. Calls have
     // no timeout of the server's, because sessions, watches and waits are meant to last.
     Server::builder()
@@ -154,15 +139,20 @@ fn router(services: Services, health: HealthReporter) -> Router {
         .add_routes(routes.routes())
 }
 
+/// A service as peers reach it: each is watched, and nobody gets past the gate.
+fn asked<S>(service: S, (gate, calls): (&Gate, &Calls)) -> Paced<Secured<S>> {
+    Paced::new(Secured::new(service, gate.clone()), calls)
+}
+
 /// Reflection in both versions: older tools know only the alpha.
-fn add_reflection(routes: &mut tonic::service::RoutesBuilder) {
+fn add_reflection(routes: &mut tonic::service::RoutesBuilder, gate: (&Gate, &Calls)) {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     match (builder().build_v1(), builder().build_v1alpha()) {
-        (Ok(v1), Ok(alpha)) => drop(routes.add_service(Paced(v1)).add_service(Paced(alpha))),
+        (Ok(v1), Ok(alpha)) => drop(routes.add_service(asked(v1, gate)).add_service(asked(alpha, gate))),
         // The descriptors are made by this build; without them only tools that explore the interface are lost.
         (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "server reflection is off"),
     }

@@ -6,15 +6,14 @@
 //! the [document](openapi) that describes it all is made of the same. Rejected: handlers of its own for each address, with types
 //! and a document of their own; they said less, and other things, than the calls beside them.
 
-use std::{sync::Arc, time::Duration};
-
 use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{Request, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::{any, get},
+    http::Request,
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+    routing::any,
 };
 use evenkeel_shared::{Code, Error};
 use futures_util::FutureExt as _;
@@ -24,11 +23,11 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connections::Connections,
+    connections::{Incoming, Peer},
+    security::Gate,
     services::{admin::Admin, cluster::Cluster, resource::Resources, task::Tasks},
 };
 
@@ -38,6 +37,7 @@ mod interface;
 mod openapi;
 mod origin;
 mod paths;
+pub mod probes;
 mod problem;
 mod reading;
 mod rest;
@@ -48,14 +48,14 @@ use calls::Calls;
 use problem::Problem;
 use rest::Rest;
 
-/// The engine's loop turns four times a second at least. Silent for so long it hangs, and the process is better restarted.
-const LOOP_SILENT_MAX: Duration = Duration::from_secs(10);
 /// Headers of one request: what browsers and proxies send, twice over.
 const HEADERS_MAX: usize = 64;
 /// Bytes of an address and its headers, and of what is read of a body at a time; bodies have [bounds of their own](routes).
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 /// Connections at a time: probes, scrapers, and people with dashboards.
 pub const CONNECTIONS_MAX: usize = 1_024;
+/// From one address: a proxy before the port is one, and must not need all.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 512;
 /// What the answers are made of.
 #[derive(Clone)]
 pub struct Api {
@@ -67,12 +67,15 @@ pub struct Api {
     pub resources: Resources,
     /// For the coordinator itself.
     pub admin: Admin,
+    /// Who may ask.
+    pub gate: Gate,
     /// Names under which the port is asked, beside addresses and names of this machine's network.
     pub names: Vec<String>,
 }
 
 /// Serves until it is told to stop, and then until what was asked is answered.
-pub async fn serve(listener: TcpListener, connections: Connections, api: Api, stop: CancellationToken) {
+pub async fn serve(mut incoming: Incoming, api: Api, stop: CancellationToken) {
+    let connections = incoming.connections().clone();
     let mut http1 = http1::Builder::new();
     http1
         .timer(TokioTimer::new())
@@ -84,8 +87,9 @@ pub async fn serve(listener: TcpListener, connections: Connections, api: Api, st
     let graceful = GracefulShutdown::new();
     let accept = async {
         loop {
-            let (connection, _) = connections.accept(&listener).await;
-            let served = http1.serve_connection(TokioIo::new(connection), service.clone());
+            let connection = incoming.next().await;
+            let service = OfPeer { peer: connection.peer().clone(), service: service.clone() };
+            let served = http1.serve_connection(TokioIo::new(connection), service);
             // What is wrong with one connection is its peer's affair.
             tokio::spawn(graceful.watch(served).map(drop));
         }
@@ -95,21 +99,37 @@ pub async fn serve(listener: TcpListener, connections: Connections, api: Api, st
         () = connections.keep_watch() => {}
         () = stop.cancelled() => {}
     }
-    drop(listener);
+    drop(incoming);
     tokio::select! {
         () = graceful.shutdown() => {}
         () = connections.keep_watch() => {}
     }
 }
 
+/// Tells a service who asks.
+struct OfPeer<S> {
+    peer: Peer,
+    service: S,
+}
+
+impl<S, B> hyper::service::Service<Request<B>> for OfPeer<S>
+where
+    S: hyper::service::Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<B>) -> S::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.service.call(request)
+    }
+}
+
 fn router(api: Api) -> Router {
     let metrics = api.cluster.metrics.clone();
-    let calls = Calls::new(api.tasks, api.cluster.clone(), api.resources, api.admin);
-    let router = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(openmetrics))
-        .with_state(Arc::new(api.cluster));
+    let calls = Calls::new(api.tasks, api.cluster, api.resources, api.admin.clone(), api.gate.clone());
+    let router = probes::routes(api.admin.clone());
     let router = match Rest::new(calls, api.names, metrics) {
         Ok(rest) => router.route("/api/v1/{*path}", any(async move |request| rest.answer(request).await)),
         // The table and the descriptors are of this build, and a test reads them; the probes do without.
@@ -118,10 +138,18 @@ fn router(api: Api) -> Router {
             router
         }
     };
+    // Only what has a route is asked about: what has none is nothing to anybody.
+    let router = router.route_layer(from_fn_with_state(api.gate, may_use));
     router.method_not_allowed_fallback(only_get).fallback(nothing_here)
 }
 
-type Shared = State<Arc<Cluster>>;
+/// Lets a request on to its route, or not; those that are calls are asked about as calls.
+async fn may_use(State(gate): State<Gate>, request: Request<Body>, next: Next) -> Response {
+    match gate.check_route(request.uri().path(), request.headers(), request.extensions()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => Problem::from(error).answer(request.uri().path()),
+    }
+}
 
 async fn nothing_here(request: Request<Body>) -> Response {
     Problem::from(Error::new(Code::NotFound, "there is nothing here; see /api/v1/openapi.json"))
@@ -130,33 +158,4 @@ async fn nothing_here(request: Request<Body>) -> Response {
 
 async fn only_get(request: Request<Body>) -> Response {
     Problem::other_method(request.method().as_str(), &[routes::Verb::Get]).answer(request.uri().path())
-}
-
-async fn healthz(State(cluster): Shared) -> Response {
-    let gateway = &cluster.gateway;
-    let silent = gateway.clock.now().since(gateway.lifecycle.loop_seen_at());
-    // On a full disk the loop may have to wait for room, and a restart would help nobody.
-    if silent > LOOP_SILENT_MAX && !gateway.lifecycle.store_is_full() {
-        let what = format!("the engine's loop has not turned for {silent:?}\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, what).into_response();
-    }
-    "ok\n".into_response()
-}
-
-async fn readyz(State(cluster): Shared) -> Response {
-    match cluster.gateway.lifecycle.check_writable() {
-        Ok(()) => "ok\n".into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
-    }
-}
-
-async fn openmetrics(State(cluster): Shared, request: Request<Body>) -> Response {
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match cluster.metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(_) => {
-            let what = "the metrics could not be written";
-            Problem::from(Error::new(Code::Internal, what)).answer(request.uri().path())
-        }
-    }
 }

@@ -25,6 +25,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tonic_health::server::HealthReporter;
 
 use crate::{
     actors::{
@@ -37,11 +38,17 @@ use crate::{
     actuators::Actuator,
     clock::Clock,
     config::{ConfigError, CoordinatorConfig, LimitsConfig},
-    connections::{ConnectionLimits, Connections},
+    connections::{ConnectionLimits, Connections, Incoming},
     directory::{Directory, KeptLimits},
     failpoint::{self, BadFailpoints},
     gateway::Gateway,
     grpc,
+    health::{
+        Board,
+        sampler::Sampler,
+        serving::Serving,
+        watchdog::{self, Watchdog},
+    },
     heartbeats::Heartbeats,
     hindsight::Hindsight,
     http,
@@ -53,6 +60,11 @@ use crate::{
     pending::Pending,
     reads::Reads,
     release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, Spare, WatchedEvent},
+    security::{
+        audit::Audit,
+        gate::{Gate, GateError},
+        tls::{Tls, TlsError},
+    },
     services::{
         admin::Admin,
         agent::Agents,
@@ -65,10 +77,12 @@ use crate::{
     },
     sessions::Sessions,
     snapshot::Snapshot,
+    start::StartPhases,
     store::{
         Retention, Store, StoreError,
         sqlite::{Durability, SqliteStore},
     },
+    telemetry::Traces,
     waiters::Waiters,
 };
 
@@ -113,6 +127,15 @@ pub enum StartError {
     /// Tasks that this build cannot hold.
     #[error("the stored tasks cannot be taken up: {0}")]
     Recovery(#[from] ClassLimit),
+    /// Who is known cannot be told.
+    #[error(transparent)]
+    Credentials(#[from] GateError),
+    /// There are no certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Nowhere to send spans.
+    #[error(transparent)]
+    Traces(#[from] evenkeel_shared::otlp::StartError),
     /// No threads.
     #[error("cannot start the threads of the coordinator: {0}")]
     Threads(io::Error),
@@ -134,6 +157,8 @@ struct Parts {
     heartbeats: Heartbeats,
     reads: Reads,
     metrics: Metrics,
+    board: Board,
+    traces: Traces,
     task_hub: Hub<WatchedEvent>,
     cluster_hub: Hub<ClusterEvent>,
 }
@@ -144,28 +169,37 @@ impl Coordinator {
     /// # Errors
     /// If a setting is wrong, an address is taken, or the store cannot be used. Nothing is left running.
     pub async fn start(config: CoordinatorConfig) -> Result<RunningCoordinator, StartError> {
+        let mut phases = StartPhases::begin();
         config.validate()?;
         failpoint::init()?;
         if config.abort_on_panic {
             end_process_when_an_actor_panics();
         }
+        let tls = Tls::new(&config.tls)?;
         // The ports first: who holds them most likely holds the store as well, and the address names the mistake better.
         let grpc = bind("grpc", config.grpc)?;
         let http = bind("http", config.http)?;
+        phases.end("listen");
         let clock = Clock::start();
         let (store, recovery, data_dir) = open_store(&config, clock).await?;
+        phases.end("store");
+        let coordinator_id = format!("c{}-{:08x}", recovery.incarnation, fastrand::u32(..));
+        let traces = Traces::start(&config.telemetry, clock, &coordinator_id)?;
+        traces.recovered(&recovery.tasks);
         let identity = Arc::new(Identity {
-            coordinator_id: format!("c{}-{:08x}", recovery.incarnation, fastrand::u32(..)),
+            coordinator_id,
             version: env!("CARGO_PKG_VERSION"),
             data_dir: data_dir.display().to_string(),
+            traces: traces.active().is_some(),
         });
         let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
         let manager = ManagerState::new(config.resources.enabled);
         let parts =
-            Parts::new(clock, &config.limits, &recovery, store.as_ref(), manager).map_err(StartError::Threads)?;
+            Parts::new(clock, &config, &recovery, store.as_ref(), manager, traces).map_err(StartError::Threads)?;
         let for_manager =
             ManagerRecovery { incarnation: recovery.incarnation, declarations: recovery.declarations.clone() };
         let engine = make_engine(clock, config.engine.settings(), recovery).await?;
+        phases.end("recover");
         let threads = ActorThreads::start().map_err(StartError::Threads)?;
         let snapshot = parts.snapshot.clone();
         let publisher = system::start(&threads.rest, publisher::MAILBOX_MAX, || Publisher::new(snapshot)).await;
@@ -205,8 +239,8 @@ impl Coordinator {
             strategy,
             metrics: parts.metrics.clone(),
         };
-        let admin = Admin { gateway: gateway.clone(), metrics: parts.metrics.clone() };
-        let sessions = parts.sessions.clone();
+        let admin = Admin { gateway: gateway.clone(), metrics: parts.metrics.clone(), board: parts.board.clone() };
+        let (sessions, for_sampler) = (parts.sessions.clone(), gateway.clone());
         let agents = Agents {
             gateway,
             sessions: sessions.clone(),
@@ -216,34 +250,51 @@ impl Coordinator {
         };
         let (grpc_addr, http_addr) = (local_addr("grpc", &grpc)?, local_addr("http", &http)?);
         let (stop_servers, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let audit = Audit::start(&config.audit, &data_dir);
+        let gate = Gate::new(&config.auth, audit, &data_dir, &parts.metrics)?;
         let api = http::Api {
             tasks: tasks.clone(),
             cluster: cluster.clone(),
             resources: resources.clone(),
             admin: admin.clone(),
+            gate: gate.clone(),
             names: config.http_names.clone(),
         };
         parts.lifecycle.set_ready();
-        grpc::report(&health, true).await;
+        Serving::now(&parts.lifecycle, &parts.board.now()).tell(&health).await;
         let keda = Keda::new(parts.metrics.manager().clone(), parts.lifecycle.clone());
         let services = grpc::Services { agents, tasks, cluster, resources, admin, keda };
-        let (for_grpc, for_http) = parts.connections(&config.limits);
-        let serves_http = http::serve(http, for_http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
+        let (for_grpc, for_http) = parts.connections(&config);
+        let grpc = Incoming::new(grpc, for_grpc.clone(), tls.as_ref().map(Tls::grpc));
+        let sampler = parts.sampler(for_sampler, for_grpc.clone(), &data_dir, health.clone());
+        phases.end("actors");
+        let http = Incoming::new(http, for_http, tls.as_ref().and_then(Tls::http));
+        let serves_http = http::serve(http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
         let servers = vec![
-            server("gRPC", grpc::serve(grpc, for_grpc, services, health.clone(), stop_servers.clone()), &stopped),
+            server("gRPC", grpc::serve(grpc, services, health.clone(), gate.clone(), stop_servers.clone()), &stopped),
             server("HTTP", serves_http, &stopped),
         ];
-        tracing::info!(grpc = %grpc_addr, http = %http_addr, data = %data_dir.display(), "the coordinator is ready");
+        let watchdog = parts.watchdog().map_err(StartError::Threads)?;
+        phases.end("listen");
+        tracing::info!(grpc = %grpc_addr, http = %http_addr, data = %data_dir.display(), "the coordinator is {phases}");
+        parts.metrics.started(&phases);
+        parts.board.started(phases);
         Ok(RunningCoordinator {
             grpc_addr,
             http_addr,
             data_dir,
             lifecycle: parts.lifecycle,
+            board: parts.board,
+            traces: parts.traces,
+            pending: parts.pending,
+            _watchdog: watchdog,
+            _sampler: AbortOnDropHandle::new(tokio::spawn(sampler.run())),
             health,
             sessions,
             manager: asked,
             actuator,
             actor,
+            _gate: AbortOnDropHandle::new(tokio::spawn(gate.keep_watch())),
             _hindsight: AbortOnDropHandle::new(tokio::spawn(hindsight.run())),
             _retention: AbortOnDropHandle::new(tokio::spawn(retain(
                 writer.clone(),
@@ -262,11 +313,13 @@ impl Coordinator {
 impl Parts {
     fn new(
         clock: Clock,
-        limits: &LimitsConfig,
+        config: &CoordinatorConfig,
         recovery: &Recovery,
         store: &dyn Store,
         manager: ManagerState,
+        traces: Traces,
     ) -> io::Result<Self> {
+        let limits = &config.limits;
         let kept = KeptLimits { tasks: limits.ephemeral_kept_max, bytes: limits.ephemeral_kept_bytes_max };
         let hub = HubLimits {
             ring: limits.recent_events_max,
@@ -279,6 +332,7 @@ impl Parts {
         let directory = Directory::new(&recovery.tasks, kept);
         let sessions = Sessions::new(recovery.incarnation, limits.session_queue_max);
         let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone(), manager);
+        traces.show(&metrics);
         Ok(Self {
             clock,
             lifecycle: Lifecycle::default(),
@@ -290,6 +344,8 @@ impl Parts {
             heartbeats: Heartbeats::new(clock),
             reads: Reads::start(store.reader())?,
             metrics,
+            board: Board::new(config.health.clone()),
+            traces,
             task_hub: Hub::new(start, hub),
             cluster_hub: Hub::new(start, hub),
         })
@@ -322,6 +378,7 @@ impl Parts {
             metrics: self.metrics.clone(),
             runtime: Handle::current(),
             spare: Spare::default(),
+            traces: self.traces.clone(),
         }
     }
 
@@ -373,16 +430,53 @@ impl Parts {
         })
     }
 
+    /// Looks at the parts.
+    fn sampler(&self, gateway: Gateway, connections: Connections, data_dir: &Path, reporter: HealthReporter) -> Sampler {
+        Sampler {
+            board: self.board.clone(),
+            gateway,
+            snapshot: self.snapshot.clone(),
+            sessions: self.sessions.clone(),
+            connections,
+            manager: self.metrics.manager().clone(),
+            metrics: self.metrics.clone(),
+            data_dir: data_dir.to_path_buf(),
+            reporter,
+        }
+    }
+
+    /// Ends the process if the engine's loop is stuck.
+    fn watchdog(&self) -> io::Result<Watchdog> {
+        let (board, lifecycle, pending) = (self.board.clone(), self.lifecycle.clone(), self.pending.clone());
+        // None of it takes a lock that the loop may hold.
+        let what_is_known = move || {
+            let turns = lifecycle.loop_turns();
+            let parts: Vec<_> = board.now().components.iter().map(|of| (of.component.name(), of.level.name())).collect();
+            format!("it had turned {turns} times, {} requests were made; parts: {parts:?}", pending.made())
+        };
+        Watchdog::start(self.lifecycle.clone(), self.board.clone(), watchdog::end_process(what_is_known))
+    }
+
     /// The connections of the gRPC port and of the HTTP port.
-    fn connections(&self, limits: &LimitsConfig) -> (Connections, Connections) {
+    fn connections(&self, config: &CoordinatorConfig) -> (Connections, Connections) {
+        let limits = &config.limits;
         let grpc = ConnectionLimits {
             connections_max: limits.connections_max,
+            per_address_max: limits.connections_per_address_max,
+            handshakes_max: limits.handshakes_max,
+            encrypted: config.tls.is_on(),
             greeting_bytes: grpc::GREETING_BYTES,
             greeting_within: Duration::from_millis(limits.greeting_timeout_ms),
             unread_max: Duration::from_millis(limits.unread_timeout_ms),
         };
         // The HTTP server itself sees to it that a request comes in time.
-        let http = ConnectionLimits { connections_max: http::CONNECTIONS_MAX, greeting_bytes: 0, ..grpc };
+        let http = ConnectionLimits {
+            connections_max: http::CONNECTIONS_MAX,
+            per_address_max: limits.connections_per_address_max.min(http::CONNECTIONS_PER_ADDRESS_MAX),
+            encrypted: config.tls.is_on_for_http(),
+            greeting_bytes: 0,
+            ..grpc
+        };
         (Connections::new(grpc, self.metrics.clone()), Connections::new(http, self.metrics.clone()))
     }
 
@@ -395,6 +489,7 @@ impl Parts {
             reads: self.reads.clone(),
             clock: self.clock,
             lifecycle: self.lifecycle.clone(),
+            traces: self.traces.clone(),
         }
     }
 }

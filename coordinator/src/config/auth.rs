@@ -12,8 +12,7 @@ const RATE_MAX: u32 = 100_000_000;
 
 /// Algorithms that a JSON web token may be signed with. Those with a shared secret are left out on purpose: whoever can check
 /// such a token can make one.
-pub const JWT_ALGORITHMS: [&str; 9] =
-    ["ES256", "ES384", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"];
+pub const JWT_ALGORITHMS: [&str; 9] = ["ES256", "ES384", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"];
 
 /// Who is known, and what each may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

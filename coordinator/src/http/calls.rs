@@ -9,7 +9,7 @@ use std::convert::Infallible;
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Request, Response, header},
+    http::{Extensions, HeaderMap, HeaderValue, Request, Response, header},
 };
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use evenkeel_proto::v1::{
@@ -20,37 +20,97 @@ use evenkeel_shared::{Code, Error, limits::MESSAGE_BYTES_MAX, wire::status::from
 use http_body_util::BodyExt as _;
 use tonic::{Status, codegen::Service};
 
-use crate::services::{admin::Admin, cluster::Cluster, resource::Resources, task::Tasks};
+use crate::{
+    connections::Peer,
+    security::{Gate, PeerCertificate, Secured},
+    services::{admin::Admin, cluster::Cluster, resource::Resources, task::Tasks},
+};
 
 /// Before each message: whether it is compressed, and its length in bytes.
 const FRAME_HEAD_BYTES: usize = 5;
 
+/// The place in a trace that a request is made from.
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+
+/// What a request says of who makes it and from where: its credentials, its place in a trace, and what is known of its
+/// connection.
+#[derive(Clone, Default)]
+pub struct Who {
+    headers: HeaderMap,
+    extensions: Extensions,
+}
+
+impl Who {
+    /// Who has made this request.
+    pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let mut who = Self::default();
+        for value in headers.get_all(header::AUTHORIZATION) {
+            who.headers.append(header::AUTHORIZATION, value.clone());
+        }
+        for name in TRACE_HEADERS {
+            if let Some(value) = headers.get(name) {
+                who.headers.insert(name, value.clone());
+            }
+        }
+        if let Some(peer) = extensions.get::<Peer>() {
+            who.extensions.insert(peer.clone());
+        }
+        if let Some(certificate) = extensions.get::<PeerCertificate>() {
+            who.extensions.insert(certificate.clone());
+        }
+        who
+    }
+}
+
 /// The services.
 #[derive(Clone)]
 pub struct Calls {
-    tasks: TaskServiceServer<Tasks>,
-    cluster: ClusterServiceServer<Cluster>,
-    resources: ResourceServiceServer<Resources>,
-    admin: AdminServiceServer<Admin>,
+    tasks: Secured<TaskServiceServer<Tasks>>,
+    cluster: Secured<ClusterServiceServer<Cluster>>,
+    resources: Secured<ResourceServiceServer<Resources>>,
+    admin: Secured<AdminServiceServer<Admin>>,
+    gate: Gate,
 }
 
 impl Calls {
-    /// Of these.
-    pub fn new(tasks: Tasks, cluster: Cluster, resources: Resources, admin: Admin) -> Self {
+    /// Of these, behind this gate.
+    pub fn new(tasks: Tasks, cluster: Cluster, resources: Resources, admin: Admin, gate: Gate) -> Self {
+        let tasks = TaskServiceServer::new(tasks).max_decoding_message_size(MESSAGE_BYTES_MAX);
         Self {
-            tasks: TaskServiceServer::new(tasks).max_decoding_message_size(MESSAGE_BYTES_MAX),
-            cluster: ClusterServiceServer::new(cluster),
-            resources: ResourceServiceServer::new(resources),
-            admin: AdminServiceServer::new(admin),
+            tasks: Secured::new(tasks, gate.clone()),
+            cluster: Secured::new(ClusterServiceServer::new(cluster), gate.clone()),
+            resources: Secured::new(ResourceServiceServer::new(resources), gate.clone()),
+            admin: Secured::new(AdminServiceServer::new(admin), gate.clone()),
+            gate,
         }
     }
 
-    /// Makes a call (`evenkeel.v1.TaskService`, `Get`) with an encoded message, and returns its answers, `most` of them.
+    /// Whether the call would be let in, before the body of its request is read.
+    ///
+    /// # Errors
+    /// What the call would be refused with.
+    pub fn check(&self, service: &str, method: &str, who: &Who) -> Result<(), Error> {
+        self.gate.check(&format!("/{service}/{method}"), &who.headers, &who.extensions)
+    }
+
+    /// Makes a call (`evenkeel.v1.TaskService`, `Get`) with an encoded message, as who asks, and returns its answers, `most`
+    /// of them.
     ///
     /// # Errors
     /// What the service says.
-    pub async fn call(&self, service: &str, method: &str, message: &[u8], most: usize) -> Result<Vec<Bytes>, Error> {
-        let request = framed(service, method, message)?;
+    pub async fn call(
+        &self,
+        service: &str,
+        method: &str,
+        who: Who,
+        message: &[u8],
+        most: usize,
+    ) -> Result<Vec<Bytes>, Error> {
+        let mut request = framed(service, method, message)?.map(tonic::body::Body::new);
+        for (name, value) in &who.headers {
+            request.headers_mut().append(name, value.clone());
+        }
+        *request.extensions_mut() = who.extensions;
         let answer = match service {
             "evenkeel.v1.TaskService" => ask(self.tasks.clone(), request).await,
             "evenkeel.v1.ClusterService" => ask(self.cluster.clone(), request).await,
@@ -62,9 +122,9 @@ impl Calls {
     }
 }
 
-async fn ask<S>(mut service: S, request: Request<Body>) -> Response<tonic::body::Body>
+async fn ask<S>(mut service: S, request: Request<tonic::body::Body>) -> Response<tonic::body::Body>
 where
-    S: Service<Request<Body>, Response = Response<tonic::body::Body>, Error = Infallible>,
+    S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>, Error = Infallible>,
 {
     // These services are always ready, and their error cannot be made.
     match service.call(request).await {

@@ -67,6 +67,9 @@ impl Problem {
             // In whole seconds, rounded up: too early would be refused again.
             headers.insert(header::RETRY_AFTER, after.as_millis().div_ceil(1_000).max(1).to_string().parse_or_none());
         }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(allow) = allow {
             headers.insert(header::ALLOW, allow.parse_or_none());
         }

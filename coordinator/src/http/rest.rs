@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     bodies::{Room, Taken},
-    calls::Calls,
+    calls::{Calls, Who},
     interface::{Bound, Mismatch, interface},
     openapi, origin,
     paths::{self, Found, Named},
@@ -91,6 +91,10 @@ impl Parts {
             }
             Found::Nothing => return Err(nothing_here()),
         };
+        let who = Who::of(&head.headers, &head.extensions);
+        let (service, method) = (bound.rpc.parent_service().full_name().to_owned(), bound.rpc.name());
+        // Nobody's body is read who may not make the call.
+        self.calls.check(&service, method, &who)?;
         let body = match bound.route.takes {
             Takes::Nothing if body.size_hint().exact() == Some(0) => None,
             Takes::Nothing => return Err(Violation::new("body", "this call takes none").into()),
@@ -100,8 +104,7 @@ impl Parts {
         };
         let message = request_message(bound, &named, &head.uri, body.as_ref())?;
         let most = if let Gives::Stream(_, most) = bound.route.gives { most } else { usize::MAX };
-        let (service, method) = (bound.rpc.parent_service().full_name(), bound.rpc.name());
-        let answers = self.calls.call(service, method, &message, most).await;
+        let answers = self.calls.call(&service, method, who, &message, most).await;
         let answers = answers.map_err(|error| seen_from_body(bound, error))?;
         shown(bound, &named, answers)
     }

@@ -5,7 +5,29 @@
 //! refused.
 
 pub mod access;
+pub mod audit;
+pub mod files;
+pub mod gate;
 mod identity;
+mod jwt;
+pub mod layer;
+pub mod live;
 pub mod names;
+pub mod tls;
+mod rate;
+pub mod revoked;
+mod seldom;
+pub mod tokens;
 
+pub use gate::Gate;
 pub use identity::{AgentGrant, Caller, Method, PeerCertificate, Role, caller};
+pub use layer::Secured;
+
+use tonic::Extensions;
+
+use crate::connections::Peer;
+
+/// The address of whoever makes a request; empty: not known.
+fn address(extensions: &Extensions) -> String {
+    extensions.get::<Peer>().map(|peer| peer.address().to_string()).unwrap_or_default()
+}

@@ -20,11 +20,16 @@ use crate::{
         system::ActorThreads,
     },
     actuators::Actuator,
-    grpc,
+    health::{Board, serving::Serving, watchdog::Watchdog},
     lifecycle::Lifecycle,
+    pending::Pending,
     sessions::Sessions,
     store::StoreError,
+    telemetry::Traces,
 };
+
+/// What the last spans may take: a collector that does not answer must not hold up a restart.
+const TRACES_STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Why a stop was not clean. What was answered is on disk all the same.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,11 @@ pub struct RunningCoordinator {
     pub(super) http_addr: SocketAddr,
     pub(super) data_dir: PathBuf,
     pub(super) lifecycle: Lifecycle,
+    pub(super) board: Board,
+    pub(super) traces: Traces,
+    pub(super) pending: Pending,
+    pub(super) _watchdog: Watchdog,
+    pub(super) _sampler: AbortOnDropHandle<()>,
     pub(super) health: HealthReporter,
     pub(super) sessions: Sessions,
     pub(super) manager: ManagerHandle,
@@ -56,6 +66,7 @@ pub struct RunningCoordinator {
     pub(super) stopped: CancellationToken,
     pub(super) servers: Vec<AbortOnDropHandle<()>>,
     pub(super) _retention: AbortOnDropHandle<()>,
+    pub(super) _gate: AbortOnDropHandle<()>,
     pub(super) _hindsight: AbortOnDropHandle<()>,
     pub(super) threads: Option<ActorThreads>,
 }
@@ -85,6 +96,12 @@ impl RunningCoordinator {
         &self.manager
     }
 
+    /// What is told of traced tasks, and how the export is doing.
+    #[must_use]
+    pub const fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
     /// Done once it serves no longer, whether it was stopped or failed. The future may outlive this.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         self.stopped.clone().cancelled_owned()
@@ -102,7 +119,7 @@ impl RunningCoordinator {
         // What it has started goes first: agents hand back what they cannot finish while somebody still listens.
         let _ = timeout_at(until, self.actuator.stop()).await;
         self.lifecycle.stop();
-        grpc::report(&self.health, false).await;
+        Serving::default().tell(&self.health).await;
         let closed = timeout_at(until, self.close_store()).await.unwrap_or(Err(StopError::Late));
         self.lifecycle.close();
         self.sessions.close_all(&Lifecycle::restarting());
@@ -114,6 +131,8 @@ impl RunningCoordinator {
         self.stopped.cancel();
         let threads = self.threads.take();
         let joined = tokio::task::spawn_blocking(move || drop(threads)).await;
+        // The spans of the last commit are made by now.
+        self.traces.stop(traces_within(until)).await;
         closed?;
         joined.map_err(|_| StopError::Gone)?;
         if late { Err(StopError::Late) } else { Ok(()) }
@@ -124,6 +143,10 @@ impl RunningCoordinator {
         self.writer.send(Release).await.map_err(|_| StopError::Gone)??;
         Ok(())
     }
+}
+
+fn traces_within(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).min(TRACES_STOP_MAX)
 }
 
 impl Drop for RunningCoordinator {

@@ -8,7 +8,27 @@ use super::super::{
 /// Rates and numbers beyond this are mistakes: nobody makes so many calls.
 const RATE_MAX: u64 = 100_000_000;
 
-pub const TLS: &[Setting] = &[];
+pub const TLS: &[Setting] = &[
+    Setting::new(
+        "tls.cert_file",
+        Kind::Path,
+        "The certificate of the coordinator, and those between it and its authority, in PEM; empty: no TLS. Read again when it \
+         changes; whether there is TLS at all is settled at the start.",
+    ),
+    Setting::new("tls.key_file", Kind::Path, "Its key, in PEM (PKCS #8, PKCS #1 or SEC1). Read again when it changes."),
+    Setting::new(
+        "tls.client_ca_file",
+        Kind::Path,
+        "The authorities that certificates of agents and clients may be of, in PEM. Read again when it changes.",
+    ),
+    Setting::new(
+        "tls.client_certificates",
+        Kind::Word(&["off", "optional", "required"]),
+        "Whether agents and clients show certificates of their own: off, optional (those that are shown have to be good), or \
+         required (on both ports).",
+    ),
+    Setting::switch("tls.http", "Whether the HTTP port speaks TLS too."),
+];
 
 pub const AUTH: &[Setting] = &[
     Setting::switch(
@@ -72,4 +92,13 @@ pub const AUTH: &[Setting] = &[
     Setting::count("auth.jwt.leeway_ms", 0, 300_000, "How far clocks may be apart.").of("ms"),
 ];
 
-pub const AUDIT: &[Setting] = &[];
+pub const AUDIT: &[Setting] = &[
+    Setting::count(
+        "audit.file_bytes_max",
+        64 << 10,
+        1 << 30,
+        "Bytes of a file of the audit log after which the next begins.",
+    )
+    .of("bytes"),
+    Setting::count("audit.files_max", 2, 10_000, "Files of the audit log that are kept; the oldest go."),
+];

@@ -1,0 +1,673 @@
+//! The gate that every call goes through: who is it, may it, how much may it.
+//!
+//! What is accepted comes from files that are looked at again and again, and from revocations by call; it is swapped as a
+//! whole, so a call is judged by one state of things. A call takes its place in its credential's [`Live`] before it looks
+//! whether that state is still the one in force: so a revocation either is seen by the call or sees the call.
+//!
+//! Where a certificate and a token are shown with one call, both have to be good and of the same name and tenant, and the
+//! caller may what both allow. A stolen token is of no use then from a machine with another certificate, and whoever shows
+//! more credentials never gets more rights. A certificate without a name for Evenkeel says nothing about who calls.
+//!
+//! What was wrong with credentials is counted, and logged now and then; the caller is told that they are not accepted, and no
+//! more, whatever it was.
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use evenkeel_shared::{Code, Error};
+use tonic::{Extensions, codegen::http::HeaderMap};
+
+use super::{
+    Caller, Method, PeerCertificate, Role,
+    access::{self, RouteRule, Rule},
+    audit::Audit,
+    files::{self, Files, FilesError},
+    live::{Call, Live},
+    rate::{Bucket, Rate},
+    revoked::{Revocation, RevokedError, RevokedFile},
+    seldom::Seldom,
+    tokens::Credentials,
+};
+use crate::{
+    config::AuthConfig,
+    connections::Peer,
+    metrics::{
+        Metrics,
+        rows::{Row, Sort},
+    },
+};
+
+/// Credentials of which something is known beyond the file: those in use, and those used lately.
+const LIVES_MAX: usize = 65_536;
+/// Clients whose rates are kept.
+const ACCOUNTS_MAX: usize = 65_536;
+/// When a caller may come again that has as many calls under way as it may.
+const BUSY_RETRY_AFTER: Duration = Duration::from_millis(500);
+/// Characters of a token; a web token with many roles has some two thousand.
+const TOKEN_CHARS_MAX: usize = 8 << 10;
+
+/// Why somebody was turned away, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// Nothing was shown.
+    Absent,
+    /// What was shown is not of the form.
+    Malformed,
+    /// It is nobody's, or its signature is not good, or it is not meant for this coordinator.
+    Unknown,
+    /// It is over, or has not begun.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// Two credentials are not of the same caller.
+    Disagree,
+    /// Its roles do not allow it.
+    Role,
+    /// Its tenant does not.
+    Tenant,
+    /// It is too fast.
+    Rate,
+    /// It has as many calls under way as it may.
+    Busy,
+}
+
+impl Refused {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Absent,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Revoked,
+        Self::Disagree,
+        Self::Role,
+        Self::Tenant,
+        Self::Rate,
+        Self::Busy,
+    ];
+
+    /// Its name in the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Disagree => "disagree",
+            Self::Role => "role",
+            Self::Tenant => "tenant",
+            Self::Rate => "rate",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// A call that may go on.
+pub struct Admitted {
+    /// Who makes it.
+    pub caller: Arc<Caller>,
+    /// Its place; `None`: authentication is off, or the call is open to anybody.
+    pub call: Option<Arc<Call>>,
+    /// How much it may still submit.
+    pub account: Option<Arc<Account>>,
+}
+
+/// How much one client has asked, by its name.
+#[derive(Debug, Default)]
+pub struct Account {
+    calls: Bucket,
+    tasks: Bucket,
+    tasks_rate: std::sync::Mutex<Option<Rate>>,
+    open: AtomicU32,
+}
+
+impl Account {
+    /// So many tasks are to be submitted.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED with when to come again. Nothing was written.
+    pub fn submits(&self, tasks: usize) -> Result<(), Error> {
+        let Some(rate) = *self.tasks_rate.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        let too_fast = |after| {
+            let what = format!("this client may submit {} tasks a second, and {} at once", rate.per_s, rate.burst);
+            Error::exhausted(what, after)
+        };
+        self.tasks.take(tasks, rate, Instant::now()).map_err(too_fast)
+    }
+}
+
+/// One call of an account that is under way.
+#[derive(Debug)]
+pub struct Turn(Arc<Account>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The gate. Clones share it.
+#[derive(Clone)]
+pub struct Gate(Arc<State>);
+
+struct State {
+    policy: ArcSwap<Policy>,
+    lives: DashMap<String, Arc<Live>>,
+    accounts: DashMap<String, Arc<Account>>,
+    revoked: RevokedFile,
+    anybody: Arc<Caller>,
+    nobody: Arc<Caller>,
+    counts: Counts,
+    seldom: Seldom,
+    audit: Audit,
+}
+
+/// How often somebody was turned away for what. Clones share it.
+#[derive(Clone, Debug, Default)]
+struct Counts(Arc<[AtomicU64; Refused::ALL.len()]>);
+
+impl Counts {
+    fn add(&self, why: Refused) {
+        let place = Refused::ALL.iter().position(|one| *one == why);
+        if let Some(count) = place.and_then(|place| self.0.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn register(&self, metrics: &Metrics) {
+        let counts = self.clone();
+        let values = move || {
+            let all = Refused::ALL.iter().zip(counts.0.iter());
+            let series = |(why, count): (&Refused, &AtomicU64)| {
+                (vec![("reason", why.name().to_owned())], count.load(Ordering::Relaxed) as f64)
+            };
+            all.map(series).collect()
+        };
+        metrics.add(Row {
+            name: "auth_refused",
+            help: "Calls refused for who made them, or for how many that one makes.",
+            sort: Sort::Counter,
+            values: Arc::new(values),
+        });
+    }
+}
+
+/// What is accepted at a time.
+struct Policy {
+    config: AuthConfig,
+    files: Files,
+    revoked: HashSet<String>,
+}
+
+/// What was shown, and is good.
+struct Known {
+    caller: Arc<Caller>,
+    live: Arc<Live>,
+}
+
+/// Why there is no gate.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// A file of credentials.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The file of revocations.
+    #[error(transparent)]
+    Revoked(#[from] RevokedError),
+}
+
+impl Gate {
+    /// A gate with these settings, which keeps revocations in `data_dir`.
+    ///
+    /// # Errors
+    /// If a file of credentials or revocations cannot be read: half of them is not what was set.
+    pub fn new(config: &AuthConfig, audit: Audit, data_dir: &Path, metrics: &Metrics) -> Result<Self, GateError> {
+        let counts = Counts::default();
+        counts.register(metrics);
+        let counted = audit.clone();
+        metrics.add(Row {
+            name: "audit_entries",
+            help: "Entries of the audit log, and those that could not be written.",
+            sort: Sort::Counter,
+            values: Arc::new(move || {
+                let (written, failed) = counted.counts();
+                let series = |outcome: &str, count: u64| (vec![("outcome", outcome.to_owned())], count as f64);
+                vec![series("written", written), series("failed", failed)]
+            }),
+        });
+        let revoked = RevokedFile::open(data_dir)?;
+        let files = Files::read(config)?;
+        let refused = refused_ids(&files, &revoked);
+        Ok(Self(Arc::new(State {
+            policy: ArcSwap::from_pointee(Policy { config: config.clone(), files, revoked: refused }),
+            lives: DashMap::new(),
+            accounts: DashMap::new(),
+            revoked,
+            anybody: Arc::new(Caller::anybody()),
+            nobody: Arc::new(Caller::nobody()),
+            counts,
+            seldom: Seldom::default(),
+            audit,
+        })))
+    }
+
+    /// Whether callers have to show who they are.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.policy.load().config.is_on()
+    }
+
+    /// The log of who changed what.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.0.audit
+    }
+
+    /// Whoever calls while authentication is off.
+    #[must_use]
+    pub fn anybody(&self) -> &Arc<Caller> {
+        &self.0.anybody
+    }
+
+    /// Lets a call in by its path, `/package.Service/Method`, or not.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, PERMISSION_DENIED or RESOURCE_EXHAUSTED.
+    pub fn admit(&self, path: &str, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Error> {
+        if !self.is_on() {
+            return Ok(Admitted { caller: Arc::clone(&self.0.anybody), call: None, account: None });
+        }
+        if access::is_open(path) {
+            return Ok(Admitted { caller: Arc::clone(&self.0.nobody), call: None, account: None });
+        }
+        let (call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
+        let rule = access::rule(path);
+        allowed(rule, &caller).map_err(|why| self.refuse(path, why, Some(&caller)))?;
+        let account = self.account(&caller);
+        if !is_session(rule) {
+            self.rate(&account).map_err(|error| {
+                self.0.counts.add(Refused::Rate);
+                error
+            })?;
+        }
+        Ok(Admitted { caller, call: Some(Arc::new(call)), account: Some(account) })
+    }
+
+    /// Whether the request of a call would be let in, before its body is read; does not count as one.
+    ///
+    /// # Errors
+    /// As [`Gate::admit`].
+    pub fn check(&self, path: &str, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Error> {
+        if !self.is_on() || access::is_open(path) {
+            return Ok(());
+        }
+        let (_call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
+        allowed(access::rule(path), &caller).map_err(|why| self.refuse(path, why, Some(&caller)))
+    }
+
+    /// Whether a route of the HTTP port that is no call may be used.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED or PERMISSION_DENIED.
+    pub fn check_route(&self, path: &str, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Error> {
+        let policy = self.0.policy.load();
+        if !policy.config.is_on() {
+            return Ok(());
+        }
+        let roles = match access::route_rule(path) {
+            Some(RouteRule::Open | RouteRule::Call) => return Ok(()),
+            Some(RouteRule::Metrics(_)) if policy.config.metrics_open => return Ok(()),
+            Some(RouteRule::For(roles) | RouteRule::Metrics(roles)) => roles,
+            None => &[],
+        };
+        let (_call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
+        let why = if !caller.is_one_of(roles) {
+            Refused::Role
+        } else if caller.tenant.is_some() && roles != Role::ALL {
+            Refused::Tenant
+        } else {
+            return Ok(());
+        };
+        Err(self.refuse(path, why, Some(&caller)))
+    }
+
+    /// Who is calling, with a place for the call.
+    fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(Call, Arc<Caller>), Refused> {
+        let peer = extensions.get::<Peer>();
+        loop {
+            let policy = self.0.policy.load_full();
+            let now = now_unix_ms();
+            let shown = self.shown(&policy, headers, extensions, now)?;
+            let caller = agree(&shown)?;
+            let call = Call::begin(shown.into_iter().map(|known| known.live).collect(), peer, now);
+            // What was revoked meanwhile has not seen this call.
+            if Arc::ptr_eq(&policy, &self.0.policy.load()) {
+                return Ok((call, caller));
+            }
+        }
+    }
+
+    /// All credentials that were shown, every one of them good.
+    fn shown(
+        &self,
+        policy: &Policy,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        now: i64,
+    ) -> Result<Vec<Known>, Refused> {
+        let mut shown = Vec::with_capacity(2);
+        if let Some(certificate) = certificate(extensions).filter(|_| policy.config.certificates)
+            && let Some((caller, expires)) = policy.files.certificate(&certificate)?
+        {
+            shown.push(self.known(policy, caller, expires, now)?);
+        }
+        if let Some(token) = bearer(headers)? {
+            let (caller, expires) = match policy.files.credentials().find(token) {
+                Some(known) if known.revoked => return Err(Refused::Revoked),
+                Some(known) => (Arc::clone(&known.caller), known.expires_unix_ms),
+                None => policy.files.web_token(token, now)?,
+            };
+            shown.push(self.known(policy, caller, expires, now)?);
+        }
+        if shown.is_empty() { Err(Refused::Absent) } else { Ok(shown) }
+    }
+
+    fn known(&self, policy: &Policy, caller: Arc<Caller>, expires: Option<i64>, now: i64) -> Result<Known, Refused> {
+        if policy.revoked.contains(&caller.credential) {
+            return Err(Refused::Revoked);
+        }
+        if expires.is_some_and(|end| end <= now) {
+            return Err(Refused::Expired);
+        }
+        if let Some(live) = self.0.lives.get(&caller.credential).map(|live| Arc::clone(&live))
+            && live.caller == caller
+            && live.expires_unix_ms == expires
+        {
+            return Ok(Known { caller, live });
+        }
+        if self.0.lives.len() >= LIVES_MAX {
+            self.0.lives.retain(|_, live| live.open() > 0);
+            if self.0.lives.len() >= LIVES_MAX {
+                return Err(Refused::Busy);
+            }
+        }
+        let made = || Arc::new(Live::new(Arc::clone(&caller), expires));
+        let mut entry = self.0.lives.entry(caller.credential.clone()).or_insert_with(made);
+        if entry.caller != caller || entry.expires_unix_ms != expires {
+            entry.end();
+            *entry = made();
+        }
+        let live = Arc::clone(&entry);
+        drop(entry);
+        Ok(Known { caller, live })
+    }
+
+    fn account(&self, caller: &Caller) -> Arc<Account> {
+        let policy = self.0.policy.load();
+        let config = &policy.config;
+        if self.0.accounts.len() >= ACCOUNTS_MAX {
+            let now = Instant::now();
+            let (calls, tasks) = (calls_rate(config), tasks_rate(config));
+            self.0.accounts.retain(|_, account| {
+                Arc::strong_count(account) > 1
+                    || !account.calls.is_full(calls, now)
+                    || !account.tasks.is_full(tasks, now)
+            });
+        }
+        let account = match self.0.accounts.get(&caller.name) {
+            Some(account) => Arc::clone(&account),
+            None => Arc::clone(&self.0.accounts.entry(caller.name.clone()).or_default()),
+        };
+        let rate = (config.client_tasks_per_s > 0).then(|| tasks_rate(config));
+        *account.tasks_rate.lock().unwrap_or_else(PoisonError::into_inner) = rate;
+        account
+    }
+
+    fn rate(&self, account: &Account) -> Result<(), Error> {
+        let policy = self.0.policy.load();
+        let rate = calls_rate(&policy.config);
+        let too_fast = |after| {
+            let what = format!("this client may make {} calls a second, and {} at once", rate.per_s, rate.burst);
+            Error::exhausted(what, after)
+        };
+        account.calls.take(1, rate, Instant::now()).map_err(too_fast)
+    }
+
+    /// One more call of an account is under way.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED if there are as many as there may be.
+    pub fn turn(&self, account: &Arc<Account>) -> Result<Turn, Error> {
+        let max = self.0.policy.load().config.client_calls_open_max;
+        let turn = Turn(Arc::clone(account));
+        if account.open.fetch_add(1, Ordering::Relaxed) < max {
+            return Ok(turn);
+        }
+        self.0.counts.add(Refused::Busy);
+        Err(Error::exhausted(format!("this client has {max} calls under way, as many as it may"), BUSY_RETRY_AFTER))
+    }
+
+    /// Counts, logs now and then, and says as little as helps the rightful.
+    fn refuse(&self, path: &str, why: Refused, caller: Option<&Caller>) -> Error {
+        self.0.counts.add(why);
+        if let Some(others) = self.0.seldom.is_due(Instant::now()) {
+            let name = caller.map_or("", |caller| caller.name.as_str());
+            tracing::warn!(path, reason = why.name(), name, others, "a call was refused");
+        }
+        if !matches!(why, Refused::Rate | Refused::Busy) {
+            self.0.audit.denied(caller, path, why.name());
+        }
+        match why {
+            Refused::Absent => {
+                Error::new(Code::Unauthenticated, "this needs credentials: a token, or a client certificate")
+            }
+            Refused::Role => {
+                let roles = caller.map_or_else(String::new, |caller| {
+                    caller.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+                });
+                Error::new(Code::PermissionDenied, format!("this is not for the role {roles}; see `evenkeel whoami`"))
+            }
+            Refused::Tenant => {
+                let what = "this tells of all tenants; these credentials are bound to one";
+                Error::new(Code::PermissionDenied, what)
+            }
+            Refused::Busy => Error::exhausted("too many credentials are in use at once", BUSY_RETRY_AFTER),
+            _ => Error::new(Code::Unauthenticated, "the credentials are not accepted"),
+        }
+    }
+
+    /// Reads the files again and puts what they say in force, as a whole or not at all. Ends what is under way in the name of
+    /// credentials that are no longer there, or no longer the same. Returns whether anything has changed.
+    ///
+    /// # Errors
+    /// If a file cannot be read; what was in force stays so.
+    pub fn reload(&self, config: Option<&AuthConfig>) -> Result<bool, FilesError> {
+        let before = self.0.policy.load_full();
+        let config = config.unwrap_or(&before.config);
+        let files = Files::read(config)?;
+        if *config == before.config && files.is_same(&before.files) {
+            return Ok(false);
+        }
+        let revoked = refused_ids(&files, &self.0.revoked);
+        let other_keys = config.jwt != before.config.jwt || !files.has_same_keys(&before.files);
+        self.0.policy.store(Arc::new(Policy { config: config.clone(), files, revoked }));
+        if other_keys {
+            // Which key a web token was signed with is not kept; those that are still good come back.
+            self.end(|live| live.caller.method == Method::Jwt);
+        }
+        self.end_what_is_over();
+        Ok(true)
+    }
+
+    /// Refuses a credential from now on, for ever, and ends what is under way in its name. Returns how many calls that is.
+    ///
+    /// # Errors
+    /// If it cannot be kept; then it is still accepted.
+    pub fn revoke(&self, revocation: Revocation) -> Result<usize, RevokedError> {
+        let id = revocation.id.clone();
+        self.0.revoked.add(revocation)?;
+        self.0.policy.rcu(|policy| {
+            let mut revoked = policy.revoked.clone();
+            revoked.insert(id.clone());
+            Policy { config: policy.config.clone(), files: policy.files.clone(), revoked }
+        });
+        Ok(self.0.lives.remove(&id).map_or(0, |(_, live)| live.end()))
+    }
+
+    /// Ends what is under way in the name of credentials that are not accepted any more. Asked for once a second or so.
+    pub fn end_what_is_over(&self) {
+        let (policy, now) = (self.0.policy.load_full(), now_unix_ms());
+        let credentials = policy.files.credentials();
+        self.end(|live| {
+            let caller = &live.caller;
+            let is_same = match caller.method {
+                Method::None | Method::Jwt => true,
+                Method::Token => {
+                    credentials.by_id(&caller.credential).is_some_and(|token| !token.revoked && token.caller == *caller)
+                }
+                Method::Certificate => {
+                    policy.config.certificates && caller.agent == files::certificate_grant(credentials, caller)
+                }
+            };
+            !is_same || !policy.config.is_on() || policy.revoked.contains(&caller.credential) || live.is_expired(now)
+        });
+    }
+
+    /// Ends what is under way in the name of some credentials.
+    fn end(&self, is_over: impl Fn(&Live) -> bool) {
+        let over: Vec<String> =
+            self.0.lives.iter().filter(|live| is_over(live)).map(|live| live.key().clone()).collect();
+        for id in over {
+            if let Some((_, live)) = self.0.lives.remove_if(&id, |_, live| is_over(live)) {
+                let streams = live.end();
+                tracing::info!(credential = %id, streams, "a credential is over; what was under way in its name ends");
+            }
+        }
+    }
+
+    /// The credentials' file as it is in force.
+    #[must_use]
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.0.policy.load().files.credentials_shared()
+    }
+
+    /// Whether this id is refused.
+    #[must_use]
+    pub fn is_revoked(&self, id: &str) -> bool {
+        self.0.policy.load().revoked.contains(id)
+    }
+
+    /// Ids that are refused by call.
+    #[must_use]
+    pub fn revocations(&self) -> Vec<Revocation> {
+        self.0.revoked.all()
+    }
+
+    /// Credentials in use, or used lately.
+    #[must_use]
+    pub fn lives(&self) -> Vec<Arc<Live>> {
+        self.0.lives.iter().map(|live| Arc::clone(&live)).collect()
+    }
+
+    /// When the credential of a caller ends; 0: never.
+    #[must_use]
+    pub fn expires_unix_ms(&self, caller: &Caller) -> i64 {
+        self.0.lives.get(&caller.credential).and_then(|live| live.expires_unix_ms).unwrap_or(0)
+    }
+
+    /// Looks at the files and at what is over, for ever.
+    pub async fn keep_watch(self) {
+        let mut failed = String::new();
+        loop {
+            let interval = self.0.policy.load().config.reload_interval_ms;
+            tokio::time::sleep(Duration::from_millis(interval)).await;
+            self.end_what_is_over();
+            let gate = self.clone();
+            // Files are read off the async threads: a volume of the network may be slow.
+            match tokio::task::spawn_blocking(move || gate.reload(None)).await {
+                Ok(Ok(true)) => tracing::info!("the credentials have changed and are in force"),
+                Ok(Ok(false)) => failed.clear(),
+                Ok(Err(error)) if error.to_string() != failed => {
+                    failed = error.to_string();
+                    tracing::error!(%error, "the credentials have changed and cannot be used; those before stay in force");
+                }
+                Ok(Err(_)) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Whether a caller may make a call.
+fn allowed(rule: Option<&Rule>, caller: &Caller) -> Result<(), Refused> {
+    let rule = rule.filter(|rule| caller.is_one_of(rule.1)).ok_or(Refused::Role)?;
+    if caller.tenant.is_some() && !access::is_of_tenant(rule) { Err(Refused::Tenant) } else { Ok(()) }
+}
+
+/// Sessions of agents last, and are few: they count neither as calls nor as a client's.
+fn is_session(rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| rule.1 == [Role::Agent])
+}
+
+fn calls_rate(config: &AuthConfig) -> Rate {
+    Rate { per_s: config.client_calls_per_s, burst: config.client_calls_burst }
+}
+
+fn tasks_rate(config: &AuthConfig) -> Rate {
+    Rate { per_s: config.client_tasks_per_s, burst: config.client_tasks_burst }
+}
+
+fn refused_ids(files: &Files, revoked: &RevokedFile) -> HashSet<String> {
+    let by_file = files.credentials().revoked.iter().cloned();
+    by_file.chain(revoked.all().into_iter().map(|one| one.id)).collect()
+}
+
+fn certificate(extensions: &Extensions) -> Option<PeerCertificate> {
+    let of_peer = || extensions.get::<Peer>().and_then(|peer| peer.certificate().cloned());
+    extensions.get::<PeerCertificate>().cloned().or_else(of_peer)
+}
+
+/// The token of a request.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let mut shown = headers.get_all("authorization").iter();
+    let Some(value) = shown.next() else { return Ok(None) };
+    if shown.next().is_some() {
+        return Err(Refused::Malformed);
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Refused::Malformed)?;
+    let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= TOKEN_CHARS_MAX;
+    if fits { Ok(Some(token.trim())) } else { Err(Refused::Malformed) }
+}
+
+/// The one caller of all that was shown.
+fn agree(shown: &[Known]) -> Result<Arc<Caller>, Refused> {
+    let [first, rest @ ..] = shown else { return Err(Refused::Absent) };
+    let mut caller = Arc::clone(&first.caller);
+    for other in rest.iter().map(|known| &known.caller) {
+        if caller.name != other.name || caller.tenant != other.tenant {
+            return Err(Refused::Disagree);
+        }
+        // The last one shown is the token, which says more than the name in a certificate.
+        let mut both = Caller::clone(other);
+        both.roles.retain(|role| caller.roles.contains(role));
+        both.agent = caller.agent.and(&other.agent);
+        caller = Arc::new(both);
+    }
+    Ok(caller)
+}
+
+fn now_unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
