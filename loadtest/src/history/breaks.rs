@@ -56,6 +56,10 @@ fn success(task: &RecordedTask) -> bool {
     durable(task) && task.state == TaskState::Succeeded
 }
 
+fn failed(task: &RecordedTask) -> bool {
+    task.state.is_terminal() && task.state != TaskState::Succeeded
+}
+
 /// An agent is answered to its result of an attempt of the task.
 fn answer(history: &mut History, task: TaskId, attempt: u32, agent: Option<AgentId>, success: bool, recorded: bool) {
     let of = history.recorded.iter().find(|other| other.id == task).unwrap();
@@ -320,6 +324,26 @@ pub(super) const BREAKS: &[Break] = &[
             let Some(task) = pick(h, which, |_| true).map(|task| task.id) else { return false };
             let outcome = SubmissionOutcome::Acknowledged { task, duplicate: false };
             h.submissions.push(submission("another", outcome));
+            true
+        },
+    },
+    Break {
+        name: "a task is driven again twice",
+        rules: &[Rule::DrivenAgainTwice],
+        apply: |h, which| {
+            let Some(of) = pick(h, which, failed).map(|task| task.id) else { return false };
+            for number in [9_998, 9_999] {
+                h.recorded.push(RecordedTask { redrive_of: Some(of), ..queued(number, "") }.over(TaskState::Failed, 1));
+            }
+            true
+        },
+    },
+    Break {
+        name: "a task that did not fail is driven again",
+        rules: &[Rule::DrivenAgainNeedlessly],
+        apply: |h, which| {
+            let Some(of) = pick(h, which, |task| !failed(task)).map(|task| task.id) else { return false };
+            h.recorded.push(RecordedTask { redrive_of: Some(of), ..queued(9_999, "") }.over(TaskState::Failed, 1));
             true
         },
     },

@@ -6,12 +6,12 @@
 //! one order.
 //!
 //! What it needs of a history: it begins with an empty store; it was collected after clients and agents had stopped
-//! writing; an agent repeats a result as it was; nothing was pruned.
+//! writing; an agent repeats a result as it was; of what was pruned it has the record, and when that was.
 
 use evenkeel_shared::{TaskId, Timestamp};
 
 use super::{
-    History, SubmissionOutcome, keys, tasks,
+    History, SubmissionOutcome, keys, redrives, tasks,
     verdict::{Expect, Findings, Verdict},
 };
 
@@ -21,6 +21,7 @@ pub fn check(history: &History, expect: Expect) -> Verdict {
     let mut findings = Findings::new(expect, origin(history), counts(history));
     tasks::judge(history, &mut findings);
     keys::judge(history, &mut findings);
+    redrives::judge(history, &mut findings);
     findings.close()
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use evenkeel_shared::{AttemptEnd, Delivery, TaskState};
+use evenkeel_shared::{AttemptEnd, Delivery, TaskId, TaskState};
 
 use nix::sys::{
     resource::{UsageWho, getrusage},
@@ -8,7 +8,7 @@ use nix::sys::{
 };
 
 use super::super::{
-    Rule, Submission, SubmissionOutcome,
+    RecordedTask, Rule, Submission, SubmissionOutcome,
     example::{acknowledged, agent, all_kinds, at, id, odd_ones, plain, queued, retried, token},
     verdict::{VIOLATIONS_OF_A_RULE_MAX, places},
 };
@@ -62,6 +62,18 @@ const BREAKS: &[Break] = &[
             h.task(1).key.clear();
             h.submissions[0].key.clear();
             h.submitted("", acknowledged(1));
+        })
+    }),
+    (Rule::DrivenAgainTwice, || {
+        broken(odd_ones, |h| {
+            let again = queued(8, "").over(TaskState::Cancelled, 90);
+            h.record(RecordedTask { redrive_of: Some(id(4)), ..again });
+        })
+    }),
+    (Rule::DrivenAgainNeedlessly, || {
+        broken(plain, |h| {
+            let again = queued(8, "").over(TaskState::Cancelled, 90);
+            h.record(RecordedTask { redrive_of: Some(id(1)), ..again });
         })
     }),
     (Rule::RecordedTwice, || broken(plain, |h| h.task(1).ends_recorded = 2)),
@@ -298,7 +310,8 @@ fn overlooked() -> Vec<usize> {
 
 #[test]
 fn whichever_check_is_taken_out_of_the_judge_a_break_is_overlooked() {
-    let judge = [include_str!("tasks.rs"), include_str!("attempts.rs"), include_str!("keys.rs")];
+    let judge =
+        [include_str!("tasks.rs"), include_str!("attempts.rs"), include_str!("keys.rs"), include_str!("redrives.rs")];
     let checks: usize = judge.iter().map(|source| source.matches("findings.add(").count()).sum();
     assert_eq!(overlooked(), [0; 0]);
     let reached = places::reached();
@@ -360,6 +373,53 @@ fn tasks_of_others_are_no_fault_where_others_submit() {
     let mut history = plain();
     history.record(queued(8, "8").over(TaskState::Cancelled, 30)).record(queued(9, "").over(TaskState::Cancelled, 30));
     assert!(check(&history, shared).is_clean());
+}
+
+/// As [`id`], but as the coordinator makes them: its time is in it.
+fn made(millis: u64) -> TaskId {
+    TaskId::new(at(millis), 0)
+}
+
+#[test]
+fn a_key_goes_with_a_task_that_is_past_its_time() {
+    let check_pruned = |pruned_at| {
+        let mut history = History::default();
+        for (task, over) in [(made(0), 30), (made(100), 130)] {
+            let outcome = SubmissionOutcome::Acknowledged { task, duplicate: false };
+            history
+                .submitted("k", outcome)
+                .record(RecordedTask { id: task, ..queued(0, "k") }.over(TaskState::Cancelled, over));
+        }
+        history.recorded[0].pruned_at = pruned_at;
+        check(&history, HEALED).rules_broken()
+    };
+    assert_eq!(check_pruned(None), [Rule::KeyGaveTwoTasks]);
+    assert_eq!(check_pruned(Some(at(90))), []);
+    assert_eq!(check_pruned(Some(at(110))), [Rule::KeyGaveTwoTasks], "it was still there");
+}
+
+#[test]
+fn a_task_is_driven_again_once_and_only_after_it_failed() {
+    let check_redriven = |state, over, again: &[(u64, Option<u64>)]| {
+        let mut history = History::default();
+        let outcome = SubmissionOutcome::Acknowledged { task: made(0), duplicate: false };
+        history.submitted("k", outcome).record(RecordedTask { id: made(0), ..queued(0, "k") }.over(state, over));
+        for &(millis, pruned) in again {
+            let task = RecordedTask { id: made(millis), redrive_of: Some(made(0)), ..queued(0, "") };
+            let pruned_at = pruned.map(at);
+            history.record(RecordedTask { pruned_at, ..task.over(TaskState::Failed, millis + 10) });
+        }
+        check(&history, Expect::default()).rules_broken()
+    };
+    assert_eq!(check_redriven(TaskState::Failed, 30, &[(50, None)]), []);
+    assert_eq!(check_redriven(TaskState::Failed, 30, &[(50, None), (80, None)]), [Rule::DrivenAgainTwice]);
+    assert_eq!(check_redriven(TaskState::Failed, 30, &[(50, Some(70)), (80, None)]), [], "the first was gone by then");
+    assert_eq!(check_redriven(TaskState::Queued, 30, &[(50, None)]), [Rule::DrivenAgainNeedlessly]);
+    assert_eq!(
+        check_redriven(TaskState::Failed, 90, &[(50, None)]),
+        [Rule::DrivenAgainNeedlessly],
+        "it was not over yet"
+    );
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(super) fn queued(task: u64, key: &str) -> RecordedTask {
         attempts_max: 3,
         deadline: None,
         finished_at: None,
+        pruned_at: None,
         ends_recorded: 0,
         attempts: Vec::new(),
     }

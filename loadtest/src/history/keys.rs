@@ -69,7 +69,7 @@ fn answer(submission: &Submission) -> Option<Answer> {
     Some(Answer { task, content: submission.content, ephemeral })
 }
 
-/// A key has one task, those of the answers and of the record together. An ephemeral task that is no longer known may
+/// A key has one task at a time, those of the answers and of the record together. An ephemeral task that is no longer known may
 /// have taken its key along: whether it may be lost is not the question here.
 fn one_task(key: &str, submissions: &[&Submission], recorded: &[&RecordedTask], findings: &mut Findings) {
     let is_recorded = |id: TaskId| recorded.iter().any(|task| task.id == id);
@@ -79,7 +79,12 @@ fn one_task(key: &str, submissions: &[&Submission], recorded: &[&RecordedTask], 
     tasks.extend(recorded.iter().map(|task| task.id));
     tasks.sort_unstable();
     tasks.dedup();
-    if tasks.len() > 1 {
+    let row = |id: TaskId| recorded.iter().find(|task| task.id == id);
+    let tolerance = findings.expect.clock_tolerance;
+    // A key goes with its task, once that is past its time.
+    let apart =
+        |one, other| row(one).zip(row(other)).is_some_and(|(one, other)| one.may_be_replaced_by(other, tolerance));
+    if tasks.windows(2).any(|pair| !apart(pair[0], pair[1])) {
         findings.add(Rule::KeyGaveTwoTasks, tasks[0], |_| {
             let named: Vec<_> = tasks.iter().take(TASKS_NAMED_MAX).map(TaskId::to_string).collect();
             format!("the key `{key}` has {} tasks: {}", tasks.len(), named.join(", "))

@@ -22,6 +22,7 @@ mod keys;
 mod model;
 #[cfg(test)]
 mod property_tests;
+mod redrives;
 mod shared;
 mod tasks;
 mod verdict;
@@ -178,10 +179,34 @@ pub struct RecordedTask {
     pub deadline: Option<Timestamp>,
     /// When it was over.
     pub finished_at: Option<Timestamp>,
+    /// When it was removed, past its time; `None`: it is still there, or the source does not tell.
+    pub pruned_at: Option<Timestamp>,
     /// How often its end was recorded, where the source tells: a history of events does.
     pub ends_recorded: u32,
     /// The attempts, the first one first.
     pub attempts: Vec<RecordedAttempt>,
+}
+
+impl RecordedTask {
+    /// When it was made, to the millisecond, if its id tells: one of version 7 does.
+    fn made_at(&self) -> Option<Timestamp> {
+        let bits = self.id.as_u128();
+        let millis = u64::try_from(bits >> 80).ok()?;
+        ((bits >> 76) & 0xf == 7).then(|| Timestamp::from_unix_millis(millis))
+    }
+
+    /// Whether one of the two was gone before the other was made, so that nobody could know of both.
+    fn may_be_replaced_by(&self, other: &Self, tolerance: Duration) -> bool {
+        let before = |gone: &Self, made: &Self| {
+            gone.pruned_at.zip(made.made_at()).is_some_and(|(gone, made)| gone <= plus_ms(made).plus(tolerance))
+        };
+        before(self, other) || before(other, self)
+    }
+}
+
+/// A time that was cut to its millisecond, at the latest.
+fn plus_ms(time: Timestamp) -> Timestamp {
+    time.plus(Duration::from_millis(1))
 }
 
 /// An attempt as the coordinator has it.

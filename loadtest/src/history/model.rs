@@ -189,7 +189,7 @@ fn last_attempt(ending: Ending) -> Option<Option<AttemptEnd>> {
 
 fn live(history: &mut History, number: u64, plan: &Plan) {
     let mut task = queued(number, &key(number, plan));
-    task.redrive_of = (plan.asked == Asked::Redriven).then(|| id(7_777));
+    task.redrive_of = (plan.asked == Asked::Redriven).then(|| id(7_000 + number));
     let setbacks = plan.setbacks.iter().map(|(end, sees)| (Some(*end), *sees));
     let last = last_attempt(plan.ending).map(|end| (end, plan.last));
     let mut now = 10;

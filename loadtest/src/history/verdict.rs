@@ -57,6 +57,10 @@ rules! {
     KeyGaveTwoTasks = "key-gave-two-tasks",
     /// One idempotency key was answered with one task for two different contents.
     KeyTookOtherContent = "key-took-other-content",
+    /// A task was driven again as two tasks.
+    DrivenAgainTwice = "driven-again-twice",
+    /// A task was driven again that succeeded, or was not over.
+    DrivenAgainNeedlessly = "driven-again-needlessly",
     /// A refused submission has a task.
     RefusedSubmissionMadeTask = "refused-submission-made-task",
     /// There are more tasks than submissions that may have made them.

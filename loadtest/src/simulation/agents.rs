@@ -323,7 +323,10 @@ impl World {
                 let said = row.process.as_ref().and_then(|process| process.said_success.get(&attempt));
                 let success = said.copied().unwrap_or_default();
                 let who = row.spec.id.clone();
-                self.history.acknowledgements.push(Acknowledgement { agent: who, attempt, success, recorded });
+                // Of a task that is past its time nobody knows what was recorded.
+                if recorded || !self.disk.pruned.contains_key(&attempt.task) {
+                    self.history.acknowledgements.push(Acknowledgement { agent: who, attempt, success, recorded });
+                }
                 let word = if recorded { "recorded" } else { "stale" };
                 self.note(About::Task(attempt.task), || {
                     format!(

@@ -14,6 +14,7 @@ use super::{
     agents::on_clock,
     coordinator::{Ask, Request},
     plan::{between, exponential},
+    redrives::Redrive,
     trace::About,
     work::{Then, Work},
     world::{Answer, START, What, World},
@@ -31,6 +32,8 @@ const GROUP_MAX: usize = 6;
 #[derive(Default)]
 pub(super) struct Clients {
     pub orders: Vec<Order>,
+    /// What is to be driven again.
+    pub redrives: Vec<Redrive>,
     /// Nothing passes between clients and the coordinator until then.
     pub cut_until: Timestamp,
     /// Of the clients' wall clocks, from the true time.
@@ -55,6 +58,26 @@ pub(super) struct Order {
     pub done: bool,
     cancel_after: Option<Duration>,
     looks_after: u32,
+}
+
+impl Order {
+    /// Of a task that does the work of this order again: nobody submits it, and it is looked at until it is over.
+    pub fn following(of: &Self, task: TaskId, at: Timestamp) -> Self {
+        Self {
+            at,
+            spec: Arc::clone(&of.spec),
+            payload: of.payload.clone(),
+            deadline_in: None,
+            content: of.content,
+            group: Vec::new(),
+            tries: 0,
+            entries: Vec::new(),
+            task: Some(task),
+            done: false,
+            cancel_after: None,
+            looks_after: 0,
+        }
+    }
 }
 
 impl World {
@@ -211,7 +234,7 @@ impl World {
         (tries, wire.encode_to_vec().into())
     }
 
-    fn send(&mut self, request: Request) {
+    pub(super) fn send(&mut self, request: Request) {
         if self.clients.cut_until <= self.now {
             let after = self.plan.network_delay.draw(&mut self.draws.network);
             self.later(after, What::RequestArrives(Box::new(request)));
@@ -223,6 +246,7 @@ impl World {
             Answer::Submitted { asked, answer } => self.order_answered(order, asked, answer),
             Answer::Broken { asked } => self.order_unknown(order, asked, "the connection broke"),
             Answer::State { task, state, output } => self.saw(order, task, state, output.as_ref()),
+            Answer::Redriven { asked, answer } => self.redriven(asked, answer),
             Answer::NoSuchTask => self.saw_nothing(order),
         }
     }
@@ -313,6 +337,9 @@ impl World {
                 let after = exponential(Duration::from_secs(60), &mut self.draws.clients);
                 self.later(after, What::Look(order));
             }
+            self.perhaps_redrive(order, task, state);
+        } else if !state.is_terminal() {
+            self.perhaps_redrive(order, task, state);
         }
     }
 
@@ -321,7 +348,8 @@ impl World {
         let Some(task) = row.task else { return };
         row.done = true;
         // An ephemeral task dies with the coordinator, as its client was told.
-        if row.spec.delivery == Delivery::Durable {
+        let past_its_time = self.disk.pruned.contains_key(&task);
+        if row.spec.delivery == Delivery::Durable && !past_its_time {
             self.breach("acknowledged-task-is-known", Some(task), format!("{task} was accepted and is not known"));
         }
     }

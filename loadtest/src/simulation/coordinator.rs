@@ -6,7 +6,7 @@
 //! process. What a process has in memory dies with it, and of a commit under way nobody knows whether it is on the disk.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use evenkeel_core::{
     engine::{Effects, Engine, Event, RequestId, invariants, limits::TICK_INTERVAL},
     model::{AgentView, Recovery},
 };
-use evenkeel_shared::{AgentId, SessionEpoch, Tenant, Timestamp};
+use evenkeel_shared::{AgentId, SessionEpoch, TaskId, Tenant, Timestamp};
 
 use super::{
     agents::on_clock,
@@ -107,18 +107,20 @@ pub(super) struct Core {
     rests_since: Option<Timestamp>,
     writer: Writer,
     pub requests: BTreeMap<RequestId, Pending>,
+    /// Tasks that are being driven again at the moment.
+    pub redrives: BTreeSet<TaskId>,
     pub last_request: u64,
     /// Orders that wait for tasks.
-    pub waiters: BTreeMap<evenkeel_shared::TaskId, Vec<usize>>,
+    pub waiters: BTreeMap<TaskId, Vec<usize>>,
     wakeup: Option<Timestamp>,
     handled: u64,
     store_full_told: bool,
     /// How agents looked when that was last asked.
     pub views: BTreeMap<AgentId, AgentView>,
     /// The keys of ephemeral tasks that are over.
-    pub ended_keys: BTreeMap<(Tenant, String), (evenkeel_shared::TaskId, u128)>,
+    pub ended_keys: BTreeMap<(Tenant, String), (TaskId, u128)>,
     /// Ephemeral tasks that are over, as long as the process remembers.
-    pub ended: BTreeMap<evenkeel_shared::TaskId, std::sync::Arc<evenkeel_core::engine::FinishedTask>>,
+    pub ended: BTreeMap<TaskId, std::sync::Arc<evenkeel_core::engine::FinishedTask>>,
 }
 
 /// Something for the engine.
@@ -155,6 +157,7 @@ impl World {
             coordinator_id: format!("coordinator {incarnation}"),
             version: "simulated",
             data_dir: String::new(),
+            traces: false,
         };
         coordinator.core = Some(Box::new(Core {
             engine,
@@ -169,6 +172,7 @@ impl World {
             rests_since: None,
             writer: Writer::default(),
             requests: BTreeMap::new(),
+            redrives: BTreeSet::new(),
             last_request: 0,
             waiters: BTreeMap::new(),
             wakeup: None,

@@ -1,15 +1,22 @@
 //! The coordinator's disk: what has been synced stays, what has not is lost with the process.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use evenkeel_core::{engine::Change, testing::ModelStore};
-use evenkeel_shared::Timestamp;
+use evenkeel_core::{
+    engine::Change,
+    testing::{ModelStore, StoredTask},
+};
+use evenkeel_shared::{TaskId, Timestamp};
 
 use super::plan::Delay;
 
 /// The disk and the store on it.
 pub(super) struct Disk {
     pub store: ModelStore,
+    /// Of tasks that were driven again: as which. An index, so that not all tasks are looked through.
+    redriven_as: BTreeMap<TaskId, TaskId>,
+    /// What was removed, and when.
+    pub pruned: BTreeMap<TaskId, (StoredTask, Timestamp)>,
     commit_time: Delay,
     slow_until: Timestamp,
     full_until: Timestamp,
@@ -24,6 +31,8 @@ impl Disk {
     pub fn new(commit_time: Delay) -> Self {
         Self {
             store: ModelStore::default(),
+            redriven_as: BTreeMap::new(),
+            pruned: BTreeMap::new(),
             commit_time,
             slow_until: Timestamp::ZERO,
             full_until: Timestamp::ZERO,
@@ -62,5 +71,31 @@ impl Disk {
     /// The changes are on the disk.
     pub fn commit(&mut self, changes: &[Change]) {
         self.store.apply(changes);
+        for change in changes {
+            if let Change::Accept(task) = change
+                && let Some(of) = task.redrive_of
+            {
+                self.redriven_as.insert(of, task.id);
+            }
+        }
+    }
+
+    /// The task that drives this one again.
+    pub fn redriven_as(&self, of: TaskId) -> Option<TaskId> {
+        self.redriven_as.get(&of).copied()
+    }
+
+    /// Removes tasks that have been over for longer than `kept` at this time of the engine, at most so many; answers which.
+    pub fn prune(&mut self, now: Timestamp, kept: Duration, limit: usize) -> Vec<TaskId> {
+        let mut removed = Vec::new();
+        for row in self.store.prune(now.minus(kept), limit) {
+            let id = row.task.id;
+            if let Some(of) = row.task.redrive_of.filter(|of| self.redriven_as.get(of) == Some(&id)) {
+                self.redriven_as.remove(&of);
+            }
+            removed.push(id);
+            self.pruned.insert(id, (row, now));
+        }
+        removed
     }
 }

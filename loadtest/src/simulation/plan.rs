@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_core::{
-    engine::{Engine, Settings},
+    engine::{Engine, Settings, limits::KEY_MEMORY},
     health::lease::LeaseSettings,
 };
 use evenkeel_shared::StrategyConfig;
@@ -55,6 +55,12 @@ pub(super) struct Sabotage {
     pub ack_before_commit: bool,
     /// The store is not asked for idempotency keys.
     pub no_key_look_up: bool,
+    /// The store is not asked whether a task was driven again before.
+    pub no_redrive_look_up: bool,
+    /// Tasks are driven again whatever their state.
+    pub redrives_anything: bool,
+    /// Whatever is over is past its time.
+    pub prunes_early: bool,
     /// Takes a rule out of each engine.
     pub engine: Option<fn(&mut Engine)>,
 }
@@ -85,6 +91,10 @@ pub(super) struct Plan {
     /// Requests of clients that wait for the engine, after which they are refused.
     pub requests_max: usize,
     pub client_timeout: Duration,
+    /// How likely a client has a task driven again that did not succeed.
+    pub redrives: f64,
+    /// Tasks are removed when they have been over for so long; `None`: they are kept.
+    pub retention: Option<Duration>,
     /// Wall clocks differ by as much, once they were set.
     pub clock_step_max: Duration,
     /// Between two looks of the whole engine at its invariants, in events.
@@ -121,6 +131,7 @@ impl Plan {
     pub fn draw(seed: u64, profile: Profile) -> Self {
         let mut draws = fastrand::Rng::with_seed(seed ^ 0x9e37_79b9_7f4a_7c15);
         let d = &mut draws;
+        let mut others = fastrand::Rng::with_seed(seed ^ 0x5851_f42d_4c95_7f2d);
         let up_to = |max: u32, d: &mut fastrand::Rng| d.u32(max.div_ceil(2)..=max) as usize;
         let (agents, tasks) = (up_to(profile.agents, d).max(4), up_to(profile.tasks, d));
         let scale = profile.chaos.as_secs_f64() / 3_600.0;
@@ -145,6 +156,8 @@ impl Plan {
             session_queue_max: [64, 512, 16_384][d.usize(0..3)],
             requests_max: [64, 2_048][d.usize(0..2)],
             client_timeout: Duration::from_millis(d.u64(300..10_000)),
+            redrives: [0.0, 0.25, 0.5][others.usize(0..3)],
+            retention: others.bool().then(|| retention(profile, &mut others)),
             clock_step_max: Duration::from_secs(if d.bool() { 3_600 } else { 60 }),
             check_every: if agents * tasks > 100_000 { 20_000 } else { 50 },
             sabotage: Sabotage::default(),
@@ -168,6 +181,12 @@ fn delay_excused(lease: &LeaseSettings) -> Duration {
 fn network_delay(d: &mut fastrand::Rng) -> Delay {
     let scale_us = [200, 20_000, 200_000][d.usize(0..3)];
     Delay { floor: Duration::from_micros(d.u64(20..scale_us)), mean_extra: Duration::from_micros(d.u64(10..scale_us)) }
+}
+
+/// Longer than keys are remembered, or a key could go with its task while its submission is under way; and short enough
+/// that it comes to pass.
+fn retention(profile: Profile, d: &mut fastrand::Rng) -> Duration {
+    between(KEY_MEMORY.mul_f64(1.5), (profile.chaos / 4).max(KEY_MEMORY * 2), d)
 }
 
 fn engine_settings(seed: u64, profile: Profile, d: &mut fastrand::Rng) -> Settings {

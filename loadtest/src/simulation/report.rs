@@ -25,6 +25,10 @@ pub struct SeedReport {
     /// How long after the last fault all was well; `None`: it was not.
     #[serde(serialize_with = "some_seconds")]
     pub healed_after: Option<Duration>,
+    /// Tasks that drive others again.
+    pub driven_again: u64,
+    /// Tasks that were removed as past their time.
+    pub pruned: u64,
     /// What the judge says.
     pub verdict: Verdict,
     /// What the simulation itself found.
@@ -80,6 +84,10 @@ pub struct SimulationReport {
     pub events: u64,
     /// Tasks recorded.
     pub tasks: u64,
+    /// Of them such that drive others again.
+    pub driven_again: u64,
+    /// Of them such that were removed in the end, past their time.
+    pub pruned: u64,
     /// Attempts at them.
     pub attempts: u64,
     /// Executions.
@@ -106,6 +114,8 @@ impl SimulationReport {
         self.simulated += report.simulated;
         self.events += report.events;
         self.tasks += report.verdict.tasks;
+        self.driven_again += report.driven_again;
+        self.pruned += report.pruned;
         self.attempts += report.verdict.attempts;
         self.executions += report.verdict.executions;
         self.stale_answers += report.verdict.stale_answers;
@@ -128,6 +138,7 @@ impl fmt::Display for SimulationReport {
         writeln!(f, "seeds       {} of {} clean", self.clean, self.seeds)?;
         writeln!(f, "simulated   {hours:.1} h in {:.1} s, {} events", self.took.as_secs_f64(), self.events)?;
         writeln!(f, "tasks       {}, {} attempts, {} executions", self.tasks, self.attempts, self.executions)?;
+        writeln!(f, "            {} driven again, {} removed past their time", self.driven_again, self.pruned)?;
         writeln!(f, "            {} late results answered as stale", self.stale_answers)?;
         let (healed, bound) = (self.healed_after_max.as_secs_f64(), self.heal_within.as_secs());
         writeln!(f, "healed      after {healed:.0} s at the latest; the bound is {bound} s")?;

@@ -14,6 +14,7 @@ use prost::Message as _;
 
 use super::{
     coordinator::{Core, Mail},
+    redrives::RedriveTry,
     world::{Answer, What, World},
 };
 
@@ -36,6 +37,8 @@ pub(super) enum Ask {
     Cancel(TaskId),
     /// How a task stands, and to be told when it is over.
     State(TaskId),
+    /// To drive a task again.
+    Redrive(RedriveTry, TaskId),
 }
 
 /// A request that the engine has and nobody has been answered to.
@@ -43,6 +46,7 @@ pub(super) enum Ask {
 pub(super) enum Pending {
     Submission(Vec<(usize, u32)>),
     Cancellation(usize, TaskId),
+    Redrive(RedriveTry, TaskId),
     Operator,
 }
 
@@ -54,6 +58,7 @@ impl World {
         match request.ask {
             Ask::Submit(specs) => self.submission_arrives(request.orders, specs),
             Ask::Keyed(tasks) => self.submit(request.orders, tasks),
+            Ask::Redrive(asked, of) => self.redrive_arrives(asked, of),
             Ask::State(task) => self.state_asked(request.orders[0].0, task),
             Ask::Cancel(task) => {
                 if self.has_room() {
@@ -64,7 +69,7 @@ impl World {
         }
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let requests_max = self.plan.requests_max;
         !self.store_is_full() && self.coordinator.core.as_ref().is_some_and(|core| core.mailbox.len() < requests_max)
     }
@@ -130,7 +135,7 @@ impl World {
         self.request(Pending::Submission(orders), |request| Event::Submit { request, tasks });
     }
 
-    fn request(&mut self, pending: Pending, event: impl FnOnce(RequestId) -> Event) {
+    pub(super) fn request(&mut self, pending: Pending, event: impl FnOnce(RequestId) -> Event) {
         let Some(core) = self.coordinator.core.as_mut() else { return };
         core.last_request += 1;
         let id = RequestId(core.last_request);
@@ -156,6 +161,11 @@ impl World {
             (Some(Pending::Submission(orders)), Reply::Submitted(answers)) => {
                 for (order, answer) in orders.into_iter().zip(answers) {
                     self.answer(order, answer);
+                }
+            }
+            (Some(Pending::Redrive(asked, of)), Reply::Submitted(answers)) => {
+                if let Some(answer) = answers.into_iter().next() {
+                    self.redrive_submitted(asked, of, answer);
                 }
             }
             (Some(Pending::Cancellation(order, task)), Reply::Cancelled(Ok(state))) => {

@@ -121,7 +121,7 @@ pub(super) fn run(plan: Plan, keep: Keep) -> Run {
     let (seed, agents) = (plan.seed, plan.agents);
     let mut world = World::new(plan, Trace::new(keep));
     world.run();
-    let verdict = judge(&mut world);
+    let (verdict, driven_again) = judge(&mut world);
     let orders = world.clients.orders.iter().enumerate();
     let orders = if verdict.is_clean() && world.breaches.is_empty() {
         Vec::new()
@@ -135,6 +135,8 @@ pub(super) fn run(plan: Plan, keep: Keep) -> Run {
         events: world.events,
         faults: world.fault_counts,
         healed_after: world.healed_after,
+        driven_again,
+        pruned: world.disk.pruned.len() as u64,
         verdict,
         breaches: world.breaches,
         orders,

@@ -23,6 +23,7 @@ fn a_fixed_set_of_seeds_keeps_every_promise_and_heals() {
     // Faults that do not happen prove nothing, nor do faults that nobody notices.
     assert!(report.faults.len() >= 20, "{report}");
     assert!(report.attempts > report.tasks && report.stale_answers > 0, "{report}");
+    assert!(report.driven_again > 0 && report.pruned > 0, "{report}");
 }
 
 #[test]
@@ -158,4 +159,38 @@ fn a_shell_that_answers_before_the_commit_is_found_out() {
 #[test]
 fn a_shell_that_does_not_ask_the_store_for_keys_is_found_out() {
     assert_found_out(Sabotage { no_key_look_up: true, ..Sabotage::default() }, &["key-gave-two-tasks"]);
+}
+
+/// Whatever fails is wanted again, by clients who soon ask once more.
+fn all_that_fails_again(plan: &mut Plan) {
+    (plan.redrives, plan.client_timeout) = (1.0, Duration::from_millis(300));
+}
+
+#[test]
+fn clusters_where_all_that_fails_is_driven_again_keep_every_promise() {
+    for seed in 0..5 {
+        let mut plan = Plan::draw(seed, Profile::small());
+        all_that_fails_again(&mut plan);
+        let report = run(plan, Keep::Nothing).report;
+        assert!(report.is_clean(), "seed {seed} breaks {:?}", report.rules_broken());
+        assert!(report.driven_again > 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_shell_that_does_not_ask_what_was_driven_again_is_found_out() {
+    let sabotage = Sabotage { no_redrive_look_up: true, ..Sabotage::default() };
+    assert_found_out_where(all_that_fails_again, sabotage, &["driven-again-twice"]);
+}
+
+#[test]
+fn a_shell_that_drives_again_what_did_not_fail_is_found_out() {
+    let sabotage = Sabotage { redrives_anything: true, ..Sabotage::default() };
+    assert_found_out_where(all_that_fails_again, sabotage, &["driven-again-needlessly"]);
+}
+
+#[test]
+fn a_store_that_removes_what_is_to_be_kept_is_found_out() {
+    let tune = |plan: &mut Plan| plan.retention = Some(Duration::from_secs(120));
+    assert_found_out_where(tune, Sabotage { prunes_early: true, ..Sabotage::default() }, &["kept-for-its-time"]);
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_core::engine::Submitted;
+use evenkeel_core::engine::{NewTask, Submitted};
 use evenkeel_proto::v1;
 use evenkeel_shared::{AttemptRef, Error, Outcome, SessionEpoch, TaskId, TaskState, Timestamp};
 
@@ -23,6 +23,7 @@ use super::{
     faults::Fault,
     network::{Conn, ConnId, Link, Way},
     plan::Plan,
+    redrives::RedriveTry,
     trace::{About, Trace},
     troubles::Troubles,
 };
@@ -114,6 +115,17 @@ pub(super) enum What {
     },
     Look(usize),
     Cancel(usize),
+    /// A client wants a task driven again.
+    Redrive(usize),
+    RedriveTimesOut(RedriveTry),
+    RedriveRead {
+        life: u64,
+        asked: RedriveTry,
+        of: TaskId,
+        task: Box<NewTask>,
+    },
+    /// What is past its time is removed.
+    Prune,
     Fault(Fault),
     FaultEnds(Fault, usize),
     ChaosEnds,
@@ -127,6 +139,8 @@ pub(super) enum Answer {
     Submitted { asked: u32, answer: Result<Submitted, Error> },
     /// Nobody can know what became of the try.
     Broken { asked: u32 },
+    /// What came of driving a task again: the new one.
+    Redriven { asked: RedriveTry, answer: Result<TaskId, Error> },
     /// How a task stands.
     State { task: TaskId, state: TaskState, output: Option<Bytes> },
     /// The coordinator knows of no such task.
@@ -168,6 +182,7 @@ pub(super) struct Draws {
     pub clients: fastrand::Rng,
     pub agents: fastrand::Rng,
     pub coordinator: fastrand::Rng,
+    pub redrives: fastrand::Rng,
 }
 
 /// What the simulation itself found to be wrong.
@@ -219,6 +234,7 @@ impl World {
             clients: seeded(3),
             agents: seeded(4),
             coordinator: seeded(5),
+            redrives: seeded(6),
         };
         let agents = SimAgent::fleet(&plan, &mut draws.agents);
         let mut world = Self {
@@ -256,6 +272,7 @@ impl World {
         }
         self.place_orders();
         self.schedule_faults();
+        self.schedule_pruning();
         self.later(self.plan.chaos, What::ChaosEnds);
     }
 
@@ -315,6 +332,8 @@ impl World {
             | What::CommitRetried { .. }
             | What::LookedUp { .. }
             | What::KeysLookedUp { .. }
+            | What::RedriveRead { .. }
+            | What::Prune
             | What::RequestArrives(_) => self.coordinator.paused_until,
             What::Arrive { conn, way: Way::Down } | What::KeepaliveAgent(conn) | What::WelcomeDue(conn) => {
                 self.agents[self.conns.get(conn)?.agent].paused_until
@@ -359,6 +378,10 @@ impl World {
             What::OrderTimesOut { order, asked } => self.order_times_out(order, asked),
             What::Look(order) => self.look(order),
             What::Cancel(order) => self.cancel(order),
+            What::Redrive(redrive) => self.ask_redrive(redrive),
+            What::RedriveTimesOut(asked) => self.redrive_times_out(asked),
+            What::RedriveRead { life, asked, of, task } => self.redrive_read(life, asked, of, *task),
+            What::Prune => self.prune(),
             What::Fault(fault) => self.fault(fault),
             What::FaultEnds(fault, whom) => self.fault_ends(fault, whom),
             What::ChaosEnds => self.chaos_ends(),

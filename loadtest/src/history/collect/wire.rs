@@ -52,6 +52,7 @@ pub(super) fn task(task: v1::Task) -> Result<RecordedTask, CollectError> {
         attempts_max: if attempts_max == 0 { RetryPolicy::default().attempts_max } else { attempts_max },
         deadline: time("deadline_unix_ms", spec.deadline_unix_ms)?,
         finished_at: time("finished_unix_ms", task.finished_unix_ms)?,
+        pruned_at: None,
         ends_recorded: 0,
         attempts: task.attempts.into_iter().map(|of| attempt(id, of)).collect::<Result<_, _>>()?,
     })

@@ -11,7 +11,7 @@ use super::{
         trace::About,
         world::{What, World},
     },
-    CrashPoint, IN_FLIGHT_MAX, Mail,
+    Core, CrashPoint, IN_FLIGHT_MAX, Mail,
 };
 
 /// Between two attempts at a commit that found no room; it doubles up to the second.
@@ -28,6 +28,13 @@ pub(super) struct Writer {
     pub busy: bool,
     pub full: bool,
     retry: Duration,
+}
+
+impl Core {
+    /// Whether a transaction is under way, or waits for room.
+    pub(in crate::simulation) fn writer_is_busy(&self) -> bool {
+        self.writer.busy
+    }
 }
 
 impl World {
