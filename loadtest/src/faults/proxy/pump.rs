@@ -10,7 +10,7 @@ use tokio::{
         tcp::{ReadHalf, WriteHalf},
     },
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{Conditions, Loss, Path};
@@ -23,6 +23,13 @@ const QUEUED_PIECES_MAX: usize = 256;
 pub const QUEUED_BYTES_MAX: usize = PIECE_BYTES_MAX * QUEUED_PIECES_MAX;
 /// Where the rate is limited, a write is what goes through in so long: a limit that comes in bursts is none.
 const RATE_STEP: Duration = Duration::from_millis(20);
+
+/// Where bytes come in pieces, so many of each connection come with a pause between any two: the receiver reads each piece for
+/// itself. Without it the kernel hands over whatever has come meanwhile, and pieces are pieces to nobody but the sender. It
+/// is enough for the greeting and the head of the first call.
+const APART_BYTES: usize = 256;
+/// The pause. Longer than a process takes to be woken, on a machine with nothing else to do.
+const APART_PAUSE: Duration = Duration::from_millis(2);
 
 /// How a connection ended that was not closed in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +79,15 @@ async fn one_way(
     mut rng: Rng,
 ) -> Result<(), Broken> {
     let (queue, queued) = mpsc::channel(QUEUED_PIECES_MAX);
-    let giver = Giver { to, conditions: conditions.clone(), way, rng: rng.fork(), next_at: Instant::now(), left: None };
+    let giver = Giver {
+        to,
+        conditions: conditions.clone(),
+        way,
+        rng: rng.fork(),
+        next_at: Instant::now(),
+        left: None,
+        apart: 0,
+    };
     let taken = async {
         take(from, queue, conditions, way, rng).await;
         Ok(())
@@ -115,6 +130,8 @@ struct Giver<W> {
     next_at: Instant,
     /// Bytes until the reset, and the bound from which they were drawn.
     left: Option<(u64, u64)>,
+    /// Bytes handed on in pieces with a pause.
+    apart: usize,
 }
 
 impl<W: AsyncWrite + Unpin> Giver<W> {
@@ -150,9 +167,9 @@ impl<W: AsyncWrite + Unpin> Giver<W> {
                 return Ok(false);
             }
             self.count_down(path, now.len())?;
-            if path.pieces_max.is_some() {
-                // The receiver gets its turn before the next piece.
-                tokio::task::yield_now().await;
+            if path.pieces_max.is_some() && self.apart < APART_BYTES {
+                self.apart += now.len();
+                sleep(APART_PAUSE).await;
             }
             bytes = later;
         }
@@ -237,7 +254,7 @@ mod tests {
         let (_keep, conditions) = watch::channel(Conditions::both(Path { pieces_max: Some(3), ..Path::default() }));
         let (to, rng) = (Writes::default(), Rng::with_seed(7));
         let way = |conditions: &Conditions| conditions.to_server;
-        let mut giver = Giver { to, conditions, way, rng, next_at: Instant::now(), left: None };
+        let mut giver = Giver { to, conditions, way, rng, next_at: Instant::now(), left: None, apart: 0 };
         let sent: Vec<u8> = (0..=255).cycle().take(600).collect();
         assert!(giver.hand_on(&sent).await.unwrap());
         assert_eq!(giver.to.0.concat(), sent);

@@ -289,9 +289,10 @@ async fn read_only(lab: &mut Lab) -> Result<Seen, FaultError> {
     let _agents = Host::start(lab, &coordinator.url(), "a", HostOptions { slots: 8, ..HostOptions::default() })?;
     let judged = judge(lab, &clients, load.finish(SETTLE_MAX).await).await?;
     let data = coordinator.data_dir().display().to_string();
-    let clear = said.contains(&data) && (said.contains("read-only") || said.contains("may not write"));
     // The reason comes after what the log has to say.
     let reason = said.find("error:").map_or(said.as_str(), |at| &said[at..]);
+    let what_to_do = ["mount it for writing", "give it the data directory"];
+    let clear = reason.contains(&data) && what_to_do.iter().any(|advice| reason.contains(advice));
     let text = format!("ended with {code:?}: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
     Ok(judged.seen(code == Some(1) && clear, text))
 }
