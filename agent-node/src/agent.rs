@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use evenkeel_shared::{AgentId, AgentSpec, Kind, Labels, Registration, Resources, limits::SLOTS_MAX, wire};
+use evenkeel_shared::{AgentId, AgentSpec, Kind, Labels, Registration, Resources, limits::SLOTS_MAX, otlp::{Settings, StartError}, wire};
 use tonic::transport::Endpoint;
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     sampler::{HostSampler, Sampler},
     session,
     task::{ExecutionError, Executor, KindFn, TaskContext},
+    traces::Traces,
 };
 
 /// Weight of an ordinary agent.
@@ -27,6 +28,7 @@ pub struct Agent {
     pub(crate) endpoint: Endpoint,
     pub(crate) sampler: Arc<dyn Sampler>,
     pub(crate) drain_timeout: Duration,
+    pub(crate) telemetry: Option<Settings>,
 }
 
 impl Agent {
@@ -47,6 +49,7 @@ impl Agent {
             quota_keys: Vec::new(),
             drain_timeout: DRAIN_TIMEOUT_DEFAULT,
             sampler: None,
+            telemetry: None,
             executors: Vec::new(),
         }
     }
@@ -70,7 +73,8 @@ impl Agent {
     /// # Errors
     /// When a newer session has taken over the agent's id, or the coordinator refuses the agent for good.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
-        Node::new(self).run(shutdown).await
+        let traces = Traces::start(self.telemetry.as_ref(), self.spec.id.as_str()).map_err(no_telemetry)?;
+        Node::new(self, traces).run(shutdown).await
     }
 }
 
@@ -91,6 +95,7 @@ pub struct AgentBuilder {
     quota_keys: Vec<String>,
     drain_timeout: Duration,
     sampler: Option<Arc<dyn Sampler>>,
+    telemetry: Option<Settings>,
     executors: Vec<(String, Arc<dyn Executor>)>,
 }
 
@@ -176,6 +181,12 @@ impl AgentBuilder {
         self
     }
 
+    /// Where spans of traced attempts are sent. Default: nowhere.
+    pub fn telemetry(mut self, settings: Settings) -> Self {
+        self.telemetry = Some(settings);
+        self
+    }
+
     /// Takes tasks of this kind, with this executor.
     pub fn kind(self, kind: impl Into<String>, executor: impl Executor) -> Self {
         self.kind_shared(kind, Arc::new(executor))
@@ -228,7 +239,11 @@ impl AgentBuilder {
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
         let spec = wire::agent::registration(wire::agent::to_registration(&registration))?.spec;
         let sampler = self.sampler.unwrap_or_else(|| HostSampler::shared());
-        Ok(Agent { spec, executors, endpoint, sampler, drain_timeout: self.drain_timeout })
+        if let Some(settings) = &self.telemetry {
+            settings.check().map_err(no_telemetry)?;
+        }
+        let (drain_timeout, telemetry) = (self.drain_timeout, self.telemetry);
+        Ok(Agent { spec, executors, endpoint, sampler, drain_timeout, telemetry })
     }
 
     /// Builds the agent and runs it; see [`Agent::run`].
@@ -238,6 +253,11 @@ impl AgentBuilder {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         self.build()?.run(shutdown).await
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
+fn no_telemetry(error: StartError) -> BuildError {
+    BuildError::Telemetry(error.to_string())
 }
 
 fn executors(named: Vec<(String, Arc<dyn Executor>)>) -> Result<BTreeMap<Kind, Arc<dyn Executor>>, BuildError> {

@@ -13,6 +13,7 @@ use crate::{
         ProgramsConfig, ProgramsExecutor, Sleep,
     },
     task::Executor,
+    traces::TelemetryConfig,
 };
 
 /// Where a coordinator listens unless told otherwise.
@@ -46,6 +47,8 @@ pub struct AgentConfig {
     pub quota_keys: Vec<String>,
     /// Time for what runs to finish when the agent is told to go. Default 30000.
     pub drain_timeout_ms: u64,
+    /// Where spans of traced attempts are sent.
+    pub telemetry: TelemetryConfig,
     /// The kinds of task it takes, and who does them. Default: `echo`, `sleep`, `burn` and `fail`.
     pub kinds: BTreeMap<String, ExecutorConfig>,
 }
@@ -70,6 +73,7 @@ impl Default for AgentConfig {
             weight: WEIGHT_DEFAULT,
             prefetch_per_slot: None,
             quota_keys: Vec::new(),
+            telemetry: TelemetryConfig::default(),
             drain_timeout_ms: u64::try_from(DRAIN_TIMEOUT_DEFAULT.as_millis()).unwrap_or(u64::MAX),
             kinds: kinds.into_iter().map(|(kind, executor)| (kind.to_owned(), executor)).collect(),
         }
@@ -124,6 +128,9 @@ impl AgentConfig {
             .tier(self.tier)
             .weight(self.weight)
             .drain_timeout(Duration::from_millis(self.drain_timeout_ms));
+        if let Some(settings) = self.telemetry.settings() {
+            agent = agent.telemetry(settings);
+        }
         if let Some(id) = self.id {
             agent = agent.id(id);
         }

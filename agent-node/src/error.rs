@@ -25,6 +25,9 @@ pub enum BuildError {
     /// Two executors for one kind.
     #[error("the kind `{0}` has two executors; give each kind one")]
     KindTwice(Kind),
+    /// Nowhere to send spans.
+    #[error("no spans can be sent: {0}")]
+    Telemetry(String),
     /// An executor's configuration.
     #[error("kind `{kind}`: {error}")]
     Executor {

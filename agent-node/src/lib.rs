@@ -34,6 +34,7 @@ mod outbox;
 mod scheduler;
 mod session;
 mod task;
+mod traces;
 
 pub mod executors;
 pub mod sampler;
@@ -43,3 +44,4 @@ pub use config::{AgentConfig, ExecutorConfig};
 pub use error::{AgentError, BuildError};
 pub use meter::{Exceeded, QuotaReport};
 pub use task::{ExecutionError, Executor, TaskContext};
+pub use traces::TelemetryConfig;

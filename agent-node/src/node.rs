@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
-use evenkeel_shared::{AttemptRef, wire::agent::Assignment};
+use evenkeel_shared::{AttemptRef, otlp::in_log, wire::agent::Assignment};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, Span, info, warn};
 
 use crate::{
     agent::Agent,
@@ -21,6 +21,7 @@ use crate::{
     meter::Meter,
     session::{Opened, SessionError, SessionEvent},
     task::{Report, TaskContext},
+    traces::Traces,
 };
 
 /// Progress reports between attempts and the node. Further ones are dropped: the next one says more.
@@ -38,13 +39,14 @@ pub(crate) struct Node {
     attempts: JoinSet<Ended>,
     /// How each running attempt is told to stop, and what is measured of it.
     stops: BTreeMap<AttemptRef, (CancellationToken, Arc<Meter>)>,
+    traces: Traces,
     reports: mpsc::Sender<Report>,
     reported: mpsc::Receiver<Report>,
 }
 
 impl Node {
     /// The agent, about to dial.
-    pub fn new(agent: Agent) -> Self {
+    pub fn new(agent: Agent, traces: Traces) -> Self {
         let random = fastrand::u128(..).to_be_bytes();
         let instance = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
         let machine = Machine::new(agent.spec.clone(), instance, agent.drain_timeout, fastrand::Rng::new());
@@ -55,6 +57,7 @@ impl Node {
             began: Instant::now(),
             attempts: JoinSet::new(),
             stops: BTreeMap::new(),
+            traces,
             reports,
             reported,
             agent,
@@ -68,8 +71,11 @@ impl Node {
         if timeout(STOP_TIMEOUT, self.attempts.shutdown()).await.is_err() {
             warn!(agent = %self.agent.spec.id, "an executor blocks its thread and cannot be stopped; leaving without it");
         }
+        if result.is_ok() {
+            self.link.close().await;
+        }
+        self.traces.stop().await;
         result?;
-        self.link.close().await;
         info!(agent = %self.agent.spec.id, "the agent has drained");
         Ok(())
     }
@@ -119,6 +125,7 @@ impl Node {
             LinkEvent::Opened(Ok(opened)) => self.on_opened(*opened),
             LinkEvent::Opened(Err(error)) | LinkEvent::Session(SessionEvent::Ended(error)) => Err(error),
             LinkEvent::Session(SessionEvent::Frame(frame)) => {
+                self.traces.heard(&frame.messages);
                 self.machine.heard(frame.messages).map_err(SessionError::from)
             }
             LinkEvent::Session(SessionEvent::Writable) => Ok(()),
@@ -135,14 +142,17 @@ impl Node {
         Ok(self.machine.welcomed(self.time(), welcome, rest)?)
     }
 
-    fn start(&mut self, work: Assignment) {
+    fn start(&mut self, mut work: Assignment) {
         // The machine admits no other kinds than those of the executors.
         let Some(executor) = self.agent.executors.get(&work.kind).map(Arc::clone) else { return };
+        self.traces.begins(&mut work, executor.name());
+        let in_log = work.trace.as_deref().filter(|trace| trace.is_sampled()).map_or_else(Span::none, in_log);
         let (attempt, stop) = (work.attempt, CancellationToken::new());
         let task = TaskContext::new(work, stop.clone(), self.reports.clone());
         let output_bytes_max = self.machine.output_bytes_max();
         self.stops.insert(attempt, (stop, Arc::clone(task.meter())));
-        self.attempts.spawn(async move { attempt::run(executor.as_ref(), task, output_bytes_max).await });
+        let run = async move { attempt::run(executor.as_ref(), task, output_bytes_max).await };
+        self.attempts.spawn(run.instrument(in_log));
     }
 
     fn stop_what_is_to_stop(&mut self) {
@@ -180,6 +190,7 @@ impl Node {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         self.stops.remove(&ended.attempt);
+        self.traces.ended(&ended);
         self.machine.ended(ended);
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_shared::{
     AttemptRef, CostUnit, Failure, FailureClass, Kind, Micros, Priority, QuotaKey, TaskBudget, Tenant, Timestamp,
-    Usage, Violation, wire::agent::Assignment,
+    TraceContext, Usage, Violation, wire::agent::Assignment,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,11 @@ pub trait Executor: Send + Sync + 'static {
     /// What went wrong, and whether another attempt may help. A panic counts as a failure worth another attempt, unless the
     /// program is built with `panic = "abort"`.
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError>;
+
+    /// What sort of executor it is, for traces.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
 }
 
 /// One attempt at a task, as its executor sees it.
@@ -57,6 +62,8 @@ pub struct TaskContext {
     pub budget: Option<Box<TaskBudget>>,
     /// Upstream quotas that the task draws on.
     pub quota_keys: Vec<QuotaKey>,
+    /// Where this execution is in its task's trace: what it does is to be below that. `None`: the task is in none.
+    pub trace: Option<Box<TraceContext>>,
     cancelled: CancellationToken,
     meter: Arc<Meter>,
     reports: mpsc::Sender<Report>,
@@ -99,6 +106,7 @@ impl TaskContext {
             idempotency_key: assignment.idempotency_key,
             budget: assignment.budget,
             quota_keys: assignment.quota_keys,
+            trace: assignment.trace,
             cancelled,
             meter: Arc::default(),
             reports,

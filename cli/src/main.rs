@@ -13,6 +13,7 @@ mod run;
 mod selector;
 mod settings;
 mod signals;
+mod traces;
 
 use std::process::ExitCode;
 

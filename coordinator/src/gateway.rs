@@ -23,6 +23,7 @@ use crate::{
     pending::Pending,
     reads::Reads,
     store::StoredTask,
+    telemetry::Traces,
     waiters::{ResultSink, Results, Waiters, Waiting},
 };
 
@@ -50,6 +51,8 @@ pub struct Gateway {
     pub clock: Clock,
     /// Whether work is taken.
     pub lifecycle: Lifecycle,
+    /// Which tasks are traced.
+    pub traces: Traces,
 }
 
 /// What was found of tasks that somebody waits for.

@@ -25,6 +25,7 @@ use crate::{
     pending::Pending,
     reads::Reads,
     sessions::{Sent, Sessions},
+    telemetry::{Active, Commit, Traces, is_traced},
     waiters::Waiters,
 };
 
@@ -83,6 +84,8 @@ pub struct Dispatcher {
     pub runtime: Handle,
     /// Lists of effects to use again.
     pub spare: Spare,
+    /// What is told of traced tasks.
+    pub traces: Traces,
 }
 
 /// Emptied lists of effects that are kept for the next ones: as many as are with the writer at once.
@@ -115,6 +118,19 @@ impl Spare {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Effects>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells of a message that is about to be said, if it is of a traced task or of a registration.
+fn trace(traces: &Active, commit: Option<&Commit>, message: &Message) {
+    match message {
+        Message::ToAgent { message: AgentMessage::Assign(assignment), .. } if is_traced(&assignment.spec) => {
+            traces.assigned(assignment, commit);
+        }
+        Message::ToAgent { session, message: AgentMessage::Welcome { .. } } => traces.registered(*session, None),
+        Message::CloseSession { session, error } => traces.registered(*session, Some(error)),
+        Message::Finished(task) if is_traced(&task.spec) => traces.finished(task, commit),
+        _ => {}
     }
 }
 
@@ -152,15 +168,29 @@ impl Dispatcher {
     /// of something finds it, wherever it looks.
     /// The list is emptied.
     pub fn release(&self, messages: &mut Vec<Message>) {
+        self.release_after(None, messages);
+    }
+
+    /// The same, of what this transaction has made durable.
+    pub fn release_after(&self, commit: Option<&Commit>, messages: &mut Vec<Message>) {
+        let traces = self.traces.active();
         let is_shown = |message: &Message| {
             matches!(message, Message::Accepted(_) | Message::TaskEvent(_) | Message::ClusterEvent(_))
         };
         let (mut tasks, mut cluster) = (Vec::new(), Vec::new());
         for message in messages.extract_if(.., |message| is_shown(message)) {
             match message {
-                Message::Accepted(task) => self.directory.accepted(&task),
+                Message::Accepted(task) => {
+                    self.directory.accepted(&task);
+                    if let Some(traces) = traces.filter(|_| is_traced(&task.spec)) {
+                        traces.accepted(&task, commit);
+                    }
+                }
                 Message::TaskEvent(event) => {
                     let spec = self.directory.apply(&event);
+                    if let Some(traces) = traces.filter(|_| spec.as_deref().is_some_and(is_traced)) {
+                        traces.happened(&event);
+                    }
                     tasks.push(WatchedEvent { event, spec });
                 }
                 Message::ClusterEvent(event) => cluster.push(event),
@@ -176,6 +206,9 @@ impl Dispatcher {
         }
         self.metrics.slow_consumers(SlowConsumer::Watch, cut_off);
         for message in messages.drain(..) {
+            if let Some(traces) = traces {
+                trace(traces, commit, &message);
+            }
             self.say(message);
         }
     }
@@ -233,3 +266,8 @@ impl Dispatcher {
         });
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

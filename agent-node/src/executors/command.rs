@@ -23,7 +23,7 @@ pub struct CommandConfig {
     #[serde(default)]
     pub args: Vec<String>,
     /// Variables set for it, besides `EVENKEEL_TASK_ID`, `EVENKEEL_ATTEMPT`, `EVENKEEL_ASSIGNMENT_ID`, `EVENKEEL_KIND`,
-    /// `EVENKEEL_TENANT` and `EVENKEEL_REPORT`.
+    /// `EVENKEEL_TENANT` and `EVENKEEL_REPORT`, and, if the task is traced, `TRACEPARENT` and `TRACESTATE`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Variables of the agent that it inherits. Default: PATH, HOME, LANG, TMPDIR.
@@ -88,6 +88,10 @@ impl Executor for CommandExecutor {
         };
         let exited = process::run(&program, &task).await?;
         exited.output(&config.program, |code| !config.non_retryable_exit_codes.contains(&code))
+    }
+
+    fn name(&self) -> &'static str {
+        "command"
     }
 }
 

@@ -83,14 +83,21 @@ impl HttpExecutor {
 
     fn request(&self, task: &TaskContext) -> Result<Request<Full<Bytes>>, ExecutionError> {
         let attempt = task.attempt;
-        Request::post(&self.url)
+        let mut request = Request::post(&self.url)
             .header("content-type", "application/octet-stream")
             .header("x-evenkeel-task-id", attempt.task.to_string())
             .header("x-evenkeel-attempt", attempt.attempt.0)
             .header("x-evenkeel-assignment-id", attempt.assignment.0)
             .header("x-evenkeel-kind", task.kind.as_str())
             .header("x-evenkeel-tenant", task.tenant.as_str())
-            .header("x-evenkeel-timeout-ms", u64::try_from(task.timeout.as_millis()).unwrap_or(u64::MAX))
+            .header("x-evenkeel-timeout-ms", u64::try_from(task.timeout.as_millis()).unwrap_or(u64::MAX));
+        if let Some(trace) = task.trace.as_deref() {
+            request = request.header("traceparent", trace.parent());
+            if !trace.state().is_empty() {
+                request = request.header("tracestate", trace.state());
+            }
+        }
+        request
             .body(Full::new(task.payload.clone()))
             .map_err(|error| ExecutionError::non_retryable(format!("the task makes no HTTP request: {error}")))
     }
@@ -131,6 +138,10 @@ impl HttpExecutor {
 
 #[async_trait]
 impl Executor for HttpExecutor {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
         let cancelled = task.cancelled();
         tokio::select! {

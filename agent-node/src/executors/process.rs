@@ -92,7 +92,7 @@ pub(super) fn env_inherited() -> Vec<String> {
 
 /// Runs a program to its end.
 pub(super) async fn run(program: &Program<'_>, task: &TaskContext) -> Result<Exited, ExecutionError> {
-    let mut report = ReportFile::of(task);
+    let mut report = ReportFile::new();
     let mut child = command(program, task, &report).spawn().map_err(|error| spawn_error(program, &error))?;
     let mut group = Group::led_by(&child)?;
     let leader = group.leader;
@@ -146,6 +146,7 @@ pub(super) async fn run(program: &Program<'_>, task: &TaskContext) -> Result<Exi
 }
 
 fn command(program: &Program<'_>, task: &TaskContext, report: &ReportFile) -> Command {
+    let trace = task.trace.as_deref();
     let mut command = Command::new(program.program);
     command
         .args(program.args)
@@ -158,6 +159,8 @@ fn command(program: &Program<'_>, task: &TaskContext, report: &ReportFile) -> Co
         .env("EVENKEEL_KIND", task.kind.as_str())
         .env("EVENKEEL_TENANT", task.tenant.as_str())
         .envs(report.path().map(|path| ("EVENKEEL_REPORT", path)))
+        .envs(trace.map(|trace| ("TRACEPARENT", trace.parent())))
+        .envs(trace.map(|trace| ("TRACESTATE", trace.state())).filter(|(_, state)| !state.is_empty()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

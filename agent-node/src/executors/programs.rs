@@ -132,6 +132,10 @@ impl ProgramsExecutor {
 
 #[async_trait]
 impl Executor for ProgramsExecutor {
+    fn name(&self) -> &'static str {
+        "programs"
+    }
+
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
         let payload: CommandPayload = serde_json::from_slice(&task.payload)
             .map_err(|error| ExecutionError::non_retryable(format!("the payload is not a command in JSON: {error}")))?;

@@ -23,7 +23,10 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,12 +52,13 @@ pub(super) struct ReportFile {
 }
 
 impl ReportFile {
-    /// The report of this attempt, not there yet.
-    pub fn of(task: &TaskContext) -> Self {
+    /// A report that is not there yet.
+    pub fn new() -> Self {
         let directory = Directory::shared().inspect_err(|error| warn!(%error, "programs cannot report")).ok();
-        let attempt = task.attempt;
-        let name = format!("{}-{}", attempt.assignment.0, attempt.attempt.0);
-        let file = directory.as_ref().map(|directory| directory.0.join(name));
+        // Counted, not named by the attempt: agents of several coordinators in one process have assignments of the same number.
+        static REPORTS: AtomicU64 = AtomicU64::new(0);
+        let number = REPORTS.fetch_add(1, Ordering::Relaxed);
+        let file = directory.as_ref().map(|directory| directory.0.join(number.to_string()));
         Self { file, read_bytes: 0, rest: Vec::new(), failure: None, _directory: directory }
     }
 
@@ -229,7 +233,7 @@ mod tests {
     fn a_report_is_read_as_it_grows_and_leaves_nothing_behind() {
         use std::io::Write as _;
         let task = task("").0;
-        let mut report = ReportFile::of(&task);
+        let mut report = ReportFile::new();
         let path = report.path().unwrap().to_owned();
         assert!(report.read(&task).is_none(), "it is not there yet");
         let mut file = fs::File::create(&path).unwrap();
@@ -248,5 +252,14 @@ mod tests {
         assert_eq!(task.meter().take_quotas().len(), 1);
         drop(report);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn attempts_of_the_same_numbers_have_reports_of_their_own() {
+        let (one, other) = (ReportFile::new(), ReportFile::new());
+        let path = one.path().unwrap().to_owned();
+        fs::write(&path, "cost usd 1").unwrap();
+        drop(other);
+        assert!(path.exists(), "the report of one that goes on");
     }
 }

@@ -19,6 +19,10 @@ pub struct Echo;
 
 #[async_trait]
 impl Executor for Echo {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
         Ok(task.payload)
     }
@@ -30,6 +34,10 @@ pub struct Sleep;
 
 #[async_trait]
 impl Executor for Sleep {
+    fn name(&self) -> &'static str {
+        "sleep"
+    }
+
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
         let time = milliseconds(&task)?;
         let cancelled = task.cancelled();
@@ -46,6 +54,10 @@ pub struct Burn;
 
 #[async_trait]
 impl Executor for Burn {
+    fn name(&self) -> &'static str {
+        "burn"
+    }
+
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
         let time = milliseconds(&task)?;
         let cancelled = task.cancelled();
@@ -71,6 +83,10 @@ pub struct Fail;
 
 #[async_trait]
 impl Executor for Fail {
+    fn name(&self) -> &'static str {
+        "fail"
+    }
+
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
         let attempt = task.attempt.attempt.0;
         match task.payload_text()? {

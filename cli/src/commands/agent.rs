@@ -7,7 +7,7 @@ use evenkeel_agent::{
     Agent, AgentConfig, AgentError, ExecutorConfig,
     executors::{HttpConfig, ProgramsConfig},
 };
-use evenkeel_shared::limits::SLOTS_MAX;
+use evenkeel_shared::{limits::SLOTS_MAX, otlp::endpoint_from_environment};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -95,6 +95,7 @@ impl AgentArgs {
             config.coordinator = coordinator.to_owned();
         }
         config.id = self.id.or(config.id);
+        config.telemetry.otlp_endpoint = config.telemetry.otlp_endpoint.or_else(endpoint_from_environment);
         config.slots = self.slots.or(config.slots);
         config.cpu_millis = self.cpu.or(config.cpu_millis);
         config.memory_bytes = self.memory.or(config.memory_bytes);

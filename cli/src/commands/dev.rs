@@ -15,7 +15,7 @@ use clap::Args;
 use evenkeel_agent::{AgentConfig, AgentError, ExecutorConfig, executors::ProgramsConfig, sampler::HostSampler};
 use evenkeel_coordinator::{CoordinatorConfig, RunningCoordinator};
 use evenkeel_proto::v1;
-use evenkeel_shared::limits::SLOTS_MAX;
+use evenkeel_shared::{limits::SLOTS_MAX, otlp::endpoint_from_environment};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +127,7 @@ fn start_agents(
             drain_timeout_ms: quantity::millis(DRAIN_TIMEOUT),
             ..AgentConfig::default()
         };
+        config.telemetry.otlp_endpoint = endpoint_from_environment();
         config.kinds.insert(COMMAND_KIND.to_owned(), ExecutorConfig::Programs(ProgramsConfig::new(["*"])));
         agents.spawn(agent::build(config)?.run(draining.clone().cancelled_owned()));
     }

@@ -25,6 +25,7 @@ use crate::{
         plan::{Plan, Source},
     },
     signals,
+    traces::Traces,
 };
 
 /// The kind of task that runs a program named by its payload.
@@ -91,12 +92,14 @@ pub async fn run(args: RunArgs, global: &Global) -> Outcome {
         let age = table::duration(age);
         eprintln!("going on with the unfinished run of {age} ago; --fresh runs everything anew");
     }
+    let traces = Traces::from_environment()?;
     let drive = Drive {
         plan: &plan,
         run: &journal.run,
         template: args.spec.spec(KIND),
         address: &address,
         patience: args.patience,
+        traces: &traces,
     };
     let mut ledger = Ledger::new(plan.items.len(), jobs as usize);
     let mut report = Report::new(&plan);
@@ -112,6 +115,7 @@ pub async fn run(args: RunArgs, global: &Global) -> Outcome {
         }
     };
     report.bar.finish_and_clear();
+    traces.stop().await;
     result?;
     Ok(report.conclude(journal))
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use evenkeel_coordinator::{
     ConfigError, Coordinator, CoordinatorConfig, RunningCoordinator, StartError, store::StoreError,
 };
-use evenkeel_shared::StrategyConfig;
+use evenkeel_shared::{StrategyConfig, otlp::endpoint_from_environment};
 use serde::Serialize;
 
 use crate::{
@@ -111,7 +111,8 @@ impl Show for Ready {
 ///
 /// # Errors
 /// Why it cannot start, with the flag that helps.
-pub async fn start(config: CoordinatorConfig) -> Result<RunningCoordinator, CliError> {
+pub async fn start(mut config: CoordinatorConfig) -> Result<RunningCoordinator, CliError> {
+    config.telemetry.otlp_endpoint = config.telemetry.otlp_endpoint.or_else(endpoint_from_environment);
     Coordinator::start(config).await.map_err(|error| {
         let exit = if matches!(error, StartError::Config(_)) { Exit::Usage } else { Exit::Error };
         let hint = hint(&error);

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     client::{Address, Clients},
     exit::{CliError, Exit, lost_connection},
+    traces::{Submission, Traces},
 };
 
 /// Tasks in one batch: enough for one commit to carry many.
@@ -64,6 +65,8 @@ pub struct Drive<'a> {
     pub address: &'a Address,
     /// How long it may be away.
     pub patience: Duration,
+    /// What is told of its tasks.
+    pub traces: &'a Traces,
 }
 
 /// How long nothing has come to its end, and how often the coordinator was dialled meanwhile: one that answers and breaks
@@ -157,7 +160,7 @@ impl Drive<'_> {
                 }
                 answer = answers.message() => {
                     let answer = answer.map_err(|status| broken(&status))?;
-                    sent.book(answer.ok_or_else(|| Broken::Lost(ended()))?, ledger);
+                    sent.book(answer.ok_or_else(|| Broken::Lost(ended()))?, ledger, self.traces);
                 }
                 () = sleep_until(retry_at), if retry_at.is_some() => {}
             }
@@ -179,7 +182,8 @@ impl Drive<'_> {
         if tasks.is_empty() {
             return None;
         }
-        Some(v1::SubmitStreamRequest { batch_id: sent.add(places), tasks, want_results: true })
+        let submission = self.traces.begins(&mut tasks);
+        Some(v1::SubmitStreamRequest { batch_id: sent.add(places, submission), tasks, want_results: true })
     }
 }
 
@@ -187,20 +191,24 @@ impl Drive<'_> {
 #[derive(Default)]
 struct Sent {
     last: u64,
-    places: HashMap<u64, Vec<usize>>,
+    places: HashMap<u64, (Vec<usize>, Submission)>,
 }
 
 impl Sent {
-    fn add(&mut self, places: Vec<usize>) -> u64 {
+    fn add(&mut self, places: Vec<usize>, submission: Submission) -> u64 {
         self.last += 1;
-        self.places.insert(self.last, places);
+        self.places.insert(self.last, (places, submission));
         self.last
     }
 
-    fn book(&mut self, answer: v1::SubmitStreamResponse, ledger: &mut Ledger) {
+    fn book(&mut self, answer: v1::SubmitStreamResponse, ledger: &mut Ledger, traces: &Traces) {
         if let Some(batch) = answer.batch {
-            let places = self.places.remove(&batch.batch_id).unwrap_or_default();
-            for (place, result) in places.into_iter().zip(batch.results) {
+            let known = self.places.remove(&batch.batch_id);
+            let places = known.map(|(places, submission)| {
+                traces.ends(submission, None);
+                places
+            });
+            for (place, result) in places.unwrap_or_default().into_iter().zip(batch.results) {
                 match result.error {
                     None => ledger.accepted(place, result.task_id, result.duplicate),
                     Some(error) => ledger.refused(place, &wire::status::from_item_error(error), Instant::now()),

@@ -30,6 +30,7 @@ use crate::{
     lifecycle::Lifecycle,
     release::{Dispatcher, Unsaid},
     snapshot::SnapshotUpdate,
+    telemetry::Active,
     thread_time,
 };
 
@@ -182,10 +183,20 @@ impl CoordinatorActor {
     }
 
     fn feed(&mut self, events: impl IntoIterator<Item = Event>) {
+        let began = self.dispatcher.traces.active().map_or(Timestamp::ZERO, Active::now);
         // They came before, and are handled at the times at which they came.
         let Self { engine, heartbeats, gathered, .. } = self;
-        heartbeats.take(|at, heartbeat| engine.handle(at, heartbeat, gathered));
+        let mut beats = 0;
+        heartbeats.take(|at, heartbeat| {
+            beats += 1;
+            engine.handle(at, heartbeat, gathered);
+        });
         let now = self.clock.now();
+        if beats > 0
+            && let Some(traces) = self.dispatcher.traces.active()
+        {
+            traces.heartbeats(began, beats);
+        }
         let full = self.lifecycle.store_is_full();
         if full != mem::replace(&mut self.store_full, full) {
             self.engine.handle(now, Event::StoreFull(full), &mut self.gathered);
@@ -236,9 +247,11 @@ impl CoordinatorActor {
             Ok(permit) => self.send(permit, ctx),
             Err(_) => {
                 self.hand_over = HandOver::Blocked;
+                self.lifecycle.set_waits_for_store(true);
                 let room = Arc::clone(&self.in_flight).acquire_owned();
                 ctx.wait(room.into_actor(self).map(|permit, actor, ctx| {
                     actor.hand_over = HandOver::Idle;
+                    actor.lifecycle.set_waits_for_store(false);
                     // The semaphore is never closed.
                     if let Ok(permit) = permit {
                         actor.send(permit, ctx);
@@ -304,8 +317,9 @@ impl CoordinatorActor {
             }
             ctx.cancel_future(handle);
         }
-        let handle = ctx.run_later(at.since(now), |actor, ctx| {
+        let handle = ctx.run_later(at.since(now), move |actor, ctx| {
             actor.wakeup = None;
+            actor.lifecycle.loop_was_late(actor.clock.now().since(at));
             if !actor.stopped {
                 actor.feed([Event::Tick]);
                 actor.schedule(ctx);

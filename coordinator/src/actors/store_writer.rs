@@ -33,6 +33,7 @@ use crate::{
     release::{Dispatcher, UnsaidBatch},
     snapshot::SnapshotUpdate,
     store::{Expiry, Pruned, Store, StoreError},
+    telemetry::Active,
 };
 
 /// What the mailbox holds: a batch for every permit, and the process's own messages (prune, release).
@@ -227,6 +228,7 @@ impl StoreWriter {
     /// Commits a group in one transaction and lets its messages out. After an error the group is as it was.
     fn commit(&mut self) -> Result<(), StoreError> {
         self.group.gather(&mut self.queue);
+        let mut commit = None;
         if !self.group.changes.is_empty() {
             if failpoint::acks_before_commit() {
                 for batch in &mut self.group.batches {
@@ -235,9 +237,13 @@ impl StoreWriter {
                 failpoint::acked_before_commit();
             }
             failpoint::hit(Point::BeforeCommit);
+            let began = self.dispatcher.traces.active().map(Active::now);
             let started = Instant::now();
+            let _under_way = self.lifecycle.commit_begins();
             self.store.commit(&self.group.changes)?;
             self.metrics.committed(self.group.changes.len(), started.elapsed());
+            let traces = self.dispatcher.traces.active();
+            commit = traces.zip(began).map(|(traces, began)| traces.commit(began, self.group.changes.len()));
             failpoint::committed(self.group.batches.iter().flat_map(|batch| &batch.effects.messages));
         }
         self.group.changes.clear();
@@ -245,9 +251,12 @@ impl StoreWriter {
             if let Some(update) = batch.snapshot {
                 publish(&self.publisher, &mut self.unpublished, update);
             }
-            self.dispatcher.release(&mut batch.effects.messages);
+            self.dispatcher.release_after(commit.as_ref(), &mut batch.effects.messages);
             self.dispatcher.spare.put(batch.effects);
             drop((batch.permit, batch.unsaid));
+        }
+        if let Some((traces, commit)) = self.dispatcher.traces.active().zip(commit) {
+            traces.committed(commit);
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use evenkeel_proto::v1::{
 use evenkeel_shared::{
     Code, Error, Registration, SessionEpoch, Violation,
     limits::OUTPUT_BYTES_MAX,
+    trace::{SpanId, TraceContext},
     wire::{
         agent::{load, outcome, registration, to_assignment},
         cut_note,
@@ -35,6 +36,7 @@ use crate::{
     lifecycle::Lifecycle,
     metrics::{BadInput, Metrics},
     sessions::{SessionEnd, Sessions},
+    telemetry::place_of,
 };
 
 /// Messages from an agent in one frame: as many as its largest number of slots can end at once.
@@ -67,7 +69,8 @@ impl AgentService for Agents {
         let peer = request.extensions().get::<Peer>().cloned();
         let (epoch, queue, end) = self.sessions.open();
         let outbound = Outbound::new(epoch, queue, Arc::clone(&end), Arc::clone(&self.identity));
-        let session = self.clone().serve(epoch, Arc::clone(&end), request.into_inner());
+        let from = place_of(request.metadata());
+        let session = self.clone().serve(epoch, Arc::clone(&end), request.into_inner(), from);
         tokio::spawn(async move {
             session.await;
             // What was queued is held until the stream is gone, which an agent that does not read never lets happen.
@@ -81,13 +84,19 @@ impl AgentService for Agents {
 
 impl Agents {
     /// Reads a session to its end.
-    async fn serve(self, epoch: SessionEpoch, end: Arc<SessionEnd>, mut inbound: Streaming<v1::AgentFrame>) {
+    async fn serve(
+        self,
+        epoch: SessionEpoch,
+        end: Arc<SessionEnd>,
+        mut inbound: Streaming<v1::AgentFrame>,
+        from: Option<TraceContext>,
+    ) {
         let mut registered = false;
         let turn = SessionTurn::default();
         let read = tokio::select! {
             // Most often there is something to read, and then it is not even asked whether the session has ended.
             biased;
-            read = self.read(epoch, &turn, &mut inbound, &mut registered) => read,
+            read = self.read(epoch, &turn, &mut inbound, &mut registered, from) => read,
             () = end.ended() => Ok("the session ended".to_owned()),
             () = self.gateway.lifecycle.closed() => Err(Lifecycle::restarting()),
         };
@@ -102,6 +111,9 @@ impl Agents {
                 reason
             }
         };
+        if let Some(traces) = self.gateway.traces.active() {
+            traces.registered(epoch, Some(&reason));
+        }
         if registered {
             // If the coordinator is gone there is nobody left to tell.
             let _ = self.gateway.intake.deliver(&turn, vec![Event::SessionClosed { session: epoch, reason }]).await;
@@ -115,6 +127,7 @@ impl Agents {
         turn: &SessionTurn,
         inbound: &mut Streaming<v1::AgentFrame>,
         registered: &mut bool,
+        from: Option<TraceContext>,
     ) -> Result<String, Error> {
         let within = self.register_within;
         let late = || Error::new(Code::DeadlineExceeded, format!("no registration within {within:?}"));
@@ -135,6 +148,9 @@ impl Agents {
                 }
             };
             let events = self.events(epoch, frame, *registered)?;
+            if !*registered {
+                self.trace_registration(epoch, &events, from.as_ref());
+            }
             // A frame may be empty, and is no registration then.
             if !events.is_empty() {
                 *registered = true;
@@ -142,6 +158,14 @@ impl Agents {
             } else if !*registered && Instant::now() >= register_by {
                 return Err(late());
             }
+        }
+    }
+
+    fn trace_registration(&self, session: SessionEpoch, events: &[Event], from: Option<&TraceContext>) {
+        if let (Some(traces), Some(Event::Register { registration, .. })) =
+            (self.gateway.traces.active(), events.first())
+        {
+            traces.registering(session, registration.spec.id.as_str().to_owned(), from.cloned());
         }
     }
 
@@ -249,7 +273,13 @@ pub fn write_message(message: AgentMessage, session: SessionEpoch, identity: &Id
         AgentMessage::Assign(assignment) => {
             let assignment = *assignment;
             let (attempt, timeout) = (assignment.attempt, assignment.timeout);
-            ToAgent::Assignment(to_assignment(attempt, &assignment.spec, assignment.payload, timeout))
+            let mut wire = to_assignment(attempt, &assignment.spec, assignment.payload, timeout);
+            if identity.traces
+                && let Some(trace) = assignment.spec.trace.as_deref().filter(|trace| trace.is_sampled())
+            {
+                wire.traceparent = trace.at(SpanId::of_attempt(attempt.task, attempt.attempt)).parent();
+            }
+            ToAgent::Assignment(wire)
         }
         AgentMessage::Cancel { attempt, reason } => {
             ToAgent::Cancel(v1::CancelAttempt { attempt: Some(to_attempt_ref(attempt)), reason: cut_note(reason) })

@@ -64,6 +64,8 @@ pub struct Identity {
     pub version: &'static str,
     /// Where its data is.
     pub data_dir: String,
+    /// It makes spans: of an attempt's trace, agents are told the attempt's own.
+    pub traces: bool,
 }
 
 impl Cluster {

@@ -165,7 +165,7 @@ mod tests {
     async fn an_acknowledgement_waits_for_company_but_not_for_ever_and_not_while_its_agent_drains() {
         let sessions = Sessions::new(1, 8);
         let (epoch, queue, end) = sessions.open();
-        let identity = Identity { coordinator_id: "c1".into(), version: "0", data_dir: String::new() };
+        let identity = Identity { coordinator_id: "c1".into(), version: "0", data_dir: String::new(), traces: false };
         let mut frames = Box::pin(Outbound::new(epoch, queue, end, Arc::new(identity)).frames());
         let say = |message| assert_eq!(sessions.send(epoch, message), Sent::Queued);
 

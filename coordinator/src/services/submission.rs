@@ -15,6 +15,7 @@ use crate::{
     fingerprint::fingerprint,
     gateway::Gateway,
     metrics::{BadInput, Metrics},
+    telemetry::Call,
     waiters::ResultSink,
 };
 
@@ -25,7 +26,7 @@ const COPIED_BYTES_MAX: usize = 64 << 10;
 /// One answer for each task of a submission.
 pub type Answers = Vec<Result<Submitted, Error>>;
 
-/// Submits what came off the wire. Fields are named as in the request, `tasks[3].kind`.
+/// Submits what came off the wire with this call. Fields are named as in the request, `tasks[3].kind`.
 ///
 /// # Errors
 /// If the submission as a whole is wrong, or none of it could be submitted.
@@ -34,15 +35,19 @@ pub async fn submit(
     metrics: &Metrics,
     specs: Vec<v1::TaskSpec>,
     results: Option<ResultSink>,
+    call: &Call,
 ) -> Result<Answers, Error> {
     gateway.lifecycle.check_writable()?;
     check_count(specs.len()).inspect_err(|_| metrics.bad_input(BadInput::Request))?;
     let now = gateway.clock.now();
     let mut refused = Vec::with_capacity(specs.len());
     let mut tasks = Vec::with_capacity(specs.len());
+    let mut accepts = Vec::new();
     for (i, spec) in specs.into_iter().enumerate() {
-        match read(spec, now) {
+        let mut traced = None;
+        match read_of(spec, now, |spec| traced = call.takes(spec)) {
             Ok(task) => {
+                accepts.extend(traced.map(|accept| (tasks.len(), accept)));
                 tasks.push(task);
                 refused.push(None);
             }
@@ -52,7 +57,11 @@ pub async fn submit(
             }
         }
     }
-    let accepted = if tasks.is_empty() { Answers::new() } else { gateway.submit(tasks, results).await? };
+    let accepted = if tasks.is_empty() { Ok(Answers::new()) } else { gateway.submit(tasks, results).await };
+    for (i, accept) in accepts {
+        call.answered(accept, accepted.as_ref().map(|answers| answers.get(i)));
+    }
+    let accepted = accepted?;
     let mut accepted = accepted.into_iter();
     let missing = || Err(Error::new(Code::Internal, "the engine gave no answer for this task; this is a defect"));
     Ok(refused.into_iter().map(|error| error.map_or_else(|| accepted.next().unwrap_or_else(missing), Err)).collect())
@@ -71,13 +80,19 @@ fn check_count(count: usize) -> Result<(), Violation> {
 /// # Errors
 /// The field at fault.
 pub fn read(wire: v1::TaskSpec, now: Timestamp) -> Result<NewTask, Violation> {
-    let (spec, payload) = task_spec(wire)?;
+    read_of(wire, now, |_| {})
+}
+
+/// The same, of a task that is looked at once it is known to make sense.
+fn read_of(wire: v1::TaskSpec, now: Timestamp, look: impl FnOnce(&mut TaskSpec)) -> Result<NewTask, Violation> {
+    let (mut spec, payload) = task_spec(wire)?;
     if let Some(deadline) = spec.deadline
         && deadline <= now
     {
         let late = now.since(deadline).as_millis();
         return Err(Violation::new("deadline_unix_ms", format!("is in the past, by {late} ms")));
     }
+    look(&mut spec);
     let payload = if payload.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&payload) } else { payload };
     Ok(new_task(spec, payload, None))
 }

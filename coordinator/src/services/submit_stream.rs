@@ -24,6 +24,7 @@ use crate::{
     gateway::Gateway,
     lifecycle::Lifecycle,
     metrics::{Metrics, SlowConsumer},
+    telemetry::Call,
     waiters::{ResultSink, Results, Waiting},
 };
 
@@ -56,6 +57,8 @@ pub struct SubmitStream {
     results: Results,
     /// Results that came before the answer that names their tasks: a client could make nothing of them yet.
     early: HashMap<TaskId, Arc<FinishedTask>>,
+    /// Where it comes from.
+    call: Call,
 }
 
 /// A batch that was answered.
@@ -77,11 +80,11 @@ enum End {
 impl SubmitStream {
     /// A stream that answers here.
     #[must_use]
-    pub fn new(gateway: Gateway, metrics: Metrics, outbound: mpsc::Sender<Response>) -> Self {
+    pub fn new(gateway: Gateway, metrics: Metrics, outbound: mpsc::Sender<Response>, call: Call) -> Self {
         // Room for the results of what is unfinished, and of the batches that are being submitted when that is reached.
         let tasks_max = UNFINISHED_MAX + BATCHES_MAX * evenkeel_shared::limits::SUBMIT_TASKS_MAX;
         let (sink, results) = gateway.waiters.open(tasks_max, RESULT_BYTES_MAX);
-        Self { gateway, metrics, outbound, sink, results, early: HashMap::new() }
+        Self { gateway, metrics, outbound, sink, results, early: HashMap::new(), call }
     }
 
     /// Serves the stream until the client has ended it and has had every result that it asked for.
@@ -137,11 +140,11 @@ impl SubmitStream {
     }
 
     fn submit(&self, batch: v1::SubmitStreamRequest) -> impl Future<Output = Answered> + Send + 'static {
-        let (gateway, metrics) = (self.gateway.clone(), self.metrics.clone());
+        let (gateway, metrics, call) = (self.gateway.clone(), self.metrics.clone(), self.call.clone());
         let sink = batch.want_results.then(|| self.sink.clone());
         async move {
             let count = batch.tasks.len();
-            let answers = submission::submit(&gateway, &metrics, batch.tasks, sink).await;
+            let answers = submission::submit(&gateway, &metrics, batch.tasks, sink, &call).await;
             Answered { batch_id: batch.batch_id, count, want_results: batch.want_results, answers }
         }
     }

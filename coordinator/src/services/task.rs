@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use super::{
     redrive::Redrives,
@@ -28,6 +29,7 @@ use crate::{
     metrics::Metrics,
     release::WatchedEvent,
     store::StoreReader,
+    telemetry::Call,
     watch::{OUTBOUND_MAX, Watcher},
 };
 
@@ -57,9 +59,9 @@ impl Tasks {
         refuse(&self.metrics, error)
     }
 
-    async fn submit_all(&self, request: v1::SubmitRequest) -> Result<v1::SubmitResponse, Status> {
+    async fn submit_all(&self, request: v1::SubmitRequest, call: &Call) -> Result<v1::SubmitResponse, Status> {
         let one = request.tasks.len() == 1;
-        let answers = submission::submit(&self.gateway, &self.metrics, request.tasks, None).await;
+        let answers = submission::submit(&self.gateway, &self.metrics, request.tasks, None, call).await;
         let answers = answers.map_err(|error| to_status(&error))?;
         match answers.as_slice() {
             [Err(error)] if one => Err(to_status(error)),
@@ -67,11 +69,11 @@ impl Tasks {
         }
     }
 
-    async fn run(&self, request: v1::ExecuteRequest) -> Result<v1::ExecuteResponse, Error> {
+    async fn run(&self, request: v1::ExecuteRequest, call: &Call) -> Result<v1::ExecuteResponse, Error> {
         let until = deadline(duration("wait_timeout_ms", request.wait_timeout_ms)?);
         let task = request.task.ok_or_else(|| Violation::new("task", "must be set"))?;
         let (sink, results) = self.gateway.waiters.open(1, WAIT_BYTES_MAX);
-        let answers = submission::submit(&self.gateway, &self.metrics, vec![task], Some(sink.clone())).await?;
+        let answers = submission::submit(&self.gateway, &self.metrics, vec![task], Some(sink.clone()), call).await?;
         let submitted =
             answers.into_iter().next().unwrap_or_else(|| Err(Violation::new("task", "is missing").into()))?;
         let id = submitted.task;
@@ -220,7 +222,8 @@ impl TaskService for Tasks {
     type WatchStream = ReceiverStream<Result<v1::TaskEvent, Status>>;
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        self.submit_all(request.into_inner()).await.map(Response::new)
+        let call = Call::new(&self.gateway.traces, "Submit", request.metadata());
+        self.submit_all(request.into_inner(), &call).instrument(call.in_log()).await.map(Response::new)
     }
 
     async fn submit_stream(
@@ -233,14 +236,17 @@ impl TaskService for Tasks {
             return Err(to_status(&Error::exhausted(what, submit_stream::RETRY_AFTER)));
         };
         let (outbound, responses) = mpsc::channel(submit_stream::OUTBOUND_MAX);
-        let stream = SubmitStream::new(self.gateway.clone(), self.metrics.clone(), outbound);
+        let call = Call::new(&self.gateway.traces, "SubmitStream", request.metadata());
+        let stream = SubmitStream::new(self.gateway.clone(), self.metrics.clone(), outbound, call);
         let peer = request.extensions().get::<Peer>().cloned();
         tokio::spawn(stream.run(request.into_inner(), peer).map(|()| drop(place)));
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
     async fn execute(&self, request: Request<v1::ExecuteRequest>) -> Result<Response<v1::ExecuteResponse>, Status> {
-        self.run(request.into_inner()).await.map(Response::new).map_err(|error| to_status(&error))
+        let call = Call::new(&self.gateway.traces, "Execute", request.metadata());
+        let ran = self.run(request.into_inner(), &call).instrument(call.in_log()).await;
+        ran.map(Response::new).map_err(|error| to_status(&error))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {

@@ -8,11 +8,16 @@ use crate::trace::TraceContext;
 /// `OTEL_EXPORTER_OTLP_ENDPOINT`; none if `OTEL_SDK_DISABLED` is true.
 #[must_use]
 pub fn endpoint_from_environment() -> Option<String> {
-    let disabled = said("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    if disabled {
+    if is_disabled() {
         return None;
     }
     said("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| said("OTEL_EXPORTER_OTLP_ENDPOINT"))
+}
+
+/// Whether `OTEL_SDK_DISABLED` says that nothing is to be sent.
+#[must_use]
+pub fn is_disabled() -> bool {
+    said("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// The place in a trace that whoever started this program is at: `TRACEPARENT` and `TRACESTATE`.

@@ -228,14 +228,14 @@ impl Worker {
         true
     }
 
-    /// Sends a batch, again if nobody took it. Ends early, with the batch as it was, if there is an end.
+    /// Sends a batch, again if nobody took it. Ends early, with the batch as it was, if there is no more time.
     async fn deliver(&mut self, batch: &mut Vec<Span>) {
         let mut wait = RETRY_WAIT;
         for tries in 1..=TRIES_MAX {
             let outcome = tokio::select! {
                 biased;
-                _ = self.stopped.wait_for(Option::is_some) => return,
                 outcome = self.sender.send(batch.clone()) => outcome,
+                () = over(&mut self.stopped) => return,
             };
             let again = matches!(&outcome, Err(error) if error.may_pass && tries < TRIES_MAX);
             if !again {
@@ -287,6 +287,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// Waits until there is an end, and the time that was left for it is over.
+async fn over(stopped: &mut watch::Receiver<Option<Instant>>) {
+    // An error: everybody who could have said so is gone.
+    let until = stopped.wait_for(Option::is_some).await.ok().and_then(|until| *until);
+    tokio::time::sleep_until(until.unwrap_or_else(|| Instant::now() + LAST_MOMENT).into()).await;
 }
 
 #[cfg(test)]

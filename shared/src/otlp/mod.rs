@@ -18,7 +18,7 @@ mod sampler;
 mod send;
 mod span;
 
-pub use context::{endpoint_from_environment, in_log, parent_from_environment};
+pub use context::{endpoint_from_environment, in_log, is_disabled, parent_from_environment};
 pub use exporter::{Exporter, Settings, Source, StartError};
 pub use health::{Counts, ExporterHealth};
 pub use sampler::Sampler;

@@ -24,6 +24,8 @@ pub enum Manner {
     /// It takes them.
     #[default]
     Takes,
+    /// It takes them, and keeps their number alone.
+    Counts,
     /// It never answers.
     Hangs,
     /// It refuses them for good.
@@ -78,7 +80,15 @@ impl Receiver {
     /// # Errors
     /// If there is none.
     pub async fn start(manner: Manner) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::listen("127.0.0.1:0", manner).await
+    }
+
+    /// Listens at this address.
+    ///
+    /// # Errors
+    /// If it is taken.
+    pub async fn listen(address: &str, manner: Manner) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             spans: Mutex::default(),
@@ -107,6 +117,12 @@ impl Receiver {
     #[must_use]
     pub fn spans(&self) -> Vec<Received> {
         self.shared.spans().clone()
+    }
+
+    /// How many have come.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        *self.shared.count.borrow()
     }
 
     /// Waits until what has come is so.
@@ -145,7 +161,7 @@ impl TraceService for Taking {
         self.0.calls.send_modify(|calls| *calls += 1);
         let manner = *self.0.manner.borrow();
         match manner {
-            Manner::Takes => {}
+            Manner::Takes | Manner::Counts => {}
             Manner::Hangs => {
                 // Until it is told to do something else; the sender lives as long as this does.
                 let _ = self.0.manner.subscribe().wait_for(|manner| *manner != Manner::Hangs).await;
@@ -160,7 +176,9 @@ impl TraceService for Taking {
             received.extend(spans.map(|span| read(&service, span)));
         }
         let count = received.len();
-        self.0.spans().append(&mut received);
+        if manner != Manner::Counts {
+            self.0.spans().append(&mut received);
+        }
         self.0.count.send_modify(|all| *all += count);
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }

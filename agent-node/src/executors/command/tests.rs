@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::executors::testing::task;
+use crate::{executors::testing::task, meter::Meter};
 
 /// Longest wait for anything; reached only by a test that fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -181,11 +181,21 @@ fn useless_configurations_are_refused() {
 
 /// Runs a script with this budget; what came of it, and what was measured.
 async fn run_within(budget: TaskBudget, script: &str) -> (Result<Bytes, ExecutionError>, Usage) {
+    run_while(budget, script, async |_| {}).await
+}
+
+/// The same beside something that looks at what is measured.
+async fn run_while(
+    budget: TaskBudget,
+    script: &str,
+    beside: impl AsyncFnOnce(&Meter),
+) -> (Result<Bytes, ExecutionError>, Usage) {
     let mut task = task("").0;
     task.budget = Some(Box::new(budget));
     let meter = Arc::clone(task.meter());
     let executor = CommandExecutor::new(shell(script)).unwrap();
-    let result = timeout(PATIENCE, executor.execute(task)).await.expect("the program does not end");
+    let both = async { tokio::join!(executor.execute(task), beside(&meter)) };
+    let (result, ()) = timeout(PATIENCE, both).await.expect("the program does not end");
     (result, meter.usage().map(|usage| *usage).unwrap_or_default())
 }
 
@@ -219,20 +229,34 @@ async fn the_kernel_keeps_a_limit_of_whole_seconds_too() {
 #[tokio::test]
 async fn a_program_that_has_too_much_memory_is_ended() {
     let budget = TaskBudget { memory_max_bytes: Some(32 << 20), ..TaskBudget::default() };
-    // `tail` keeps a line that does not end.
-    let (result, usage) = run_within(budget.clone(), "head -c 200000000 /dev/zero | tail; sleep 10").await;
+    // `tail` keeps a line that does not end, for as long as there may be more of it.
+    let script = "(head -c 100000000 /dev/zero; exec sleep 3600) | tail";
+    let (result, usage) = run_within(budget.clone(), script).await;
     check_exceeded(&result, "bytes of memory, and its budget allows 33554432");
     assert!(usage.memory_max_bytes > 32 << 20, "{usage:?}");
-    let (result, usage) = run_within(budget, "sleep 0.3").await;
+    // One within its budget that runs until it has been looked at.
+    let directory = tempfile::tempdir().unwrap();
+    let go = directory.path().join("go");
+    make_fifo(&go);
+    let (result, usage) = run_while(budget, &format!("read go < {}", go.display()), async |meter| {
+        while meter.usage().is_none_or(|usage| usage.memory_max_bytes == 0) {
+            tokio::task::yield_now().await;
+        }
+        tokio::fs::write(&go, "go\n").await.unwrap();
+    })
+    .await;
     assert_eq!(result, Ok(Bytes::new()));
     assert!((1..32 << 20).contains(&usage.memory_max_bytes), "{usage:?}");
 }
 
 #[tokio::test]
 async fn what_a_short_program_used_is_measured_when_it_ends() {
-    let (result, usage) = run_within(TaskBudget::default(), "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").await;
+    // It ends once it has used some, by the count that the measurement reads: utime and stime, in hundredths of a second.
+    let script =
+        "until [ ${ticks:-0} -ge 3 ]; do read -r stat < /proc/$$/stat; set -- $stat; ticks=$((${14} + ${15})); done";
+    let (result, usage) = run_within(TaskBudget::default(), script).await;
     assert_eq!(result, Ok(Bytes::new()));
-    assert!(usage.cpu >= Duration::from_millis(20), "{usage:?}");
+    assert!(usage.cpu >= Duration::from_millis(30), "{usage:?}");
 }
 
 #[tokio::test]

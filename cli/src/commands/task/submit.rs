@@ -21,6 +21,7 @@ use crate::{
     exit::{CliError, Exit, Outcome},
     output::answer::SubmittedView,
     quantity,
+    traces::Traces,
 };
 
 /// Bytes of tasks in one request: half of what one message may hold, so that the rest of the message has room.
@@ -74,7 +75,9 @@ pub struct SubmitArgs {
 pub async fn run(args: SubmitArgs, global: &Global) -> Outcome {
     let specs = specs(&args)?;
     let mut clients = global.address()?.connect().await?;
-    let (submitted, refused) = submit(&mut clients, specs).await;
+    let traces = Traces::from_environment()?;
+    let (submitted, refused) = submit(&mut clients, specs, &traces).await;
+    traces.stop().await;
     if args.wait && !submitted.is_empty() && refused.is_none() {
         let ids = submitted.into_iter().map(|task| task.task_id).collect();
         return follow::wait_for(&mut clients, ids, args.wait_timeout, args.raw, global).await;
@@ -134,13 +137,17 @@ fn read_payload(path: &Path) -> Result<Bytes, CliError> {
 async fn submit(
     clients: &mut Clients,
     specs: impl Iterator<Item = v1::TaskSpec>,
+    traces: &Traces,
 ) -> (Vec<SubmittedView>, Option<CliError>) {
     let mut submitted = Vec::new();
     let mut specs = specs.peekable();
     while let Some(first) = specs.peek() {
         let size = SPEC_BYTES + first.payload.len();
-        let tasks: Vec<_> = specs.by_ref().take((REQUEST_BYTES_MAX / size).clamp(1, SUBMIT_TASKS_MAX)).collect();
-        let answer = match clients.tasks.submit(v1::SubmitRequest { tasks }).await {
+        let mut tasks: Vec<_> = specs.by_ref().take((REQUEST_BYTES_MAX / size).clamp(1, SUBMIT_TASKS_MAX)).collect();
+        let submission = traces.begins(&mut tasks);
+        let answer = clients.tasks.submit(v1::SubmitRequest { tasks }).await;
+        traces.ends(submission, answer.as_ref().err().map(tonic::Status::message));
+        let answer = match answer {
             Ok(answer) => answer.into_inner(),
             Err(status) => return (submitted, Some(CliError::status("submit the task", &status))),
         };

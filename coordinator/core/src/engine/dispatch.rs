@@ -13,7 +13,7 @@ use evenkeel_shared::{AdminState, AssignmentId, AttemptNumber, AttemptRef, Decis
 use super::{
     Engine, Timer, Told,
     agent::AgentTimer,
-    effects::{AgentMessage, Assignment, Change, Effects},
+    effects::{AgentMessage, Assignment, Change, Effects, Placed},
     holdings::Holding,
     limits,
     tables::{Current, Task},
@@ -233,7 +233,16 @@ impl Engine {
         // By this clock alone: that of the agent may be wrong.
         let left = spec.deadline.map_or(Duration::MAX, |deadline| deadline.since(self.now));
         let timeout = spec.attempt_timeout.unwrap_or(self.settings.attempt_timeout).min(left);
-        let assignment_message = Assignment { attempt, spec: spec.clone(), payload: row.payload.clone(), timeout };
+        let placed = Placed {
+            at: self.now,
+            strategy: self.router.strategy().name(),
+            score: pick.score,
+            agents_with_room: pick.agents_with_room,
+            prefetched: room == Room::Ahead,
+            queued,
+        };
+        let assignment_message =
+            Assignment { attempt, spec: spec.clone(), payload: row.payload.clone(), timeout, placed };
         let words = match room {
             Room::Now | Room::Urgent => {
                 format!("by {}, of {} agents with room", decision.strategy, pick.agents_with_room)

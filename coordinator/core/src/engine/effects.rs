@@ -267,4 +267,23 @@ pub struct Assignment {
     pub payload: Bytes,
     /// Longest time to run.
     pub timeout: Duration,
+    /// Why it goes there, in short.
+    pub placed: Placed,
+}
+
+/// Why an assignment goes where it goes: what of a [`Decision`] is told without being stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placed {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The strategy that decided.
+    pub strategy: &'static str,
+    /// Its score of the agent chosen.
+    pub score: f64,
+    /// Agents that had room for the task, the chosen one included.
+    pub agents_with_room: u32,
+    /// The agent takes it ahead of a slot becoming free.
+    pub prefetched: bool,
+    /// Time in the queue before this assignment.
+    pub queued: Duration,
 }

@@ -17,6 +17,7 @@
 //! | `sessions` | registration, fencing, adoption, heartbeats, health |
 //! | `failover` | silence, lost agents, and what becomes of their work |
 //! | `admin` | the operator's commands |
+//! | `configure` | settings that change while it runs |
 //! | `keep` | what the resource manager wants stored and said |
 //! | `costs` | what attempts cost, and what of it is stored |
 //! | `gates`, `budgets`, `control` | limits and budgets: what they let through, and how they are declared |
@@ -34,6 +35,7 @@ mod agent;
 mod allocation;
 mod attempts;
 mod budgets;
+mod configure;
 mod control;
 mod costs;
 mod dispatch;
@@ -77,8 +79,8 @@ use self::{
 pub use self::{
     allocation::{AllocationBy, AllocationView, Blocked},
     costs::LiveCosts,
-    effects::{AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Reply, Submitted},
-    event::{AdminCommand, ControlCommand, Event, NewTask, RequestId, StoredKey},
+    effects::{AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Placed, Reply, Submitted},
+    event::{AdminCommand, Configure, ControlCommand, Event, NewTask, RequestId, StoredKey},
     guards::{DynamicLimitView, QuotaView},
     samples::Gated,
     settings::Settings,

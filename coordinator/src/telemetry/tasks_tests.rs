@@ -1,0 +1,221 @@
+//! A task's life, told event by event, and the spans that come of it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use evenkeel_core::engine::Placed;
+use evenkeel_shared::{
+    AssignmentId, AttemptRef, EventPosition, Failure, FailureClass, Kind as TaskKind,
+    otlp::receiver::{Manner, Receiver},
+    otlp::{Exporter, Settings, Source},
+};
+
+use super::*;
+
+const TASK: TaskId = TaskId::from_u128(7);
+
+struct Life {
+    followed: Followed,
+    spec: Arc<TaskSpec>,
+    spans: Vec<Span>,
+}
+
+fn ms(ms: u64) -> Timestamp {
+    Timestamp::from_unix_millis(ms)
+}
+
+impl Life {
+    fn new(delivery: Delivery) -> Self {
+        let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "");
+        let kind = TaskKind::new("echo").unwrap();
+        let spec = Arc::new(TaskSpec { trace: trace.map(Box::new), delivery, ..TaskSpec::of_kind(kind) });
+        Self { followed: Followed::default(), spec, spans: Vec::new() }
+    }
+
+    fn accepted(&mut self, at: u64) {
+        let task = AcceptedTask {
+            id: TASK,
+            spec: Arc::clone(&self.spec),
+            payload: Bytes::new(),
+            fingerprint: 0,
+            order: 1,
+            at: ms(at),
+            redrive_of: None,
+        };
+        self.spans.extend(self.followed.accepted(&task, ms(at + 1), None));
+    }
+
+    fn happens(&mut self, at: u64, kind: TaskEventKind, attempt: u32, message: &str) {
+        let event = TaskEvent {
+            position: EventPosition(at),
+            at: ms(at),
+            task: TASK,
+            kind,
+            state: TaskState::Running,
+            attempt: AttemptNumber(attempt),
+            agent: Some(AgentId::new(&format!("agent-{attempt}")).unwrap()),
+            progress: 0.0,
+            message: message.to_owned(),
+        };
+        self.spans.extend(self.followed.happened(&event));
+    }
+
+    /// Is assigned after so long in the queue.
+    fn assigned(&mut self, at: u64, attempt: u32, queued_ms: u64) {
+        self.happens(at, TaskEventKind::Assigned, attempt, "");
+        let placed = Placed {
+            at: ms(at),
+            strategy: "least_loaded",
+            score: 0.5,
+            agents_with_room: 3,
+            prefetched: false,
+            queued: Duration::from_millis(queued_ms),
+        };
+        let attempt = AttemptRef { task: TASK, attempt: AttemptNumber(attempt), assignment: AssignmentId(1) };
+        let assignment = Assignment {
+            attempt,
+            spec: Arc::clone(&self.spec),
+            payload: Bytes::new(),
+            timeout: Duration::from_secs(1),
+            placed,
+        };
+        self.spans.extend(self.followed.assigned(&assignment, ms(at + 1), None));
+    }
+
+    fn finished(&mut self, at: u64, failure: Option<Failure>) {
+        let task = FinishedTask {
+            id: TASK,
+            spec: Arc::clone(&self.spec),
+            fingerprint: 0,
+            state: if failure.is_some() { TaskState::Failed } else { TaskState::Succeeded },
+            output: Bytes::new(),
+            failure,
+            attempts_made: 1,
+            crashes: 0,
+            agent: None,
+            accepted_at: ms(0),
+            finished_at: ms(at),
+        };
+        self.spans.extend(self.followed.finished(&task, ms(at + 1), None));
+        assert!(self.followed.tasks.is_empty(), "what is over is not held");
+    }
+
+    /// The spans as a collector sees them: name, parent's name, from and to in milliseconds.
+    async fn told(self) -> Vec<(String, String, u64, u64)> {
+        let receiver = Receiver::start(Manner::Takes).await.unwrap();
+        let settings =
+            Settings { endpoint: receiver.endpoint(), queue_spans_max: 100, timeout: Duration::from_secs(60) };
+        let source = Source { service: "test", instance: String::new(), version: "" };
+        let exporter = Exporter::start(&settings, &source).unwrap();
+        self.spans.into_iter().for_each(|span| exporter.send(span));
+        exporter.stop(Duration::from_secs(60)).await;
+        let spans = receiver.spans();
+        let name_of = |id: &str| spans.iter().find(|span| span.id == id).map_or("accept", |span| span.name.as_str());
+        let shown = spans.iter().map(|span| {
+            let words: Vec<_> = span.links.iter().map(|(_, link)| name_of(link)).collect();
+            let links = if words.is_empty() { String::new() } else { format!(" after {}", words.join(", ")) };
+            (
+                format!("{}{links}", span.name),
+                name_of(&span.parent).to_owned(),
+                span.start_ns / 1_000_000,
+                span.end_ns / 1_000_000,
+            )
+        });
+        let mut shown: Vec<_> = shown.collect();
+        shown.sort_by_key(|(name, _, from, to)| (*from, std::cmp::Reverse(*to), name.clone()));
+        shown
+    }
+}
+
+fn rows(told: &[(String, String, u64, u64)]) -> Vec<(&str, &str, u64, u64)> {
+    told.iter().map(|(name, parent, from, to)| (name.as_str(), parent.as_str(), *from, *to)).collect()
+}
+
+#[tokio::test]
+async fn a_task_is_told_from_its_acceptance_to_its_end() {
+    let mut life = Life::new(Delivery::Durable);
+    life.accepted(0);
+    life.assigned(10, 1, 10);
+    life.happens(15, TaskEventKind::Started, 1, "");
+    life.happens(40, TaskEventKind::AttemptEnded, 1, "succeeded");
+    life.finished(40, None);
+    assert_eq!(
+        rows(&life.told().await),
+        [
+            ("task", "accept", 0, 40),
+            ("queue", "task", 0, 10),
+            ("commit", "task", 0, 1),
+            ("attempt", "task", 10, 40),
+            ("commit", "attempt", 10, 11),
+            ("decide", "attempt", 10, 10),
+            ("dispatch", "attempt", 11, 15),
+            ("commit", "task", 40, 41),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_kept_in_memory_alone_waits_for_no_commit() {
+    let mut life = Life::new(Delivery::Ephemeral);
+    life.accepted(0);
+    life.finished(40, Some(Failure::new(FailureClass::NonRetryable, "no")));
+    assert_eq!(life.spans.len(), 1);
+}
+
+#[tokio::test]
+async fn another_attempt_links_to_the_one_before_and_waits_in_between() {
+    let mut life = Life::new(Delivery::Ephemeral);
+    life.accepted(0);
+    life.assigned(0, 1, 0);
+    // It never began.
+    life.happens(20, TaskEventKind::AttemptEnded, 1, "agent_lost: the connection broke");
+    life.happens(20, TaskEventKind::Requeued, 1, "next attempt in 10ms");
+    life.assigned(35, 2, 5);
+    life.happens(36, TaskEventKind::Started, 2, "");
+    life.happens(50, TaskEventKind::AttemptEnded, 2, "succeeded");
+    life.finished(50, None);
+    assert_eq!(
+        rows(&life.told().await),
+        [
+            ("task", "accept", 0, 50),
+            ("attempt", "task", 0, 20),
+            ("decide", "attempt", 0, 0),
+            ("queue", "task", 0, 0),
+            ("dispatch", "attempt", 1, 20),
+            ("backoff", "task", 20, 30),
+            ("queue", "task", 30, 35),
+            ("attempt after attempt", "task", 35, 50),
+            ("decide", "attempt after attempt", 35, 35),
+            ("dispatch", "attempt after attempt", 36, 36),
+        ]
+        .map(|(name, parent, from, to)| (
+            name,
+            if parent == "attempt after attempt" { "attempt" } else { parent },
+            from,
+            to
+        ))
+    );
+}
+
+#[test]
+fn an_attempt_that_was_found_at_the_start_goes_on_where_it_was() {
+    let mut life = Life::new(Delivery::Durable);
+    let attempt = AttemptRef { task: TASK, attempt: AttemptNumber(2), assignment: AssignmentId(1) };
+    life.followed.recovered(&RecoveredTask {
+        id: TASK,
+        spec: Arc::clone(&life.spec),
+        payload: Bytes::new(),
+        fingerprint: 0,
+        order: 1,
+        accepted_at: ms(0),
+        attempts_made: 2,
+        crashes: 0,
+        state: RecoveredState::Assigned { attempt, agent: AgentId::new("a").unwrap(), at: ms(5) },
+        redrive_of: None,
+    });
+    life.happens(40, TaskEventKind::AttemptEnded, 2, "failed: exit code 1");
+    let expected = life.spec.trace.as_ref().unwrap().at(SpanId::of_attempt(TASK, AttemptNumber(2)));
+    let ended = life.spans.pop().unwrap();
+    assert_eq!(ended.context(), &expected, "the id that its agent was told before the restart");
+    assert!(format!("{ended:?}").contains("attempt_before"), "{ended:?}");
+}
