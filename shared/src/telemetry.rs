@@ -7,7 +7,18 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::ParseError,
+    layer::{Layered, SubscriberExt as _},
+    reload,
+};
+
+mod control;
+mod repeats;
+
+pub use control::{FilterInForce, LogControl, control};
+pub use repeats::Repeats;
 
 /// How a line of log looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,9 +45,18 @@ pub enum TelemetryError {
     /// The process has log output already.
     #[error("log output is already set up in this process; set it up once, at the start")]
     AlreadySet(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// The log is gone.
+    #[error("the log of this process cannot be changed any more: {0}")]
+    Gone(#[from] reload::Error),
 }
 
-/// Sends the log of this process to standard error, in colour only on a terminal and without `NO_COLOR`.
+/// Between the program's log and standard error: what is left out, and what repeats.
+type Filtered = Layered<Repeats, Layered<reload::Layer<EnvFilter, Registry>, Registry>>;
+/// How lines are written.
+type Lines = Box<dyn Layer<Filtered> + Send + Sync>;
+
+/// Sends the log of this process to standard error, in colour only on a terminal and without `NO_COLOR`. What it lets through
+/// and how it looks can be changed by the [`control`] from then on.
 ///
 /// `filter` is a list of directives such as `info,evenkeel_core=debug`. The environment is not looked at: what goes before
 /// what is the program's decision.
@@ -44,19 +64,24 @@ pub enum TelemetryError {
 /// # Errors
 /// If the filter cannot be read, or if the process has log output already.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let filter = parse(filter)?;
-    let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !no_color);
-    match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(builder.finish())?,
-        LogFormat::Json => {
-            tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish())?;
-        }
-    }
+    let (filter_layer, filter_handle) = reload::Layer::new(parse(filter)?);
+    let (line_layer, line_handle) = reload::Layer::new(lines(format));
+    let repeats = Repeats::default();
+    let log = Registry::default().with(filter_layer).with(repeats.clone()).with(line_layer);
+    tracing::subscriber::set_global_default(log)?;
+    let set_format = move |format| line_handle.reload(lines(format)).map_err(TelemetryError::from);
+    control::install(filter_handle, Box::new(set_format), filter, repeats);
     Ok(())
+}
+
+fn lines(format: LogFormat) -> Lines {
+    let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let ansi = io::stderr().is_terminal() && !no_color;
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
 }
 
 fn parse(directives: &str) -> Result<EnvFilter, TelemetryError> {
