@@ -3,8 +3,9 @@
 //! The servers below bound what one connection may send, but not how many connections there are, how long one may say
 //! nothing, or how long one may leave its answers unread. Those are bounded here, for both ports:
 //!
-//! - there are at most so many connections; the next one is closed as it comes,
-//! - a connection has to begin its protocol within a time (HTTP/2 asks for signs of life only from then on),
+//! - there are at most so many connections, and so many from one address; the next one is closed as it comes,
+//! - a connection has to begin its protocol within a time (HTTP/2 asks for signs of life only from then on), its
+//!   handshake included where the port speaks TLS,
 //! - a peer has to take something of what is written to it within a time,
 //! - and something of every answer that it asked for within a time ([`Reading`]), because the windows of HTTP/2 let a peer
 //!   answer every ping and yet leave megabytes with the server, on each of a thousand streams,
@@ -34,10 +35,16 @@ use crate::{
     metrics::{ClosedConnection, Metrics},
 };
 
+mod addresses;
 mod guarded;
+mod incoming;
 mod peer;
+mod connection;
 
+use addresses::Addresses;
 pub use guarded::Guarded;
+pub use incoming::Incoming;
+pub use connection::Connection;
 pub use peer::{END_WITHIN, Peer, Reading, Sending};
 
 /// Between two rounds: how exactly the times below are kept.
@@ -51,6 +58,12 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct ConnectionLimits {
     /// Connections at a time.
     pub connections_max: usize,
+    /// From one address.
+    pub per_address_max: usize,
+    /// Handshakes of TLS at a time, where the port speaks it.
+    pub handshakes_max: usize,
+    /// Whether it does.
+    pub encrypted: bool,
     /// Bytes that a peer has to have sent for its protocol to have begun.
     pub greeting_bytes: u64,
     /// Within this time.
@@ -67,6 +80,7 @@ struct State {
     limits: ConnectionLimits,
     metrics: Metrics,
     open: DashMap<u64, Peer>,
+    addresses: Addresses,
     beginnings: Beginnings,
     last_id: AtomicU64,
     unfinished_bytes: Arc<AtomicUsize>,
@@ -80,6 +94,7 @@ impl Connections {
             limits,
             metrics,
             open: DashMap::new(),
+            addresses: Addresses::default(),
             beginnings: Beginnings::default(),
             last_id: AtomicU64::new(0),
             unfinished_bytes: Arc::default(),
@@ -93,14 +108,14 @@ impl Connections {
     }
 
     /// The next connection that there is room for.
-    pub async fn accept(&self, listener: &TcpListener) -> (Guarded, SocketAddr) {
+    async fn accept(&self, listener: &TcpListener) -> Guarded {
         let mut refused = false;
         loop {
             self.0.beginnings.room().await;
             match listener.accept().await {
-                Ok((stream, address)) => match self.admit(stream) {
-                    Some(guarded) => return (guarded, address),
-                    None => self.0.metrics.connection_closed(ClosedConnection::TooMany),
+                Ok((stream, address)) => match self.admit(stream, address) {
+                    Ok(guarded) => return guarded,
+                    Err(reason) => self.0.metrics.connection_closed(reason),
                 },
                 // The peer has given up before it was its turn.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -114,18 +129,23 @@ impl Connections {
         }
     }
 
-    fn admit(&self, stream: TcpStream) -> Option<Guarded> {
-        if self.0.open.len() >= self.0.limits.connections_max {
-            return None;
+    fn admit(&self, stream: TcpStream, address: SocketAddr) -> Result<Guarded, ClosedConnection> {
+        let limits = &self.0.limits;
+        if self.0.open.len() >= limits.connections_max {
+            return Err(ClosedConnection::TooMany);
         }
+        let from = self.0.addresses.come(address.ip(), limits.per_address_max);
+        let from = from.ok_or(ClosedConnection::TooManyFromAddress)?;
         // A connection that cannot be set so works as well, only later.
         let _ = stream.set_nodelay(true);
         let id = self.0.last_id.fetch_add(1, Ordering::Relaxed);
-        let greets = self.0.limits.greeting_bytes > 0;
-        let beginning = greets.then(|| self.0.beginnings.begin());
-        let peer = Peer::new(beginning, Arc::clone(&self.0.unfinished_bytes));
+        let begins = limits.greeting_bytes > 0;
+        let beginning = begins.then(|| self.0.beginnings.begin());
+        let greets = begins || limits.encrypted;
+        let peer = Peer::new(address, greets, beginning, Arc::clone(&self.0.unfinished_bytes));
         self.0.open.insert(id, peer.clone());
-        Some(Guarded { stream, peer, received_bytes: 0, id, connections: self.clone() })
+        let (encrypted, connections) = (limits.encrypted, self.clone());
+        Ok(Guarded { stream, peer, received_bytes: 0, encrypted, id, connections, _from: from })
     }
 
     /// Closes those that are late, for ever.

@@ -37,7 +37,7 @@ use crate::{
     },
     actuators::Actuator,
     clock::Clock,
-    config::{ConfigError, CoordinatorConfig, LimitsConfig},
+    config::{ConfigError, CoordinatorConfig},
     connections::{ConnectionLimits, Connections, Incoming},
     directory::{Directory, KeptLimits},
     failpoint::{self, BadFailpoints},

@@ -50,7 +50,7 @@ pub use engine::EngineConfig;
 pub use health::HealthConfig;
 pub use layer::{Change, Layer, shown};
 pub use limits::LimitsConfig;
-pub use log::LogConfig;
+pub use log::{FILTER_BYTES_MAX, LogConfig, LogFormat};
 pub use origin::{Origin, Source};
 pub use problem::{Problem, Problems};
 pub use reload::ReloadConfig;
@@ -58,7 +58,7 @@ pub use scaling::{ResourcesConfig, ScalingConfig};
 pub use sources::{Flag, Loaded, Sources, hash, read_file};
 pub use store::{RETENTION_MIN, StoreConfig};
 pub use telemetry::TelemetryConfig;
-pub use tls::TlsConfig;
+pub use tls::{ClientCertificates, TlsConfig};
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,10 +66,10 @@ pub enum ConfigError {
     /// Its value is out of range.
     #[error("setting `{}` {}", .0.field, .0.description)]
     Value(Violation),
-    /// The address can be reached from other machines, and nothing protects it.
+    /// The address can be reached from other machines, and is not protected.
     #[error(
-        "{setting} = {address} can be reached from other machines without TLS or authentication; \
-         listen on 127.0.0.1, or set `insecure = true` where the network protects it"
+        "{setting} = {address} can be reached from other machines, and that takes TLS and authentication; \
+         set `tls.cert_file` and `auth.enabled`, or listen on 127.0.0.1, or set `insecure = true` where the network protects it"
     )]
     Exposed {
         /// Which setting.
@@ -100,7 +100,7 @@ pub struct CoordinatorConfig {
     pub data_dir: PathBuf,
     /// Keep the data for the life of the process only, in a temporary directory; `data_dir` is not used.
     pub ephemeral: bool,
-    /// Serve other machines without TLS or authentication.
+    /// Serve other machines without TLS, or without authentication.
     pub insecure: bool,
     /// End the process when a thread panics. Without it an actor that panics leaves a process that answers UNAVAILABLE;
     /// tests want that.
@@ -224,8 +224,11 @@ impl CoordinatorConfig {
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
-        for (setting, address) in [("grpc", self.grpc), ("http", self.http)] {
-            if !address.ip().is_loopback() && !self.insecure {
+        for (setting, address, is_encrypted) in
+            [("grpc", self.grpc, self.tls.is_on()), ("http", self.http, self.tls.is_on_for_http())]
+        {
+            let is_safe = address.ip().is_loopback() || is_encrypted && self.auth.is_on();
+            if !is_safe && !self.insecure {
                 return Err(ConfigError::Exposed { setting, address });
             }
         }

@@ -6,21 +6,39 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::future::poll_fn;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tonic::transport::server::Connected;
 
-use super::{Connections, peer::Peer};
+use super::{Connections, addresses::FromAddress, peer::Peer};
 
 /// A connection that is counted and closed when it is late.
 pub struct Guarded {
     pub(super) stream: TcpStream,
     pub(super) peer: Peer,
     pub(super) received_bytes: u64,
+    /// What is received here is not yet what the server reads.
+    pub(super) encrypted: bool,
     pub(super) id: u64,
     pub(super) connections: Connections,
+    pub(super) _from: FromAddress,
+}
+
+impl Guarded {
+    /// The first bytes that the peer has sent, so many at the most; they are read again afterwards. None: it is gone.
+    pub(super) async fn peek(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; most];
+        let peeked = poll_fn(|cx| {
+            self.peer.check(cx)?;
+            self.stream.poll_peek(cx, &mut ReadBuf::new(&mut bytes))
+        });
+        let length = peeked.await?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
 }
 
 impl Drop for Guarded {
@@ -48,7 +66,11 @@ impl AsyncRead for Guarded {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.received_bytes += (buffer.filled().len() - before) as u64;
         if self.received_bytes >= self.connections.0.limits.greeting_bytes {
-            self.peer.greeted();
+            if self.encrypted {
+                self.peer.speaks();
+            } else {
+                self.peer.greeted();
+            }
         }
         read
     }

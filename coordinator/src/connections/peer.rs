@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -16,7 +17,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, timeout};
 
 use super::ConnectionLimits;
-use crate::{beginnings::Beginning, metrics::ClosedConnection};
+use crate::{beginnings::Beginning, metrics::ClosedConnection, security::PeerCertificate};
 
 /// How long a peer may take to hear why its stream ended. It holds the stream's memory until then, and is one that does
 /// not read or whose stream is over in any case.
@@ -37,6 +38,9 @@ pub struct Peer(Arc<PeerState>);
 #[derive(Debug)]
 struct PeerState {
     since: Instant,
+    address: SocketAddr,
+    /// Of which it was shown that it has the key.
+    certificate: OnceLock<PeerCertificate>,
     greeted: AtomicBool,
     /// Until its first call, where its protocol has to begin at all.
     beginning: Option<Arc<Beginning>>,
@@ -90,11 +94,19 @@ impl Since {
 }
 
 impl Peer {
-    /// A peer that has just come. `beginning`: of one whose protocol has to begin yet.
-    pub(super) fn new(beginning: Option<Arc<Beginning>>, unfinished_bytes_total: Arc<AtomicUsize>) -> Self {
+    /// A peer that has just come. `greets`: it has to say something first. `beginning`: of one that counts until its first
+    /// call.
+    pub(super) fn new(
+        address: SocketAddr,
+        greets: bool,
+        beginning: Option<Arc<Beginning>>,
+        unfinished_bytes_total: Arc<AtomicUsize>,
+    ) -> Self {
         Self(Arc::new(PeerState {
             since: Instant::now(),
-            greeted: AtomicBool::new(beginning.is_none()),
+            address,
+            certificate: OnceLock::new(),
+            greeted: AtomicBool::new(!greets),
             beginning,
             blocked: Since::default(),
             unread: Mutex::default(),
@@ -105,6 +117,29 @@ impl Peer {
             closed_for: OnceLock::new(),
             task: AtomicWaker::new(),
         }))
+    }
+
+    #[cfg(test)]
+    pub(super) fn unknown() -> Self {
+        Self::new(SocketAddr::from(([127, 0, 0, 1], 1)), true, None, Arc::default())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// The certificate that it has shown. It is of an authority that is trusted with clients, was valid when the connection
+    /// was made, and the peer has its key.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        self.0.certificate.get()
+    }
+
+    pub(super) fn shows(&self, certificate: PeerCertificate) {
+        // A handshake is made once, and nothing changes it afterwards.
+        let _ = self.0.certificate.set(certificate);
     }
 
     /// Closes the connection unless the peer has taken the end of its stream in time.
@@ -126,12 +161,17 @@ impl Peer {
         self.0.closed_for.get().copied()
     }
 
-    /// It has sent what it has to send first.
-    pub(super) fn greeted(&self) {
-        self.0.greeted.store(true, Ordering::Relaxed);
+    /// It has begun to speak: what there is to do with it is work of this machine.
+    pub(super) fn speaks(&self) {
         if let Some(beginning) = &self.0.beginning {
             beginning.greeted();
         }
+    }
+
+    /// It has sent what it has to send first.
+    pub(super) fn greeted(&self) {
+        self.0.greeted.store(true, Ordering::Relaxed);
+        self.speaks();
     }
 
     /// It has begun, or is gone.

@@ -39,10 +39,24 @@ pub const LIMITS: &[Setting] = &[
         "Connections to the gRPC port at a time: one for each agent of a large fleet, and clients. Each is an open file.",
     )
     .live(),
+    Setting::count(
+        "limits.connections_per_address_max",
+        1,
+        COUNT_MAX,
+        "Connections from one address to each port at a time; a network of IPv6 with a prefix of 64 bits counts as one \
+         address, and this machine is exempt. More agents than that behind one router need more.",
+    ),
+    Setting::count(
+        "limits.handshakes_max",
+        1,
+        1 << 16,
+        "TLS handshakes under way on each port; one more, and the oldest is given up. Each may hold 64 KiB of what its peer \
+         says.",
+    ),
     Setting::ms(
         "limits.greeting_timeout_ms",
         100,
-        "How long a peer may take to say what it has to say first: a connection its greeting, an HTTP request its headers, a \
+        "How long a peer may take to say what it has to say first: a connection its greeting, its TLS handshake included, an HTTP request its headers, a \
          session its registration. For HTTP headers and registrations a change counts after a restart.",
     )
     .live(),
