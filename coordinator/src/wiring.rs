@@ -196,8 +196,11 @@ impl Coordinator {
         let manager = ManagerState::new(config.resources.enabled);
         let parts =
             Parts::new(clock, &config, &recovery, store.as_ref(), manager, traces).map_err(StartError::Threads)?;
-        let for_manager =
-            ManagerRecovery { incarnation: recovery.incarnation, declarations: recovery.declarations.clone() };
+        let for_manager = ManagerRecovery {
+            incarnation: recovery.incarnation,
+            declarations: recovery.declarations.clone(),
+            scaling: recovery.scaling.clone(),
+        };
         let engine = make_engine(clock, config.engine.settings(), recovery).await?;
         phases.end("recover");
         let threads = ActorThreads::start().map_err(StartError::Threads)?;

@@ -25,7 +25,7 @@ use crate::{
     },
     engine::ControlCommand,
     insight::{Insight, sample::MoreSamples},
-    model::{AgentView, ClusterEventKind, Declaration, EngineStatus, Record},
+    model::{AgentView, ClusterEventKind, Declaration, EngineStatus, Record, ScalingRecord},
 };
 
 /// What the fleet looks like at one moment.
@@ -80,6 +80,8 @@ pub struct ManagerRecovery {
     pub incarnation: u64,
     /// Declarations in force.
     pub declarations: Vec<Declaration>,
+    /// The newest decision about the size of the fleet.
+    pub scaling: Option<ScalingRecord>,
 }
 
 /// Settings of the manager.
@@ -105,7 +107,7 @@ impl Manager {
     /// A manager that has seen nothing yet.
     #[must_use]
     pub fn new(now: Timestamp, settings: &ManagerSettings, recovery: &ManagerRecovery) -> Self {
-        let scaling = Scaling::new(now, settings.scaling.clone(), recovery.incarnation, &recovery.declarations);
+        let scaling = Scaling::new(now, settings.scaling.clone(), recovery);
         let insight = Insight::new(&recovery.declarations);
         let advisor = Advisor::new(now, &recovery.declarations);
         Self { now, insight, scaling, advisor }

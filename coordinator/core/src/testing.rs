@@ -289,6 +289,7 @@ impl ModelStore {
             strategy: self.strategy.clone(),
             declarations: self.declared.values().filter(|declared| declared.body.is_some()).cloned().collect(),
             spent: self.spent.values().cloned().collect(),
+            scaling: None,
         }
     }
 }

@@ -23,7 +23,7 @@ use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Wra
 use evenkeel_core::{
     insight::sample::{CacheSample, MoreSamples, ShellSample},
     manager::{FleetSample, Manager, ManagerRecovery, ManagerSettings, Notice, Outputs},
-    model::{ClusterEventKind, Declaration, Record},
+    model::{ClusterEventKind, Record},
 };
 use evenkeel_shared::Timestamp;
 use tokio::{runtime::Handle, time::timeout};
@@ -200,9 +200,7 @@ impl ManagerActor {
     /// Stores and says what is wanted, then answers. Until then the actor rests, so that all happens in order.
     fn carry_out(&mut self, mut out: Outputs, answer: Option<Answer>, ctx: &mut Context<Self>) {
         for record in &out.records {
-            if let Record::Declared(declaration) = record {
-                remember(&mut self.parts.recovery.declarations, declaration);
-            }
+            remember(&mut self.parts.recovery, record);
         }
         self.unkept.extend(out.records.drain(..));
         let nothing = out.notices.is_empty() && out.commands.is_empty() && out.steps.is_empty();
@@ -256,10 +254,16 @@ impl ManagerActor {
 }
 
 /// Keeps what a manager would begin again from.
-fn remember(declarations: &mut Vec<Declaration>, new: &Declaration) {
-    declarations.retain(|old| (old.kind, &old.name) != (new.kind, &new.name));
-    if new.body.is_some() {
-        declarations.push(new.clone());
+fn remember(recovery: &mut ManagerRecovery, record: &Record) {
+    match record {
+        Record::Declared(new) => {
+            recovery.declarations.retain(|old| (old.kind, &old.name) != (new.kind, &new.name));
+            if new.body.is_some() {
+                recovery.declarations.push(new.clone());
+            }
+        }
+        Record::Scaling(decision) => recovery.scaling = Some(decision.clone()),
+        _ => {}
     }
 }
 

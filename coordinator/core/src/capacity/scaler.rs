@@ -23,6 +23,7 @@ use super::{
     history::{Changes, Extreme, Window},
     policy::{Override, Policy, Rules},
     proposal::propose,
+    record::{Decision, ScalingOutcome},
     score::Score,
     verdict::{Action, Hold, Reason, Verdict},
 };
@@ -87,9 +88,15 @@ impl Scaler {
         &self.effect
     }
 
-    /// Goes on with what the policy had done before a restart.
-    pub fn recover_effect(&mut self, effect: Effect) {
-        self.effect = effect;
+    /// Goes on after a restart, from the last decision before it. What a policy had done until then counts on if it is still in
+    /// force.
+    pub fn recover(&mut self, last: &Decision) {
+        if (last.policy.as_str(), last.policy_version) == (self.policy.name.as_str(), self.policy.version) {
+            self.effect = last.effect.clone();
+        }
+        if last.outcome != ScalingOutcome::Advised {
+            self.changed(last.at, last.agents_before, last.agents_after);
+        }
     }
 
     /// Notes that a change was passed on: steps and cooldowns are reckoned from it.

@@ -24,25 +24,48 @@ impl Engine {
         out: &mut Effects,
     ) {
         let answer = match self.agents.find(id) {
-            None => Err(Error::not_found("agent", id.as_str())),
             Some(agent) => {
                 self.want(agent, command, reason, out);
                 Ok(())
             }
+            // It is away; what was wanted of it is kept for when it comes back, and can be changed until then.
+            None if self.wanted.contains_key(id) => {
+                let wanted = self.wanted_by(command, reason);
+                self.say_wanted(id, &wanted, None, out);
+                self.wanted.insert(id.clone(), wanted);
+                Ok(())
+            }
+            None => Err(Error::not_found("agent", id.as_str())),
         };
         out.messages.push(Message::Reply { request, reply: Reply::Done(answer) });
     }
 
     fn want(&mut self, agent: AgentIx, command: AdminCommand, reason: String, out: &mut Effects) {
-        let wanted = match command {
+        let wanted = self.wanted_by(command, reason);
+        let id = self.agents[agent].spec.id.clone();
+        self.say_wanted(&id, &wanted, Some(agent), out);
+        self.agents[agent].wanted = wanted;
+        self.clear_agent_timer(agent, AgentTimer::Drain);
+        if self.agents[agent].wanted.state != AdminState::Active {
+            self.held.remove(&agent);
+        }
+        self.repeat_drain(agent, out);
+        self.refresh(agent);
+        self.offer(agent, out);
+    }
+
+    fn wanted_by(&self, command: AdminCommand, reason: String) -> Wanted {
+        match command {
             AdminCommand::Cordon => Wanted { state: AdminState::Cordoned, drain_deadline: None, reason },
             AdminCommand::Drain(time) => {
                 let deadline = self.now.plus(time.unwrap_or(self.settings.drain_deadline));
                 Wanted { state: AdminState::Draining, drain_deadline: Some(deadline), reason }
             }
             AdminCommand::Resume => Wanted::default(),
-        };
-        let id = self.agents[agent].spec.id.clone();
+        }
+    }
+
+    fn say_wanted(&mut self, id: &AgentId, wanted: &Wanted, agent: Option<AgentIx>, out: &mut Effects) {
         out.changes.push(Change::Admin {
             agent: id.clone(),
             state: wanted.state,
@@ -53,15 +76,7 @@ impl Engine {
             "" => format!("{id} is {}", wanted.state),
             reason => format!("{id} is {}: {reason}", wanted.state),
         };
-        self.agents[agent].wanted = wanted;
-        self.announce(ClusterEventKind::AgentAdmin, Some(agent), words, out);
-        self.clear_agent_timer(agent, AgentTimer::Drain);
-        if self.agents[agent].wanted.state != AdminState::Active {
-            self.held.remove(&agent);
-        }
-        self.repeat_drain(agent, out);
-        self.refresh(agent);
-        self.offer(agent, out);
+        self.announce(ClusterEventKind::AgentAdmin, agent, words, out);
     }
 
     /// Tells an agent that is to drain that it is, now or when it registers.

@@ -224,6 +224,14 @@ impl Change {
     }
 }
 
+/// Of a change that was under way when the coordinator ended: those who were to go have work again, and what is wanted now is
+/// decided anew. To take it up where it was is rejected: nobody knows what the actuator has done of it since.
+#[must_use]
+pub fn interrupted(decision: Decision, steps: &mut Vec<Step>) -> Decision {
+    steps.extend(decision.agents.iter().cloned().map(Step::Resume));
+    failed(decision, "the coordinator was restarted before it was done; it is decided anew".to_owned())
+}
+
 fn failed(decision: Decision, error: String) -> Decision {
     Decision { outcome: ScalingOutcome::Failed, error, ..decision }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use evenkeel_shared::{AdminState, AgentId, Health, Timestamp};
 
 use super::{
-    FleetSample, Notice, Outputs,
-    change::{Change, ChangeSettings, Progress},
+    FleetSample, ManagerRecovery, Notice, Outputs,
+    change::{self, Change, ChangeSettings, Progress},
 };
 use crate::{
     capacity::{
@@ -56,15 +56,18 @@ pub struct Scaling {
     quiet_until: Timestamp,
     rest: Duration,
     rest_until: Timestamp,
+    /// A change that was under way when the coordinator ended.
+    interrupted: Option<Decision>,
     /// What is wanted cannot be done: there is no room for more, or nobody who could go.
     stuck: bool,
 }
 
 impl Scaling {
-    /// Goes on with what was declared.
+    /// Goes on with what was declared, and from the last decision: steps and cooldowns are reckoned from it, and how the policy
+    /// has done is known as of then.
     #[must_use]
-    pub fn new(now: Timestamp, settings: ScalingSettings, incarnation: u64, declared: &[Declaration]) -> Self {
-        let of = |kind| declared.iter().filter(move |declaration| declaration.kind == kind);
+    pub fn new(now: Timestamp, settings: ScalingSettings, recovery: &ManagerRecovery) -> Self {
+        let of = |kind| recovery.declarations.iter().filter(move |declaration| declaration.kind == kind);
         let read = |declaration: &Declaration| {
             let policy: Policy = serde_json::from_str(declaration.body.as_deref()?).ok()?;
             Some((Policy { version: declaration.version, ..policy }, declaration.at))
@@ -76,8 +79,13 @@ impl Scaling {
         let decides = policy.is_some();
         let mut scaler = Scaler::new(policy.unwrap_or_else(default_policy));
         scaler.set_override(fixed.and_then(|declaration| serde_json::from_str(declaration.body.as_deref()?).ok()));
+        // What cannot be read was written by another version.
+        let last = recovery.scaling.as_ref().and_then(|record| Decision::read(record).ok());
+        if let Some(last) = &last {
+            scaler.recover(last);
+        }
         Self {
-            incarnation,
+            incarnation: recovery.incarnation,
             decisions: 0,
             meter: Meter::default(),
             scaler,
@@ -87,7 +95,8 @@ impl Scaling {
             load: Load::default(),
             verdict: Verdict::default(),
             change: None,
-            last: None,
+            interrupted: last.clone().filter(|last| last.outcome == ScalingOutcome::Decided),
+            last,
             quiet_until: now.plus(settings.quiet),
             rest: REST_FIRST,
             rest_until: now,
@@ -107,6 +116,9 @@ impl Scaling {
         out: &mut Outputs,
     ) {
         let now = sample.at;
+        if let Some(decision) = self.interrupted.take() {
+            self.close(change::interrupted(decision, &mut out.steps), out);
+        }
         if let Some(change) = &mut self.change
             && let Progress::Ended(decision) = change.advance(sample, &mut out.steps)
         {

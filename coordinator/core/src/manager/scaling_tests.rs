@@ -54,7 +54,7 @@ impl World {
             agents: Vec::new(),
             waiting: 0,
             panic: false,
-            scaling: Scaling::new(now, settings, 3, &[]),
+            scaling: Scaling::new(now, settings, &ManagerRecovery { incarnation: 3, ..ManagerRecovery::default() }),
             told: Vec::new(),
             refuses: false,
             said: Vec::new(),
@@ -168,6 +168,14 @@ impl World {
             self.scaling.acted(self.now, decision.id, result, &mut out);
             self.hear(out);
         }
+    }
+
+    /// Another incarnation goes on from what is stored; what the actuator was told is lost with the first.
+    fn restart(&mut self) {
+        self.told.clear();
+        let scaling = self.recorded.last().map(|last| last.record().unwrap());
+        let recovery = ManagerRecovery { incarnation: 4, scaling, ..ManagerRecovery::default() };
+        self.scaling = Scaling::new(self.now, settings(), &recovery);
     }
 
     fn outcomes(&self) -> Vec<(u32, u32, &'static str)> {
@@ -370,10 +378,48 @@ fn what_was_declared_is_in_force_after_a_restart() {
         .into_iter()
         .filter_map(|record| if let Record::Declared(declared) = record { Some(declared) } else { None })
         .collect();
-    world.scaling = Scaling::new(world.now, ScalingSettings { policy: None, ..settings() }, 4, &declared[1..]);
+    let recovery = ManagerRecovery { incarnation: 4, declarations: declared[1..].to_vec(), scaling: None };
+    world.scaling = Scaling::new(world.now, ScalingSettings { policy: None, ..settings() }, &recovery);
     let view = world.scaling.view(world.now);
     assert_eq!((view.policy, view.decides), (again, true));
     assert_eq!(view.override_, Some(fixed));
     world.seconds(2);
     assert_eq!(world.agents.len(), 4, "as many as were fixed");
+}
+
+#[test]
+fn agents_that_were_to_go_have_work_again_after_a_restart_and_it_is_decided_anew() {
+    let mut world = World::new(settings()).with_agents(4, 1);
+    while world.recorded.is_empty() {
+        world.second();
+    }
+    assert!(world.agents.iter().any(|agent| agent.admin == AdminState::Draining));
+    world.restart();
+    world.second();
+    assert!(world.agents.iter().all(|agent| agent.admin == AdminState::Active), "{:?}", world.said);
+    assert_eq!(world.recorded[0].id, world.recorded[1].id, "its record says what became of it");
+    assert_eq!(world.recorded[1].outcome, ScalingOutcome::Failed);
+    assert!(world.recorded[1].error.contains("restarted"), "{}", world.recorded[1].error);
+    world.seconds(30);
+    assert!(world.recorded[2].id > world.recorded[1].id, "{:?}", world.outcomes());
+    assert!(world.recorded[2..].iter().all(|it| it.outcome != ScalingOutcome::Failed), "{:?}", world.outcomes());
+}
+
+#[test]
+fn what_a_policy_has_done_and_when_it_changed_the_fleet_last_is_known_after_a_restart() {
+    let mut world = World::new(settings()).with_agents(1, 2);
+    world.seconds(120);
+    world.waiting = 10;
+    world.seconds(3);
+    assert_eq!(world.recorded.last().unwrap().outcome, ScalingOutcome::Done);
+    let before = world.scaling.view(world.now);
+    world.restart();
+    let after = world.scaling.view(world.now);
+    assert_eq!(after.effect.changes, before.effect.changes);
+    assert_eq!(after.last.map(|last| last.id), before.last.map(|last| last.id));
+    assert!((120.0..=before.effect.seen_s).contains(&after.effect.seen_s), "{:?}", after.effect);
+    // Of another policy it says nothing.
+    let mut other = Scaler::new(Policy { version: 9, ..policy() });
+    other.recover(world.recorded.last().unwrap());
+    assert_eq!((other.effect().seen_s, other.effect().changes), (0.0, 1));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evenkeel_shared::{AdminState, AgentId, AttemptRef, StrategyConfig, TaskId, TaskSpec, Timestamp};
 
-use super::record::{BudgetSpent, Declaration};
+use super::record::{BudgetSpent, Declaration, ScalingRecord};
 
 /// All that the engine must know to go on where the last incarnation ended.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Recovery {
     pub declarations: Vec<Declaration>,
     /// What budgets have spent in the windows that are not long over.
     pub spent: Vec<BudgetSpent>,
+    /// The newest decision about the size of the fleet.
+    pub scaling: Option<ScalingRecord>,
 }
 
 /// A task that is not over.

@@ -277,6 +277,7 @@ pub fn scaling_events_are_read_in_pages_newest_first(open: Open) {
     }
     let range = TimeRange { from: at(SECOND), before: at(3 * SECOND) };
     assert_eq!(pages(3, |page| reader.scaling_events(range, page).unwrap()), expected[4..8]);
+    assert_eq!(fixture.crash().scaling.as_ref(), expected.first(), "a restart knows the newest");
 }
 
 pub fn what_was_throttled_and_moved_is_one_history(open: Open) {

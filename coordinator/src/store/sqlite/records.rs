@@ -70,6 +70,12 @@ pub fn scaling(
     Ok(page(rows.collect::<Result<_, _>>()?, size(wanted)))
 }
 
+/// The decision that was made last.
+pub fn newest_scaling(connection: &Connection) -> Result<Option<ScalingRecord>, StoreError> {
+    let page = RecordPage { older_than: None, size: 1 };
+    Ok(scaling(connection, TimeRange::ALL, page)?.records.pop())
+}
+
 fn scaling_record(row: &Row<'_>) -> Result<(RecordPlace, ScalingRecord), StoreError> {
     let record = ScalingRecord {
         id: codes::uint(row.get("id")?)?,

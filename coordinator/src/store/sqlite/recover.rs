@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::{
     super::StoreError,
     codes::{self, Coded},
-    declared,
+    declared, records,
     row::{self, blob, decode_spec, required},
     sums::{self, Accepted},
 };
@@ -45,6 +45,7 @@ pub fn recover(connection: &Connection, incarnation: u64) -> Result<Recovery, St
         strategy: strategy(connection)?,
         declarations: declared::in_force(connection)?,
         spent: declared::spent(connection)?,
+        scaling: records::newest_scaling(connection)?,
     })
 }
 

@@ -355,3 +355,17 @@ fn a_tier_that_became_too_small_to_hold_anything_back_offers_what_it_held() {
     c.disconnect("b");
     c.expect(waiting, TaskState::Assigned);
 }
+
+#[test]
+fn what_is_wanted_of_an_agent_that_is_away_can_be_changed_and_holds_when_it_comes_back() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    c.admin("a", AdminCommand::Drain(None)).unwrap();
+    c.restart();
+    c.admin("a", AdminCommand::Resume).unwrap();
+    c.restart();
+    c.join(agent("a"));
+    let task = c.submit(task("work"));
+    assert_eq!(c.agent_with(task), "a");
+    assert_eq!(c.admin("nobody", AdminCommand::Resume).unwrap_err().code, evenkeel_shared::Code::NotFound);
+}
