@@ -34,7 +34,7 @@ pub enum AllocationCommand {
 /// Arguments of `allocation events`.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// Only about this, for example agent:a-1
+    /// Only about this, for example limit:batch or agent:a-1
     #[arg(long)]
     subject: Option<String>,
     /// From when on: 2h ago, or a date and time

@@ -54,7 +54,7 @@ impl Engine {
         let Some(shortage) = ledger.check(self.now, &spec.tenant, &spec.kind, spec.budget.as_deref()) else {
             return true;
         };
-        self.note("throttled", &shortage.budget, shortage.to_string(), out);
+        self.note("throttled", "budget", &shortage.budget, shortage.to_string(), out);
         let pair = (spec.tenant.clone(), spec.kind.clone());
         self.allocation.waiting.entry(shortage.budget.clone()).or_default().push_back(pair.clone());
         self.allocation.short.insert(pair, shortage);

@@ -58,7 +58,7 @@ impl Engine {
             return Err(Error::not_found("limit", name));
         }
         self.recount();
-        self.forget_notes(name);
+        self.forget_notes("limit", name);
         self.declare(DeclarationKind::Limit, name, None, reason.clone(), out);
         self.announce(ClusterEventKind::Limit, None, because(format!("limit `{name}` was removed"), &reason), out);
         Ok(())
@@ -87,7 +87,7 @@ impl Engine {
         if !self.allocation.ledger.remove(name) {
             return Err(Error::not_found("budget", name));
         }
-        self.forget_notes(name);
+        self.forget_notes("budget", name);
         self.declare(DeclarationKind::Budget, name, None, reason.clone(), out);
         self.announce(ClusterEventKind::Budget, None, because(format!("budget `{name}` was removed"), &reason), out);
         self.budgets_changed();

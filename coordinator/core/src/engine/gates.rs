@@ -57,8 +57,8 @@ pub(super) struct Allocation {
     timer: Option<(Timestamp, TimerKey)>,
     /// Who gets how much.
     pub statistics: Statistics,
-    /// When each limit or budget was last written about, by name.
-    pub written_at: BTreeMap<String, Timestamp>,
+    /// When each limit, budget, quota and so on was last written about, by sort and name.
+    pub written_at: BTreeMap<&'static str, BTreeMap<String, Timestamp>>,
 }
 
 impl Allocation {

@@ -47,7 +47,7 @@ pub const LANES_SKIPPED_MAX: usize = 16;
 pub const FOLLOW_UP: Duration = Duration::from_millis(1);
 /// What a limit or budget does is written into the history at most this often, each by itself.
 pub const NOTE_INTERVAL: Duration = Duration::from_secs(1);
-/// Names of which it is remembered when they were last written about: more are looked through for old ones first.
+/// Names of each sort of which it is remembered when they were last written about: more are looked through for old ones first.
 pub const NOTES_MAX: usize = 4_096;
 /// Weight of the newest attempt in the moving average of run times.
 pub const RUN_TIME_WEIGHT: f64 = 0.2;

@@ -11,22 +11,29 @@ use crate::{
 };
 
 impl Engine {
-    /// Writes about a limit or budget, if that was not done just before.
-    pub(super) fn note(&mut self, what: &'static str, subject: &str, message: String, out: &mut Effects) {
-        let last = self.allocation.written_at.get_mut(subject);
-        match last {
+    /// Writes about something, if that was not done just before: a `limit`, `budget`, `quota`, `kind` or `agent` of this name.
+    pub(super) fn note(
+        &mut self,
+        what: &'static str,
+        sort: &'static str,
+        name: &str,
+        message: String,
+        out: &mut Effects,
+    ) {
+        let written_at = self.allocation.written_at.entry(sort).or_default();
+        match written_at.get_mut(name) {
             Some(at) if self.now.since(*at) < limits::NOTE_INTERVAL => return,
             Some(at) => *at = self.now,
             None => {
-                let (now, written_at) = (self.now, &mut self.allocation.written_at);
+                let now = self.now;
                 if written_at.len() >= limits::NOTES_MAX {
                     written_at.retain(|_, at| now.since(*at) < limits::NOTE_INTERVAL);
                 }
-                written_at.insert(subject.to_owned(), now);
+                written_at.insert(name.to_owned(), now);
             }
         }
         let id = self.numbers.position().0;
-        let record = AllocationRecord { id, at: self.now, what, subject: subject.to_owned(), message };
+        let record = AllocationRecord { id, at: self.now, what, subject: format!("{sort}:{name}"), message };
         out.changes.push(Change::Record(Box::new(Record::Allocation(record))));
     }
 
@@ -34,7 +41,8 @@ impl Engine {
         let Some((name, why)) = self.allocation.limits.why(self.now, gate) else { return };
         let what = if shut { "throttled" } else { "opened" };
         // Before any words are made: a busy limit turns many times a second.
-        if self.allocation.written_at.get(name).is_some_and(|at| self.now.since(*at) < limits::NOTE_INTERVAL) {
+        let last = self.allocation.written_at.get("limit").and_then(|written| written.get(name));
+        if last.is_some_and(|at| self.now.since(*at) < limits::NOTE_INTERVAL) {
             return;
         }
         let name = name.to_owned();
@@ -47,12 +55,14 @@ impl Engine {
             Site::Group(_) => "its agents".to_owned(),
         };
         let message = if shut { format!("limit `{name}`, {about}: {why}") } else { format!("limit `{name}`, {about}") };
-        self.note(what, &name, message, out);
+        self.note(what, "limit", &name, message, out);
     }
 
     /// A limit or budget is gone.
-    pub(super) fn forget_notes(&mut self, subject: &str) {
-        self.allocation.written_at.remove(subject);
+    pub(super) fn forget_notes(&mut self, sort: &'static str, name: &str) {
+        if let Some(written) = self.allocation.written_at.get_mut(sort) {
+            written.remove(name);
+        }
     }
 
     /// The next version of a declaration.

@@ -178,7 +178,7 @@ pub struct AllocationRecord {
     pub at: Timestamp,
     /// A word: `throttled`, `opened`, `refused`, `cooldown`, `breaker`, `budget`, `failover`.
     pub what: &'static str,
-    /// About which limit, agent, tenant, kind or key.
+    /// What it is about: `limit:NAME`, `budget:NAME`, `quota:KEY`, `kind:NAME`, `agent:ID`.
     pub subject: String,
     /// In words.
     pub message: String,

@@ -92,7 +92,7 @@ impl Engine {
                 format!("the circuit breaker of agent `{id}` is closed, by hand{why}")
             }
         };
-        self.note("breaker", &format!("agent:{id}"), words.clone(), out);
+        self.note("breaker", "agent", id.as_str(), words.clone(), out);
         self.announce(ClusterEventKind::Breaker, Some(agent), words, out);
         self.offer(agent, out);
     }

@@ -52,12 +52,12 @@ impl Engine {
             BreakerState::Closed | BreakerState::HalfOpen => String::new(),
         };
         let words = format!("the circuit breaker of {id} is {state}{for_how_long}: {reason}");
-        let subject = match id {
-            BreakerId::Agent(agent) => format!("agent:{agent}"),
-            BreakerId::Kind(kind) => format!("kind:{kind}"),
-            BreakerId::Quota(key) => format!("quota:{key}"),
+        let (sort, name) = match id {
+            BreakerId::Agent(agent) => ("agent", agent.as_str()),
+            BreakerId::Kind(kind) => ("kind", kind.as_str()),
+            BreakerId::Quota(key) => ("quota", key.as_str()),
         };
-        self.note("breaker", &subject, words.clone(), out);
+        self.note("breaker", sort, name, words.clone(), out);
         self.announce(ClusterEventKind::Breaker, None, words, out);
     }
 
@@ -68,13 +68,13 @@ impl Engine {
         let agent = cooldown.reported_by.as_ref().and_then(|by| self.agents.find(by));
         let words =
             format!("the upstream quota `{key}` is used up for {:.1?}, {by}{why}", cooldown.until.since(self.now));
-        self.note("cooldown", &format!("quota:{key}"), words.clone(), out);
+        self.note("cooldown", "quota", key.as_str(), words.clone(), out);
         self.announce(ClusterEventKind::Quota, agent, words, out);
     }
 
     fn say_opened(&mut self, key: &QuotaKey, out: &mut Effects) {
         let words = format!("the upstream quota `{key}` is open again");
-        self.note("opened", &format!("quota:{key}"), words.clone(), out);
+        self.note("opened", "quota", key.as_str(), words.clone(), out);
         self.announce(ClusterEventKind::Quota, None, words, out);
     }
 

@@ -5,7 +5,7 @@ use evenkeel_shared::{AgentId, Code, Kind, TaskId, TaskState, Tenant};
 use super::fixture::{Cluster, agent, ms, task};
 use crate::{
     admission::{Limit, LimitScope},
-    engine::{ControlCommand, limits},
+    engine::{Change, ControlCommand, limits},
     model::{ClusterEventKind, Record},
 };
 
@@ -241,14 +241,20 @@ fn declarations_count_their_versions_and_throttling_is_written_once_a_second() {
         c.advance(ms(100));
         notes.extend(c.changes.clone());
     }
-    let written = notes.iter().filter(
-        |change| matches!(change, crate::engine::Change::Record(record) if matches!(**record, Record::Allocation(_))),
-    );
-    assert!((2..=3).contains(&written.count()), "in two seconds");
+    let written = notes.iter().filter_map(|change| match change {
+        Change::Record(record) => match &**record {
+            Record::Allocation(record) => Some(record.subject.as_str()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let written: Vec<&str> = written.collect();
+    assert!((2..=3).contains(&written.len()), "in two seconds");
+    assert!(written.iter().all(|subject| *subject == "limit:l"), "{written:?}");
     c.control(at_a_time("l", of_tenant("t"), 2)).unwrap();
     c.control(ControlCommand::RemoveLimit("l".into())).unwrap();
     let version = c.changes.iter().find_map(|change| match change {
-        crate::engine::Change::Record(record) => match &**record {
+        Change::Record(record) => match &**record {
             Record::Declared(declaration) => Some((declaration.version, declaration.body.is_none())),
             _ => None,
         },
