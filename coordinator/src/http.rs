@@ -6,6 +6,8 @@
 //! the [document](openapi) that describes it all is made of the same. Rejected: handlers of its own for each address, with types
 //! and a document of their own; they said less, and other things, than the calls beside them.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
@@ -23,9 +25,11 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::CoordinatorConfig,
     connections::{Incoming, Peer},
     security::Gate,
     services::{admin::Admin, cluster::Cluster, resource::Resources, task::Tasks},
@@ -69,8 +73,8 @@ pub struct Api {
     pub admin: Admin,
     /// Who may ask.
     pub gate: Gate,
-    /// Names under which the port is asked, beside addresses and names of this machine's network.
-    pub names: Vec<String>,
+    /// The settings: the names under which the port is asked, beside addresses and names of this machine's network.
+    pub names: watch::Receiver<Arc<CoordinatorConfig>>,
 }
 
 /// Serves until it is told to stop, and then until what was asked is answered.

@@ -6,15 +6,15 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use evenkeel_shared::{Code, Error, Timestamp};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ const STOPPING: u8 = 2;
 pub const STUCK_MAX: Duration = Duration::from_secs(5);
 /// When a client that was refused for a full disk may try again: somebody has to free space first.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// When a client of a coordinator that stops may try again: a restart of it, or the switch to another one, takes about so long.
+const RESTART_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The state of the process. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +38,17 @@ pub struct Lifecycle(Arc<State>);
 struct State {
     phase: AtomicU8,
     closing: CancellationToken,
+    /// It will stop soon; until then it works as before.
+    leaving: AtomicBool,
+    /// Something that readiness depends on has changed.
+    changed: Notify,
     loop_seen_us: AtomicU64,
+    loop_turns: AtomicU64,
+    loop_lag_us: AtomicU64,
+    loop_silent_us: AtomicU64,
+    waits_for_store: AtomicBool,
+    /// Since when a transaction is under way.
+    commit_since: Mutex<Option<Instant>>,
     /// Since when the store has no room.
     full_since: watch::Sender<Option<Instant>>,
 }
@@ -48,9 +60,39 @@ impl Lifecycle {
         let _ = self.0.phase.compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire);
     }
 
+    /// It will stop soon: whoever asks is told that it is not ready, and what comes all the same is taken.
+    pub fn announce_stop(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+        self.0.changed.notify_waiters();
+    }
+
     /// Takes no new work from here on.
     pub fn stop(&self) {
         self.0.phase.store(STOPPING, Ordering::Release);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Whether it will stop soon, or has begun to.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Acquire) || self.is_stopping()
+    }
+
+    /// Whether it has begun to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == STOPPING
+    }
+
+    /// Whether its start is over.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) != STARTING
+    }
+
+    /// Done once something has changed that readiness depends on; may be done without.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 
     /// Ends every stream and every wait.
@@ -94,7 +136,8 @@ impl Lifecycle {
     /// What a stream or wait ends with when the process stops.
     #[must_use]
     pub fn restarting() -> Error {
-        Error::new(Code::Unavailable, "the coordinator is stopping; try again once it has restarted")
+        let what = "the coordinator is stopping; try again once it has restarted";
+        Error { retry_after: Some(RESTART_RETRY_AFTER), ..Error::new(Code::Unavailable, what) }
     }
 
     /// What is refused on a full disk. gRPC names this very case for RESOURCE_EXHAUSTED.
@@ -117,6 +160,7 @@ impl Lifecycle {
     /// The store has no room, or has room again.
     pub fn set_store_full(&self, full: bool) {
         self.0.full_since.send_replace(full.then(Instant::now));
+        self.0.changed.notify_waiters();
     }
 
     /// Whether the store has no room.
@@ -146,6 +190,7 @@ impl Lifecycle {
     /// The engine's loop was alive at this time.
     pub fn saw_loop(&self, at: Timestamp) {
         self.0.loop_seen_us.store(at.unix_micros(), Ordering::Relaxed);
+        self.0.loop_turns.fetch_add(1, Ordering::Relaxed);
     }
 
     /// When the engine's loop was last alive.
@@ -153,6 +198,72 @@ impl Lifecycle {
     pub fn loop_seen_at(&self) -> Timestamp {
         Timestamp::from_unix_micros(self.0.loop_seen_us.load(Ordering::Relaxed))
     }
+
+    /// How often the engine's loop has turned.
+    #[must_use]
+    pub fn loop_turns(&self) -> u64 {
+        self.0.loop_turns.load(Ordering::Relaxed)
+    }
+
+    /// The engine's loop came to something so long after it was due.
+    pub fn loop_was_late(&self, by: Duration) {
+        self.0.loop_lag_us.fetch_max(micros(by), Ordering::Relaxed);
+    }
+
+    /// The longest that the loop was late since this was asked last.
+    #[must_use]
+    pub fn take_loop_lag(&self) -> Duration {
+        Duration::from_micros(self.0.loop_lag_us.swap(0, Ordering::Relaxed))
+    }
+
+    /// The loop has not turned for so long, as the [watchdog](crate::health::watchdog) counts.
+    pub fn set_loop_silent(&self, silent: Duration) {
+        self.0.loop_silent_us.store(micros(silent), Ordering::Relaxed);
+    }
+
+    /// For so long the loop has not turned, not counting times in which the whole process stood still or the loop had to rest.
+    #[must_use]
+    pub fn loop_silent(&self) -> Duration {
+        Duration::from_micros(self.0.loop_silent_us.load(Ordering::Relaxed))
+    }
+
+    /// The engine rests until the store writer takes more, or goes on.
+    pub fn set_waits_for_store(&self, waits: bool) {
+        self.0.waits_for_store.store(waits, Ordering::Release);
+    }
+
+    /// Whether the engine rests until the store writer takes more.
+    #[must_use]
+    pub fn waits_for_store(&self) -> bool {
+        self.0.waits_for_store.load(Ordering::Acquire)
+    }
+
+    /// A transaction is under way until this is dropped.
+    #[must_use]
+    pub fn commit_begins(&self) -> CommitUnderWay<'_> {
+        *self.0.commit_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        CommitUnderWay(self)
+    }
+
+    /// For so long a transaction has been under way; `None`: none is.
+    #[must_use]
+    pub fn commit_under_way(&self) -> Option<Duration> {
+        self.0.commit_since.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+}
+
+/// A transaction is under way.
+#[derive(Debug)]
+pub struct CommitUnderWay<'a>(&'a Lifecycle);
+
+impl Drop for CommitUnderWay<'_> {
+    fn drop(&mut self) {
+        *self.0.0.commit_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -167,9 +278,20 @@ mod tests {
         assert_eq!(life.check_ready().unwrap_err().code, Code::Unavailable);
         life.set_ready();
         assert!(life.check_ready().is_ok());
+        life.announce_stop();
+        assert!(life.is_leaving() && life.check_ready().is_ok(), "what comes all the same is taken");
         life.stop();
         life.set_ready();
         assert!(!life.is_ready(), "a stop is final");
+        assert_eq!(life.check_ready().unwrap_err().retry_after, Some(RESTART_RETRY_AFTER));
+    }
+
+    #[test]
+    fn the_longest_lag_since_the_last_look_is_told_once() {
+        let life = Lifecycle::default();
+        life.loop_was_late(Duration::from_millis(7));
+        life.loop_was_late(Duration::from_millis(3));
+        assert_eq!((life.take_loop_lag(), life.take_loop_lag()), (Duration::from_millis(7), Duration::ZERO));
     }
 
     #[test]

@@ -20,13 +20,16 @@ use evenkeel_shared::{Error, wire::status::to_status};
 use futures_util::{FutureExt as _, future::Map};
 use hyper::body::{Frame, SizeHint};
 use tonic::{
-    Status,
+    Code, Status,
     body::Body,
     codegen::{Service, http},
     server::NamedService,
 };
 
-use crate::connections::{Peer, Reading, Sending};
+use crate::{
+    connections::{Peer, Reading, Sending},
+    metrics::calls::{CallUnderWay, Calls},
+};
 
 /// The calls whose requests are streams.
 const STREAMING: [&str; 3] = ["/Session", "/SubmitStream", "/ServerReflectionInfo"];
@@ -35,9 +38,19 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// A message of gRPC begins with a flag and its length.
 const HEAD_BYTES: usize = 5;
 
-/// A service whose calls are watched.
+/// A service whose calls are watched and counted.
 #[derive(Clone, Debug)]
-pub struct Paced<S>(pub S);
+pub struct Paced<S> {
+    service: S,
+    calls: Calls,
+}
+
+impl<S> Paced<S> {
+    /// Watches the calls of a service, and counts them here.
+    pub fn new(service: S, calls: &Calls) -> Self {
+        Self { service, calls: calls.clone() }
+    }
+}
 
 impl<S: NamedService> NamedService for Paced<S> {
     const NAME: &'static str = S::NAME;
@@ -54,12 +67,13 @@ where
     type Future = Map<S::Future, Box<dyn FnOnce(Answered) -> Answered + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
+        self.service.poll_ready(cx)
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let call = self.calls.begin(request.uri().path());
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
-            return self.0.call(request).map(Box::new(|answered| answered));
+            return self.service.call(request).map(Box::new(|answered| answered));
         };
         let reading = peer.reading();
         let streaming = STREAMING.iter().any(|call| request.uri().path().ends_with(call));
@@ -70,13 +84,29 @@ where
             }
             Body::new(RequestBody { body, sending, streaming, message: Message::default() })
         });
-        self.0.call(request).map(Box::new(|answered| Ok(answered?.map(|body| Body::new(AnswerBody { body, reading })))))
+        self.service.call(request).map(Box::new(|answered| {
+            let answer = answered?;
+            let mut call = call;
+            // An answer that has its status in its head has no other.
+            ended(&mut call, answer.headers());
+            Ok(answer.map(|body| Body::new(AnswerBody { body, reading, call })))
+        }))
+    }
+}
+
+/// The call has ended if its status is among these.
+fn ended(call: &mut Option<CallUnderWay>, headers: &http::HeaderMap) {
+    if let (Some(under_way), Some(status)) = (call.as_mut(), headers.get("grpc-status")) {
+        under_way.ends(Code::from_bytes(status.as_bytes()));
+        *call = None;
     }
 }
 
 struct AnswerBody {
     body: Body,
     reading: Reading,
+    /// Until its status has gone out.
+    call: Option<CallUnderWay>,
 }
 
 impl hyper::body::Body for AnswerBody {
@@ -86,8 +116,11 @@ impl hyper::body::Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.reading.asked();
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(_))) = frame {
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
             self.reading.handed_over();
+            if let Some(trailers) = frame.trailers_ref() {
+                ended(&mut self.call, trailers);
+            }
         }
         frame
     }

@@ -46,6 +46,24 @@ impl Pending {
         PendingReply { id, reply: receiver, pending: self.clone() }
     }
 
+    /// Requests that were ever made.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// Requests that are not answered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether all are answered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Answers a request. If it wants results, it is registered for those of its tasks before it hears the answer, so that
     /// none can end unnoticed.
     pub fn answer(&self, request: RequestId, reply: Reply, waiters: &Waiters) {

@@ -8,12 +8,13 @@ mod credentials;
 mod health;
 mod logs;
 
+pub use config::{finding as config_finding, setting as setting_shown};
 use evenkeel_proto::v1::{self, admin_service_server::AdminService};
 use evenkeel_shared::Error;
 use tonic::{Request, Response, Status};
 
 use super::refuse;
-use crate::{gateway::Gateway, metrics::Metrics, security::caller};
+use crate::{config::live::LiveConfig, gateway::Gateway, health::Board, metrics::Metrics, security::{Gate, caller}};
 
 /// The service.
 #[derive(Clone)]
@@ -22,6 +23,12 @@ pub struct Admin {
     pub gateway: Gateway,
     /// Counters.
     pub metrics: Metrics,
+    /// Who may do what, and who did what.
+    pub gate: Gate,
+    /// How the parts are.
+    pub board: Board,
+    /// The settings in force.
+    pub config: LiveConfig,
 }
 
 impl Admin {
@@ -103,7 +110,8 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::RevokeCredentialRequest>,
     ) -> Result<Response<v1::RevokeCredentialResponse>, Status> {
-        self.answer(credentials::revoke_credential(self, request.into_inner()).await)
+        let caller = caller(request.extensions());
+        self.answer(credentials::revoke_credential(self, &caller, request.into_inner()).await)
     }
 
     async fn list_audit(

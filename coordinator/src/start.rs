@@ -1,0 +1,88 @@
+//! How long the start takes, phase by phase.
+
+use std::{
+    fmt,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+/// When the program began, where it has said so.
+static BEGAN: OnceLock<Instant> = OnceLock::new();
+
+/// The program begins; to be said first thing in `main`, so that what comes before the coordinator is in its account.
+pub fn program_begins() {
+    let _ = BEGAN.set(Instant::now());
+}
+
+/// Phases of a start, in the order in which they began. Times of one name are added up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartPhases {
+    phases: Vec<(&'static str, Duration)>,
+    at: Instant,
+}
+
+impl StartPhases {
+    /// A coordinator's start begins: all that the program did before is the phase `config`. In a program that does not say
+    /// when it began that is nothing.
+    #[must_use]
+    pub fn begin() -> Self {
+        // Only the first coordinator of a process starts with the process.
+        static FIRST: OnceLock<()> = OnceLock::new();
+        let now = Instant::now();
+        let began = BEGAN.get().filter(|_| FIRST.set(()).is_ok()).copied().unwrap_or(now);
+        Self { phases: vec![("config", now.duration_since(began))], at: now }
+    }
+
+    /// What was done since the last one belongs to this phase.
+    pub fn end(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.add(name, now.duration_since(self.at));
+        self.at = now;
+    }
+
+    fn add(&mut self, name: &'static str, took: Duration) {
+        match self.phases.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, time)) => *time += took,
+            None => self.phases.push((name, took)),
+        }
+    }
+
+    /// Each with its time.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
+        self.phases.iter().copied()
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.phases.iter().map(|(_, took)| *took).sum()
+    }
+}
+
+impl fmt::Display for StartPhases {
+    /// `ready in 143 ms: config 3, store 90, recover 41, listen 9`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ready in {} ms", self.total().as_millis())?;
+        for (i, (name, took)) in self.iter().enumerate() {
+            write!(f, "{} {name} {}", if i == 0 { ":" } else { "," }, took.as_millis())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_one_phase_are_added_and_shown_in_their_order() {
+        let mut phases = StartPhases::begin();
+        phases.phases[0].1 = Duration::from_millis(3);
+        for (name, ms) in [("listen", 4), ("store", 90), ("recover", 41), ("listen", 5)] {
+            phases.add(name, Duration::from_millis(ms));
+        }
+        assert_eq!(phases.to_string(), "ready in 143 ms: config 3, listen 9, store 90, recover 41");
+        phases.end("actors");
+        assert_eq!(phases.iter().last().map(|(name, _)| name), Some("actors"));
+    }
+}
