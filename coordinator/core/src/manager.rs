@@ -78,7 +78,7 @@ pub struct Outputs {
 pub struct ManagerRecovery {
     /// As of [`crate::model::Recovery`].
     pub incarnation: u64,
-    /// Declarations in force.
+    /// As of [`crate::model::Recovery`].
     pub declarations: Vec<Declaration>,
     /// The newest decision about the size of the fleet.
     pub scaling: Option<ScalingRecord>,

@@ -287,7 +287,7 @@ impl ModelStore {
             tasks: self.live.values().filter_map(|id| self.tasks.get(id)).map(|row| row.task.clone()).collect(),
             admin: self.admin.values().cloned().collect(),
             strategy: self.strategy.clone(),
-            declarations: self.declared.values().filter(|declared| declared.body.is_some()).cloned().collect(),
+            declarations: self.declared.values().filter(|declared| declared.is_recovered()).cloned().collect(),
             spent: self.spent.values().cloned().collect(),
             scaling: None,
         }

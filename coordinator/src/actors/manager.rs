@@ -258,7 +258,7 @@ fn remember(recovery: &mut ManagerRecovery, record: &Record) {
     match record {
         Record::Declared(new) => {
             recovery.declarations.retain(|old| (old.kind, &old.name) != (new.kind, &new.name));
-            if new.body.is_some() {
+            if new.is_recovered() {
                 recovery.declarations.push(new.clone());
             }
         }

@@ -80,6 +80,12 @@ impl DeclarationKind {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
+
+    /// Whether versions of a name count on after it was taken back. Recommendations are made anew each time.
+    #[must_use]
+    pub const fn counts_on(self) -> bool {
+        !matches!(self, Self::Recommendation)
+    }
 }
 
 /// Something that was declared.
@@ -97,6 +103,14 @@ pub struct Declaration {
     pub at: Timestamp,
     /// Why, in the words of who did it.
     pub reason: String,
+}
+
+impl Declaration {
+    /// Whether a restart must know it: it is in force, or its versions count on although it was taken back.
+    #[must_use]
+    pub const fn is_recovered(&self) -> bool {
+        self.body.is_some() || self.kind.counts_on()
+    }
 }
 
 /// What a budget has spent in a window.

@@ -19,7 +19,7 @@ pub struct Recovery {
     pub admin: Vec<RecoveredAdmin>,
     /// The strategy last set at run time.
     pub strategy: Option<StrategyConfig>,
-    /// Declarations in force.
+    /// Declarations in force, and without a body those that were taken back and whose versions count on.
     pub declarations: Vec<Declaration>,
     /// What budgets have spent in the windows that are not long over.
     pub spent: Vec<BudgetSpent>,

@@ -127,10 +127,11 @@ pub fn what_was_declared_last_is_in_force(open: Open) {
     assert_eq!(history(Some("a")), [limit.clone(), replaced.clone()], "the newest first, and none of `ab`");
     assert_eq!(history(None), [taken_back.clone(), gone, limit.clone(), replaced]);
     let one = DeclarationQuery { kind: Limit, name: None, history: true, limit: 1 };
-    assert_eq!(reader.declarations(&one).unwrap(), [taken_back]);
+    assert_eq!(reader.declarations(&one).unwrap(), std::slice::from_ref(&taken_back));
     drop(reader);
 
-    let expected = [limit, budget, prices, policy];
+    // What was taken back counts on.
+    let expected = [limit, taken_back, budget, prices, policy];
     assert_eq!(fixture.crash().declarations, expected);
     assert_eq!(fixture.restart().declarations, expected);
 }

@@ -1,8 +1,7 @@
 //! Declarations with their versions, and what budgets have spent: what a restart must know besides tasks.
 //!
-//! In force is what was written last of a name. The engine counts versions of what it knows, and of what was taken back it
-//! knows nothing after a restart, so a name that is declared again may begin anew at 1; that is no reason to go by an older
-//! one. A sum is over each row, for a byte of a limit is as precious as one of a payload.
+//! In force is what was written last of a name. Versions count on after it was taken back, until that is past its time and
+//! forgotten; then a name that is declared again begins anew at 1, which is no reason to go by an older one. A sum is over each row, for a byte of a limit is as precious as one of a payload.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -128,8 +127,8 @@ fn kind_of(table_name: &str) -> Option<DeclarationKind> {
     kinds.next().filter(|_| kinds.next().is_none())
 }
 
-/// All that is in force. Every row is read and checked: one whose name is damaged would let an older version come back.
-pub fn in_force(connection: &Connection) -> Result<Vec<Declaration>, StoreError> {
+/// All that a restart must know. Every row is read and checked: one whose name is damaged would let an older version come back.
+pub fn recovered(connection: &Connection) -> Result<Vec<Declaration>, StoreError> {
     let mut newest = BTreeMap::new();
     for table in TABLES {
         let mut statement = connection.prepare(&format!("SELECT * FROM {table} NOT INDEXED ORDER BY place"))?;
@@ -138,7 +137,7 @@ pub fn in_force(connection: &Connection) -> Result<Vec<Declaration>, StoreError>
             newest.insert((found.kind, found.name.clone()), found);
         }
     }
-    Ok(newest.into_values().filter(|declaration| declaration.body.is_some()).collect())
+    Ok(newest.into_values().filter(Declaration::is_recovered).collect())
 }
 
 /// The last windows of each budget.

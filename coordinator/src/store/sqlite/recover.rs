@@ -43,7 +43,7 @@ pub fn recover(connection: &Connection, incarnation: u64) -> Result<Recovery, St
         tasks: tasks(connection)?,
         admin: admin(connection)?,
         strategy: strategy(connection)?,
-        declarations: declared::in_force(connection)?,
+        declarations: declared::recovered(connection)?,
         spent: declared::spent(connection)?,
         scaling: records::newest_scaling(connection)?,
     })

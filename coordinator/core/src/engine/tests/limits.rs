@@ -253,14 +253,22 @@ fn declarations_count_their_versions_and_throttling_is_written_once_a_second() {
     assert!(written.iter().all(|subject| *subject == "limit:l"), "{written:?}");
     c.control(at_a_time("l", of_tenant("t"), 2)).unwrap();
     c.control(ControlCommand::RemoveLimit("l".into())).unwrap();
-    let version = c.changes.iter().find_map(|change| match change {
+    assert_eq!(declared(&c), Some((3, true)));
+    c.restart();
+    assert!(c.engine.limit_views(c.now).is_empty(), "what was taken back stays so");
+    c.control(at_a_time("l", of_tenant("t"), 2)).unwrap();
+    assert_eq!(declared(&c), Some((4, false)), "and its versions count on");
+}
+
+/// The version of what was declared just now, and whether it was taken back.
+fn declared(c: &Cluster) -> Option<(u64, bool)> {
+    c.changes.iter().find_map(|change| match change {
         Change::Record(record) => match &**record {
             Record::Declared(declaration) => Some((declaration.version, declaration.body.is_none())),
             _ => None,
         },
         _ => None,
-    });
-    assert_eq!(version, Some((3, true)));
+    })
 }
 
 #[test]
