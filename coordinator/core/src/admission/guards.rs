@@ -235,6 +235,11 @@ impl Guards {
         Self { settings, quotas: Quotas::default(), kinds: Breakers::default(), keys: Breakers::default(), draws }
     }
 
+    /// Other settings. What is shut stays so for as long as it was said to.
+    pub const fn configure(&mut self, settings: BreakerSettings) {
+        self.settings = settings;
+    }
+
     /// Whether everything is open, so that nobody need ask.
     #[must_use]
     pub fn all_open(&self) -> bool {

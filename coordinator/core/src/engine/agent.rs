@@ -10,7 +10,7 @@ use super::{holdings::Holdings, limits, settings::Settings};
 use crate::{
     admission::{DynamicLimitSettings, dynamic::SlotLimit},
     health::{
-        lease::Lease,
+        lease::{Lease, LeaseSettings},
         pace::Pace,
         slow_start::Ramp,
         thresholds::{Condition, HealthTracker},
@@ -63,6 +63,8 @@ pub(super) struct Agent {
     pub connected_at: Timestamp,
     pub last_heard_at: Timestamp,
     pub lease: Lease,
+    /// By which its session is judged: those that it was welcomed with.
+    pub lease_settings: LeaseSettings,
     pub wanted: Wanted,
     /// It said itself that it wants nothing new.
     pub leaving: bool,
@@ -116,6 +118,7 @@ impl Agent {
             connected_at: Timestamp::ZERO,
             last_heard_at: Timestamp::ZERO,
             lease: Lease::new(&settings.lease, now),
+            lease_settings: settings.lease,
             wanted: Wanted::default(),
             leaving: false,
             tracker: HealthTracker::new(settings.health),

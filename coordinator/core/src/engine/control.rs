@@ -30,6 +30,10 @@ impl Engine {
             ControlCommand::ClearQuota(key) => self.clear_quota(&key, out),
             ControlCommand::SetBreaker(id, order) => self.set_breaker(&id, order, &reason, out),
             ControlCommand::SetPrices(prices) => self.set_prices(prices, reason, out),
+            ControlCommand::Configure(configure) => {
+                self.configure(*configure, &reason, out);
+                Ok(())
+            }
         };
         out.messages.push(Message::Reply { request, reply: Reply::Done(answer) });
     }

@@ -8,6 +8,7 @@ use evenkeel_shared::{
     Timestamp, Usage,
 };
 
+use super::settings::Settings;
 use crate::{
     admission::{BreakerId, BreakerOrder, DynamicLimitSettings, Limit},
     cost::{Budget, Prices},
@@ -185,6 +186,19 @@ pub enum ControlCommand {
     RemoveBudget(String),
     /// What resources cost from now on.
     SetPrices(Prices),
+    /// Settings of the engine from now on.
+    Configure(Box<Configure>),
+}
+
+/// Settings that change, and what is stored and said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configure {
+    /// All settings of the engine.
+    pub settings: Settings,
+    /// What is stored, each as a version: JSON, the engine does not read it.
+    pub declared: Vec<String>,
+    /// What is said of it.
+    pub notice: String,
 }
 
 /// A task to accept.

@@ -9,7 +9,7 @@ use evenkeel_shared::{AdminState, AttemptEnd, Code, Error, Failure, FailureClass
 
 use super::{
     Engine, Sabotage, Timer,
-    agent::AgentTimer,
+    agent::{Agent, AgentTimer},
     attempts::Ran,
     effects::{Effects, Message},
     limits,
@@ -81,14 +81,14 @@ impl Engine {
 
     /// A lease has run out: is it one agent, or most of the fleet? This walks the fleet, so not for each of many.
     fn look_for_silence(&mut self) {
-        let (now, lease) = (self.now, &self.settings.lease);
+        let now = self.now;
         if self.panic.active(now) || now < self.silence_looked_at.plus(limits::SILENCE_LOOK_INTERVAL) {
             return;
         }
         self.silence_looked_at = now;
-        let suspicious = lease.silence_of_all_but_one();
+        let suspicious = |row: &Agent| now.since(row.last_heard_at) >= row.lease_settings.silence_of_all_but_one();
         let connected = self.agents.iter().filter(|(_, row)| row.session.is_some());
-        let silent = connected.filter(|(_, row)| now.since(row.last_heard_at) >= suspicious).count();
+        let silent = connected.filter(|(_, row)| suspicious(row)).count();
         self.panic.silent(now, silent, self.agents.connected());
     }
 

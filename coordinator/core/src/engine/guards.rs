@@ -77,6 +77,11 @@ impl Guarding {
         }
     }
 
+    /// Other settings of breakers.
+    pub const fn configure(&mut self, breakers: crate::admission::breaker::BreakerSettings) {
+        self.guards.configure(breakers);
+    }
+
     /// What was declared before the restart. What cannot be read is as if it had not been.
     pub fn recover(&mut self, declarations: &[Declaration]) {
         let declared = declarations.iter().find(|declared| declared.kind == DeclarationKind::DynamicLimits);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     admission::dynamic::SlotLimit,
-    health::{panic, slow_start::Ramp, thresholds::HealthTracker},
+    health::{lease::Lease, panic, slow_start::Ramp, thresholds::HealthTracker},
     ix::{AgentIx, TaskIx},
     model::{ClusterEventKind, TaskEventKind},
     routing::Room,
@@ -72,7 +72,7 @@ impl Engine {
             // Its own process has given it up. What is late is the network.
             return Err(Error::new(Code::Aborted, "this process has dialled again since, and that session has begun"));
         }
-        let alive = self.now.since(row.last_heard_at) < self.settings.lease.heartbeat_interval() * 3 / 2;
+        let alive = self.now.since(row.last_heard_at) < row.lease_settings.heartbeat_interval() * 3 / 2;
         if row.session.is_some() && row.instance != registration.instance && alive {
             let id = &registration.spec.id;
             let message = format!("another process is connected as agent `{id}`; give each agent its own id");
@@ -131,6 +131,10 @@ impl Engine {
         row.tracker = HealthTracker::new(self.settings.health);
         row.health = Health::Healthy;
         row.conditions.clear();
+        if row.lease_settings != self.settings.lease {
+            row.lease_settings = self.settings.lease;
+            row.lease = Lease::new(&self.settings.lease, now);
+        }
         row.lease.heard(now);
         if let Some(wanted) = wanted {
             row.wanted = wanted;

@@ -11,7 +11,7 @@ use crate::health::{
 };
 
 /// All that can be set of the engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The strategy at first start; one set at run time is kept in the store and wins.
     pub strategy: StrategyConfig,

@@ -141,6 +141,11 @@ impl LagGuard {
         }
     }
 
+    /// Other settings, for the spells from now on.
+    pub fn configure(&mut self, settings: &LeaseSettings) {
+        self.stretch_max = settings.session_timeout();
+    }
+
     /// The coordinator is awake. Answers by how much it lagged, zero if it did not: a gap of up to two intervals is
     /// ordinary scheduling. Call it before leases are judged.
     pub fn observe_tick(&mut self, now: Timestamp) -> Duration {

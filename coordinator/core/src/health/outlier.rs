@@ -148,6 +148,11 @@ impl Outliers {
         Self { settings, records: Vec::new(), fleet, ejected: BTreeSet::new() }
     }
 
+    /// Other settings. Ejections last as they were announced.
+    pub const fn configure(&mut self, settings: OutlierSettings) {
+        self.settings = settings;
+    }
+
     /// Records the end of an attempt. Answers an ejection if the agent is to rest. `fleet_size` is the number of
     /// connected agents, the ejected ones included.
     ///

@@ -121,6 +121,11 @@ impl PanicGuard {
         Self { settings, slices: VecDeque::new(), panic: None, paid_until: Timestamp::ZERO }
     }
 
+    /// Other settings. A panic that is on goes on by them.
+    pub const fn configure(&mut self, settings: PanicSettings) {
+        self.settings = settings;
+    }
+
     /// An agent vanished from a fleet of `fleet_size` connected agents, itself included. Agents that drained and left in
     /// order do not count.
     pub fn lost(&mut self, now: Timestamp, fleet_size: usize) {

@@ -242,6 +242,11 @@ impl HealthTracker {
         Self { settings, cpu, memory, failures, rate: DecayingRate::default() }
     }
 
+    /// Other settings, for the readings from now on.
+    pub const fn configure(&mut self, settings: HealthSettings) {
+        self.settings = settings;
+    }
+
     /// A heartbeat.
     pub fn observe_load(&mut self, now: Timestamp, load: &AgentLoad) {
         self.cpu.read(load.cpu_share, &self.settings.cpu);

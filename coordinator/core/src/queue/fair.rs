@@ -278,6 +278,14 @@ impl Tenants {
         Self { weights, default_weight, by_name: BTreeMap::new(), records: Slab::new() }
     }
 
+    /// Other weights. What was charged stays charged.
+    pub(super) fn configure(&mut self, weights: BTreeMap<Tenant, u32>) {
+        self.weights = weights;
+        for (_, record) in &mut self.records {
+            record.weight = self.weights.get(&record.name).copied().unwrap_or(self.default_weight);
+        }
+    }
+
     /// One more task of the tenant waits.
     pub(super) fn enter(&mut self, name: &Tenant) -> TenantIx {
         let tenant = self.by_name.get(name).copied().unwrap_or_else(|| {

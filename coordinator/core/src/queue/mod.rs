@@ -148,6 +148,12 @@ impl Queue {
         }
     }
 
+    /// Another pace of ageing, and other shares of tenants. Nobody loses his place.
+    pub fn configure(&mut self, ageing_interval: Option<Duration>, tenant_weights: BTreeMap<Tenant, u32>) {
+        self.ageing_interval = ageing_interval;
+        self.tenants.configure(tenant_weights);
+    }
+
     /// Lets a task wait. One that waits already starts anew.
     pub fn push(&mut self, waiting: Waiting<'_>) {
         self.remove(waiting.task);
