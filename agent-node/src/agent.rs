@@ -3,8 +3,13 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use evenkeel_shared::{AgentId, AgentSpec, Kind, Labels, Registration, Resources, limits::SLOTS_MAX, otlp::{Settings, StartError}, wire};
-use tonic::transport::Endpoint;
+use evenkeel_shared::{
+    AgentId, AgentSpec, Kind, Labels, Registration, Resources,
+    dial::{DialError, Security, Way},
+    limits::SLOTS_MAX,
+    otlp::{Settings, StartError},
+    wire,
+};
 
 use crate::{
     error::{AgentError, BuildError},
@@ -25,7 +30,7 @@ pub(crate) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub struct Agent {
     pub(crate) spec: AgentSpec,
     pub(crate) executors: BTreeMap<Kind, Arc<dyn Executor>>,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) way: Way,
     pub(crate) sampler: Arc<dyn Sampler>,
     pub(crate) drain_timeout: Duration,
     pub(crate) telemetry: Option<Settings>,
@@ -36,6 +41,7 @@ impl Agent {
     pub fn builder(coordinator: impl Into<String>) -> AgentBuilder {
         AgentBuilder {
             coordinator: coordinator.into(),
+            security: Security::default(),
             id: None,
             slots: None,
             cpu_millis: None,
@@ -82,6 +88,7 @@ impl Agent {
 #[must_use]
 pub struct AgentBuilder {
     coordinator: String,
+    security: Security,
     id: Option<String>,
     slots: Option<u32>,
     cpu_millis: Option<u64>,
@@ -100,6 +107,12 @@ pub struct AgentBuilder {
 }
 
 impl AgentBuilder {
+    /// What it trusts, and what it shows the coordinator. Files are read at every dial. Default: nothing shown.
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
     /// Its lasting name, unique in the fleet. Default: the host's name.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
@@ -212,14 +225,12 @@ impl AgentBuilder {
     /// # Errors
     /// The first setting at fault.
     pub fn build(self) -> Result<Agent, BuildError> {
-        let endpoint = session::endpoint(&self.coordinator).map_err(|error| BuildError::Coordinator {
-            url: self.coordinator.clone(),
-            problem: session::with_source(&error),
-        })?;
-        if endpoint.uri().scheme_str() != Some("http") {
-            let problem = "it is not an http URL".to_owned();
-            return Err(BuildError::Coordinator { url: self.coordinator, problem });
+        let wrong = |error: DialError| BuildError::Coordinator(error.to_string());
+        if !self.coordinator.contains("://") {
+            return Err(BuildError::Coordinator(format!("`{}` is no URL; write http://host:port", self.coordinator)));
         }
+        let way = Way::new(&self.coordinator, self.security).map_err(wrong)?;
+        session::endpoint(&way).map_err(wrong)?;
         let executors = executors(self.executors)?;
         let spec = AgentSpec {
             id: match &self.id {
@@ -243,7 +254,7 @@ impl AgentBuilder {
             settings.check().map_err(no_telemetry)?;
         }
         let (drain_timeout, telemetry) = (self.drain_timeout, self.telemetry);
-        Ok(Agent { spec, executors, endpoint, sampler, drain_timeout, telemetry })
+        Ok(Agent { spec, executors, way, sampler, drain_timeout, telemetry })
     }
 
     /// Builds the agent and runs it; see [`Agent::run`].

@@ -1,7 +1,7 @@
 //! A collector to look at traces without one: prints every trace that has come, as a tree, when it is told to stop.
 //!
 //! ```sh
-//! cargo run -p evenkeel-shared --features otlp-receiver --example collector -- 127.0.0.1:4317
+//! cargo run -p evenkeel-shared --features otlp --example collector -- 127.0.0.1:4317
 //! ```
 //!
 //! Spans are kept in memory; with `--count` they are only counted, for measurements.
@@ -11,7 +11,11 @@ use std::{
     error::Error,
 };
 
-use evenkeel_shared::otlp::receiver::{Manner, Received, Receiver};
+#[allow(dead_code, reason = "another part of it is for tests")]
+#[path = "../src/otlp/receiver.rs"]
+mod receiver;
+
+use receiver::{Manner, Received, Receiver};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]

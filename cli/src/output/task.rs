@@ -77,6 +77,9 @@ pub struct TaskView {
     /// The task that drives it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redriven_as: Option<String>,
+    /// Its place in a trace, as the header `traceparent` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// Its attempts, if they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
@@ -242,6 +245,7 @@ impl From<v1::Task> for TaskView {
             crashes: wire.crashes,
             agent_id: text(wire.agent_id),
             idempotency_key: text(spec.idempotency_key),
+            traceparent: text(spec.traceparent),
             resources: requirements.resources.unwrap_or_default().into(),
             required: rules(requirements.required),
             preferred: rules(requirements.preferred),
@@ -346,6 +350,7 @@ impl Show for TaskView {
             ("finished", finished),
             ("agent", self.agent_id.clone()),
             ("key", self.idempotency_key.clone()),
+            ("trace", self.traceparent.as_deref().and_then(|trace| trace.get(3..35)).map(ToOwned::to_owned)),
             ("required", text(self.required.join("; "))),
             ("preferred", text(self.preferred.join("; "))),
             ("progress", progress),

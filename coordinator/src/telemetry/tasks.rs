@@ -87,7 +87,7 @@ impl Followed {
                     agent: Some(agent.clone()),
                     assigned_at: *at,
                     requeued_at: None,
-                    said_at: Some(*at),
+                    said_at: None,
                     started_at: None,
                 });
             }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -12,14 +13,17 @@ use tokio::{
     sync::{mpsc, watch},
     time::timeout_at,
 };
-use tonic::transport::Endpoint;
 
 use super::{
+    context::said,
     health::{Counts, ExporterHealth, State},
     send::Sender,
     span::{Span, wall_clock},
 };
-use crate::time::Timestamp;
+use crate::{
+    dial::{Security, Way},
+    time::Timestamp,
+};
 
 /// Spans in one message: some 200 KiB, as collectors expect them.
 const BATCH_SPANS_MAX: usize = 512;
@@ -29,8 +33,6 @@ const BATCH_WAIT: Duration = Duration::from_secs(1);
 /// is back by then. Longer would only fill the queue.
 const TRIES_MAX: u32 = 3;
 const RETRY_WAIT: Duration = Duration::from_millis(500);
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a program that ends without a word leaves its spans.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
@@ -83,21 +85,25 @@ pub struct Exporter {
 }
 
 impl Settings {
-    /// Whether the address is one.
+    /// The way to the collector. With `https://` it is with TLS, by the files that the variables of OpenTelemetry name.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn check(&self) -> Result<Endpoint, StartError> {
+    /// What is wrong with the address or with those.
+    pub fn check(&self) -> Result<Way, StartError> {
         let refused = |problem: String| StartError::Endpoint { endpoint: self.endpoint.clone(), problem };
-        let endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|error| refused(error.to_string()))?;
-        match endpoint.uri().scheme_str() {
-            Some("http") if endpoint.uri().host().is_some() => {}
-            Some("https") => {
-                return Err(refused("this build sends spans without TLS; use a collector beside it".into()));
-            }
-            _ => return Err(refused("it does not begin with http://".into())),
-        }
-        Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
+        let file = |name| said(name).map(PathBuf::from);
+        let security = match self.endpoint.starts_with("https://") {
+            true => Security {
+                ca_file: file("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+                cert_file: file("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+                key_file: file("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+                ..Security::default()
+            },
+            false => Security::default(),
+        };
+        let way = Way::new(&self.endpoint, security).map_err(|error| refused(error.to_string()))?;
+        way.endpoint().map_err(|error| refused(error.to_string()))?;
+        Ok(way)
     }
 }
 
@@ -107,7 +113,7 @@ impl Exporter {
     /// # Errors
     /// If the address is none, or there is no thread to be had.
     pub fn start(settings: &Settings, source: &Source) -> Result<Self, StartError> {
-        let endpoint = settings.check()?;
+        let way = settings.check()?;
         let (queue, spans) = mpsc::channel(settings.queue_spans_max.max(1));
         let (stop, stopped) = watch::channel(None);
         let (finished, done) = watch::channel(false);
@@ -117,8 +123,10 @@ impl Exporter {
         thread::Builder::new().name("spans".into()).spawn(move || {
             let (state, source, timeout) = worker;
             runtime.block_on(async {
-                let sender = Sender::new(endpoint, &source, timeout);
-                Worker { spans, stopped, sender, state }.run().await;
+                match Sender::new(&way, &source, timeout) {
+                    Ok(sender) => Worker { spans, stopped, sender, state }.run().await,
+                    Err(error) => tracing::error!(%error, "spans cannot be sent, and are dropped"),
+                }
             });
             // What still hangs on a collector must not hold up the end.
             runtime.shutdown_background();

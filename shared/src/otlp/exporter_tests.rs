@@ -75,7 +75,7 @@ async fn a_collector_that_is_not_there_or_refuses_is_said_to() {
 
 #[test]
 fn an_address_that_is_none_is_refused_with_how_to_write_it() {
-    for bad in ["", "127.0.0.1:4317", "https://a:4317", "http://", "ftp://a"] {
+    for bad in ["", "http://", "ftp://a", "a b"] {
         let settings = Settings { endpoint: bad.into(), queue_spans_max: 1, timeout: LONG };
         let error = settings.check().unwrap_err().to_string();
         assert!(error.contains(&format!("`{bad}` is no address of a collector")), "{error}");

@@ -12,8 +12,8 @@
 mod context;
 mod exporter;
 mod health;
-#[cfg(any(test, feature = "otlp-receiver"))]
-pub mod receiver;
+#[cfg(test)]
+mod receiver;
 mod sampler;
 mod send;
 mod span;

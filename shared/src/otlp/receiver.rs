@@ -1,4 +1,6 @@
 //! A collector for tests: it takes spans over the wire, keeps them, and can be told to hang or to refuse.
+//!
+//! Tests of other crates take this file in by its path: a feature for it would have all of them built twice.
 
 use std::{
     collections::BTreeMap,

@@ -11,8 +11,9 @@ use opentelemetry_proto::tonic::{
 use tonic::{
     Code, Request,
     metadata::{MetadataKey, MetadataMap, MetadataValue},
-    transport::{Channel, Endpoint},
 };
+
+use crate::dial::{Channel, DialError, Way};
 
 use super::{
     context::said,
@@ -20,6 +21,8 @@ use super::{
     span::{Span, attribute},
 };
 
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The conventions that names of attributes follow.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.37.0";
 
@@ -39,9 +42,13 @@ pub(super) struct SendError {
 
 impl Sender {
     /// To this collector. Must be called within the runtime that will send.
-    pub fn new(endpoint: Endpoint, source: &Source, timeout: Duration) -> Self {
-        let client = TraceServiceClient::new(endpoint.connect_lazy());
-        Self { client, resource: resource(source), headers: headers(), timeout }
+    ///
+    /// # Errors
+    /// If the way is none, which was checked before.
+    pub fn new(way: &Way, source: &Source, timeout: Duration) -> Result<Self, DialError> {
+        let endpoint = way.endpoint()?.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+        let client = TraceServiceClient::new(way.connect_lazy(&endpoint)?);
+        Ok(Self { client, resource: resource(source), headers: headers(), timeout })
     }
 
     /// Sends; answers how many spans the collector refused.

@@ -163,6 +163,29 @@ impl Span {
         &self.context
     }
 
+    /// What it is.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The span above it.
+    #[must_use]
+    pub const fn parent(&self) -> Option<SpanId> {
+        self.parent
+    }
+
+    /// From when to when.
+    #[must_use]
+    pub const fn times(&self) -> (Timestamp, Timestamp) {
+        (self.from, self.to)
+    }
+
+    /// The spans that it links to.
+    pub fn links(&self) -> impl Iterator<Item = SpanId> {
+        self.links.iter().map(|(_, span, _)| *span)
+    }
+
     pub(super) fn into_wire(self) -> wire::Span {
         let remote = if self.remote_parent { FLAGS_IS_REMOTE } else { 0 };
         let flags = u32::from(self.context.is_sampled()) | FLAGS_HAS_IS_REMOTE | remote;
