@@ -24,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -77,7 +78,9 @@ pub struct ConnectionLimits {
 pub struct Connections(Arc<State>);
 
 struct State {
-    limits: ConnectionLimits,
+    limits: ArcSwap<ConnectionLimits>,
+    /// Asked with every read, and never changed.
+    greeting_bytes: u64,
     metrics: Metrics,
     open: DashMap<u64, Peer>,
     addresses: Addresses,
@@ -91,7 +94,8 @@ impl Connections {
     #[must_use]
     pub fn new(limits: ConnectionLimits, metrics: Metrics) -> Self {
         Self(Arc::new(State {
-            limits,
+            greeting_bytes: limits.greeting_bytes,
+            limits: ArcSwap::from_pointee(limits),
             metrics,
             open: DashMap::new(),
             addresses: Addresses::default(),
@@ -103,8 +107,14 @@ impl Connections {
 
     /// Their bounds.
     #[must_use]
-    pub fn limits(&self) -> &ConnectionLimits {
-        &self.0.limits
+    pub fn limits(&self) -> Arc<ConnectionLimits> {
+        self.0.limits.load_full()
+    }
+
+    /// Other bounds, for what comes and what is late from now on. Connections that are open stay, and the bytes of a greeting
+    /// are what they were.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        self.0.limits.store(Arc::new(limits));
     }
 
     /// The next connection that there is room for.
@@ -130,7 +140,7 @@ impl Connections {
     }
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) -> Result<Guarded, ClosedConnection> {
-        let limits = &self.0.limits;
+        let limits = self.0.limits.load();
         if self.0.open.len() >= limits.connections_max {
             return Err(ClosedConnection::TooMany);
         }
@@ -154,9 +164,9 @@ impl Connections {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
-            let now = Instant::now();
+            let (now, limits) = (Instant::now(), self.0.limits.load_full());
             for peer in &self.0.open {
-                if let Some(reason) = peer.late(now, &self.0.limits) {
+                if let Some(reason) = peer.late(now, &limits) {
                     peer.close(reason);
                 }
             }

@@ -26,12 +26,11 @@ pub trait Positioned {
 #[derive(Debug)]
 pub struct Hub<E> {
     state: Arc<Mutex<State<E>>>,
-    limits: HubLimits,
 }
 
 impl<E> Clone for Hub<E> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state), limits: self.limits }
+        Self { state: Arc::clone(&self.state) }
     }
 }
 
@@ -48,6 +47,7 @@ pub struct HubLimits {
 
 #[derive(Debug)]
 struct State<E> {
+    limits: HubLimits,
     ring: VecDeque<Arc<E>>,
     /// The ring holds every event after this position.
     covered_after: EventPosition,
@@ -84,9 +84,22 @@ impl<E: Positioned> Hub<E> {
     /// A hub whose first event comes after `start`.
     #[must_use]
     pub fn new(start: EventPosition, limits: HubLimits) -> Self {
-        let state =
-            State { ring: VecDeque::new(), covered_after: start, watchers: Vec::new(), hits: 0, misses: 0, evicted: 0 };
-        Self { state: Arc::new(Mutex::new(state)), limits }
+        let state = State {
+            limits,
+            ring: VecDeque::new(),
+            covered_after: start,
+            watchers: Vec::new(),
+            hits: 0,
+            misses: 0,
+            evicted: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Other bounds for watchers that join from now on; the ring is as long as it was.
+    pub fn set_watcher_limits(&self, queue: usize, watchers: usize) {
+        let mut state = self.lock();
+        (state.limits.queue, state.limits.watchers) = (queue, watchers);
     }
 
     /// Tells everybody of these events, in order. Returns how many were cut off because their queue was full.
@@ -107,7 +120,7 @@ impl<E: Positioned> Hub<E> {
             });
         }
         for event in events {
-            if state.ring.len() >= self.limits.ring
+            if state.ring.len() >= state.limits.ring
                 && let Some(oldest) = state.ring.pop_front()
             {
                 state.covered_after = oldest.position();
@@ -139,10 +152,10 @@ impl<E: Positioned> Hub<E> {
             }
         };
         state.watchers.retain(|watcher| !watcher.is_closed());
-        if state.watchers.len() >= self.limits.watchers {
+        if state.watchers.len() >= state.limits.watchers {
             return Err(JoinError::Full);
         }
-        let (sender, live) = mpsc::channel(self.limits.queue);
+        let (sender, live) = mpsc::channel(state.limits.queue);
         state.watchers.push(sender);
         Ok(Joined { ring, live })
     }
@@ -154,7 +167,7 @@ impl<E: Positioned> Hub<E> {
         CacheSample {
             name,
             entries: state.ring.len() as u64,
-            capacity: self.limits.ring as u64,
+            capacity: state.limits.ring as u64,
             hits: state.hits,
             misses: state.misses,
             evictions: state.evicted,

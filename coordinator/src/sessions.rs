@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use dashmap::DashMap;
@@ -30,7 +30,7 @@ pub struct Sessions(Arc<State>);
 struct State {
     open: DashMap<SessionEpoch, Session, NumberState>,
     last_epoch: AtomicU64,
-    queue_max: usize,
+    queue_max: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -68,14 +68,19 @@ impl Sessions {
     #[must_use]
     pub fn new(incarnation: u64, queue_max: usize) -> Self {
         let last_epoch = AtomicU64::new(incarnation << COUNTER_BITS);
-        Self(Arc::new(State { open: DashMap::default(), last_epoch, queue_max }))
+        Self(Arc::new(State { open: DashMap::default(), last_epoch, queue_max: AtomicUsize::new(queue_max) }))
+    }
+
+    /// Queues of sessions that open from now on hold so many messages.
+    pub fn set_queue_max(&self, queue_max: usize) {
+        self.0.queue_max.store(queue_max, Ordering::Relaxed);
     }
 
     /// Opens a session: its number, its queue, its end.
     #[must_use]
     pub fn open(&self) -> (SessionEpoch, mpsc::Receiver<AgentMessage>, Arc<SessionEnd>) {
         let epoch = SessionEpoch(self.0.last_epoch.fetch_add(1, Ordering::Relaxed) + 1);
-        let (queue, receiver) = mpsc::channel(self.0.queue_max);
+        let (queue, receiver) = mpsc::channel(self.0.queue_max.load(Ordering::Relaxed));
         let end = Arc::new(SessionEnd::default());
         let look_ups = Arc::new(Semaphore::new(LOOK_UPS_MAX));
         self.0.open.insert(epoch, Session { queue, look_ups, end: Arc::clone(&end) });
@@ -92,8 +97,9 @@ impl Sessions {
             Ok(()) => Sent::Queued,
             Err(mpsc::error::TrySendError::Closed(_)) => Sent::Gone,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                let what = format!("the agent has not read {} messages; the session is cut off", self.0.queue_max);
                 if let Some((_, session)) = self.0.open.remove(&epoch) {
+                    let queued = session.queue.max_capacity();
+                    let what = format!("the agent has not read {queued} messages; the session is cut off");
                     session.end.cut_off(Error::new(Code::ResourceExhausted, what));
                 }
                 Sent::CutOff

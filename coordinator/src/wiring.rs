@@ -21,7 +21,7 @@ use futures_util::FutureExt as _;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Mutex, Semaphore},
+    sync::{Mutex, Semaphore, watch},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -37,8 +37,8 @@ use crate::{
     },
     actuators::Actuator,
     clock::Clock,
-    config::{ConfigError, CoordinatorConfig},
-    connections::{ConnectionLimits, Connections, Incoming},
+    config::{ConfigError, CoordinatorConfig, Loaded, live::LiveConfig},
+    connections::{Connections, Incoming},
     directory::{Directory, KeptLimits},
     failpoint::{self, BadFailpoints},
     gateway::Gateway,
@@ -58,6 +58,7 @@ use crate::{
     listen::listen,
     metrics::Metrics,
     pending::Pending,
+    profile::Profiler,
     reads::Reads,
     release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, Spare, WatchedEvent},
     security::{
@@ -86,6 +87,7 @@ use crate::{
     waiters::Waiters,
 };
 
+mod following;
 mod running;
 
 pub use running::{RunningCoordinator, StopError};
@@ -168,8 +170,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// If a setting is wrong, an address is taken, or the store cannot be used. Nothing is left running.
-    pub async fn start(config: CoordinatorConfig) -> Result<RunningCoordinator, StartError> {
+    pub async fn start(config: impl Into<Loaded>) -> Result<RunningCoordinator, StartError> {
         let mut phases = StartPhases::begin();
+        let loaded: Loaded = config.into();
+        let config = &loaded.config;
         config.validate()?;
         failpoint::init()?;
         if config.abort_on_panic {
@@ -181,7 +185,9 @@ impl Coordinator {
         let http = bind("http", config.http)?;
         phases.end("listen");
         let clock = Clock::start();
-        let (store, recovery, data_dir) = open_store(&config, clock).await?;
+        let (store, recovery, data_dir) = open_store(config, clock).await?;
+        let live = LiveConfig::new(loaded, &recovery.declarations, clock.now());
+        let config = live.now();
         phases.end("store");
         let coordinator_id = format!("c{}-{:08x}", recovery.incarnation, fastrand::u32(..));
         let traces = Traces::start(&config.telemetry, clock, &coordinator_id)?;
@@ -230,7 +236,7 @@ impl Coordinator {
             strategy: Arc::clone(&strategy),
             metrics: parts.metrics.clone(),
         };
-        let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?);
+        let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?, tls.is_some());
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
         let hindsight =
             Hindsight { reads: parts.reads.clone(), manager: manager.clone(), clock, strategy: Arc::clone(&strategy) };
@@ -242,8 +248,12 @@ impl Coordinator {
             strategy,
             metrics: parts.metrics.clone(),
         };
-        let admin = Admin { gateway: gateway.clone(), metrics: parts.metrics.clone(), board: parts.board.clone() };
+        let audit = Audit::start(&config.audit, &data_dir);
+        let gate = Gate::new(&config.auth, audit, &data_dir, &parts.metrics)?;
+        gate.follow(&live);
+        let admin = Admin { gate: gate.clone(), gateway: gateway.clone(), metrics: parts.metrics.clone(), board: parts.board.clone(), profiler: Profiler::default(), config: live.clone() };
         let (sessions, for_sampler) = (parts.sessions.clone(), gateway.clone());
+        let gateway_for_config = gateway.clone();
         let agents = Agents {
             gateway,
             sessions: sessions.clone(),
@@ -253,21 +263,20 @@ impl Coordinator {
         };
         let (grpc_addr, http_addr) = (local_addr("grpc", &grpc)?, local_addr("http", &http)?);
         let (stop_servers, stopped) = (CancellationToken::new(), CancellationToken::new());
-        let audit = Audit::start(&config.audit, &data_dir);
-        let gate = Gate::new(&config.auth, audit, &data_dir, &parts.metrics)?;
         let api = http::Api {
             tasks: tasks.clone(),
             cluster: cluster.clone(),
             resources: resources.clone(),
             admin: admin.clone(),
             gate: gate.clone(),
-            names: config.http_names.clone(),
+            names: live.subscribe(),
         };
         parts.lifecycle.set_ready();
         Serving::now(&parts.lifecycle, &parts.board.now()).tell(&health).await;
         let keda = Keda::new(parts.metrics.manager().clone(), parts.lifecycle.clone());
         let services = grpc::Services { agents, tasks, cluster, resources, admin, keda };
         let (for_grpc, for_http) = parts.connections(&config);
+        parts.follow(&live, gateway_for_config, &for_grpc, &for_http);
         let grpc = Incoming::new(grpc, for_grpc.clone(), tls.as_ref().map(Tls::grpc));
         let sampler = parts.sampler(for_sampler, for_grpc.clone(), &data_dir, health.clone());
         phases.end("actors");
@@ -277,6 +286,8 @@ impl Coordinator {
             server("gRPC", grpc::serve(grpc, services, health.clone(), gate.clone(), stop_servers.clone()), &stopped),
             server("HTTP", serves_http, &stopped),
         ];
+        let (_, tls_config) = watch::channel(config.tls.clone());
+        let certificates = tls.as_ref().map(|tls| tls.run(tls_config, &parts.metrics, &parts.board));
         let watchdog = parts.watchdog().map_err(StartError::Threads)?;
         phases.end("listen");
         tracing::info!(grpc = %grpc_addr, http = %http_addr, data = %data_dir.display(), "the coordinator is {phases}");
@@ -290,6 +301,8 @@ impl Coordinator {
             board: parts.board,
             traces: parts.traces,
             pending: parts.pending,
+            encrypted: tls.is_some(),
+            _certificates: certificates,
             _watchdog: watchdog,
             _sampler: AbortOnDropHandle::new(tokio::spawn(sampler.run())),
             health,
@@ -297,13 +310,12 @@ impl Coordinator {
             manager: asked,
             actuator,
             actor,
+            audit: gate.audit().clone(),
             _gate: AbortOnDropHandle::new(tokio::spawn(gate.keep_watch())),
             _hindsight: AbortOnDropHandle::new(tokio::spawn(hindsight.run())),
-            _retention: AbortOnDropHandle::new(tokio::spawn(retain(
-                writer.clone(),
-                clock,
-                Retention { tasks: failpoint::retention(config.store.retention().tasks), ..config.store.retention() },
-            ))),
+            _retention: AbortOnDropHandle::new(tokio::spawn(retain(writer.clone(), clock, live.clone()))),
+            _config_watch: AbortOnDropHandle::new(tokio::spawn(live.clone().keep_watch())),
+            config: live,
             writer,
             stop_servers,
             stopped,
@@ -462,24 +474,7 @@ impl Parts {
 
     /// The connections of the gRPC port and of the HTTP port.
     fn connections(&self, config: &CoordinatorConfig) -> (Connections, Connections) {
-        let limits = &config.limits;
-        let grpc = ConnectionLimits {
-            connections_max: limits.connections_max,
-            per_address_max: limits.connections_per_address_max,
-            handshakes_max: limits.handshakes_max,
-            encrypted: config.tls.is_on(),
-            greeting_bytes: grpc::GREETING_BYTES,
-            greeting_within: Duration::from_millis(limits.greeting_timeout_ms),
-            unread_max: Duration::from_millis(limits.unread_timeout_ms),
-        };
-        // The HTTP server itself sees to it that a request comes in time.
-        let http = ConnectionLimits {
-            connections_max: http::CONNECTIONS_MAX,
-            per_address_max: limits.connections_per_address_max.min(http::CONNECTIONS_PER_ADDRESS_MAX),
-            encrypted: config.tls.is_on_for_http(),
-            greeting_bytes: 0,
-            ..grpc
-        };
+        let (grpc, http) = following::connection_limits(config);
         (Connections::new(grpc, self.metrics.clone()), Connections::new(http, self.metrics.clone()))
     }
 
@@ -546,11 +541,13 @@ fn server<E: std::fmt::Display + Send + 'static>(
 }
 
 /// Removes what is kept no longer, a little at a time.
-async fn retain(writer: Addr<StoreWriter>, clock: Clock, retention: Retention) {
+async fn retain(writer: Addr<StoreWriter>, clock: Clock, config: LiveConfig) {
     let mut rounds = interval(PRUNE_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
+        let retention = config.now().store.retention();
+        let retention = Retention { tasks: failpoint::retention(retention.tasks), ..retention };
         let expiry = retention.at(clock.now());
         loop {
             match writer.send(Prune { expiry, limit: PRUNE_ROWS_MAX }).await {

@@ -40,6 +40,15 @@ impl Layer {
         self.0.insert(setting.path, (value, origin));
     }
 
+    /// Makes a path whole, because it is shown to people who may be in another directory.
+    pub(super) fn make_absolute(&mut self, path: &str) {
+        if let Some((value, _)) = self.0.get_mut(path)
+            && let Some(whole) = value.as_str().and_then(|path| std::path::absolute(path).ok())
+        {
+            *value = whole.display().to_string().into();
+        }
+    }
+
     /// Puts another layer over this one.
     pub fn cover(&mut self, over: Self) {
         self.0.extend(over.0);

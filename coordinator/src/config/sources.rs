@@ -1,7 +1,7 @@
 //! Where a configuration comes from: default < file < environment < flags.
 
 use std::{
-    io,
+    env, io,
     path::{Path, PathBuf},
 };
 
@@ -78,6 +78,16 @@ impl From<CoordinatorConfig> for Loaded {
     }
 }
 
+/// The variables of this process that may be settings.
+#[must_use]
+pub fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let ours = |name: &str| name.starts_with(PREFIX) || table::settings().any(|setting| setting.variable == Some(name));
+    env::vars_os().filter_map(text).filter(|(name, _)| ours(name)).collect()
+}
+
 impl Sources {
     /// Reads the file, and puts everything together.
     ///
@@ -101,6 +111,7 @@ impl Sources {
                 Err(wrong) => problems.extend(wrong),
             }
         }
+        layer.make_absolute("data_dir");
         // What was left out as wrong has its default here, so nothing is said twice.
         let config = layer.config().map_err(|wrong| problems.extend(wrong));
         match config {
@@ -171,10 +182,10 @@ enum Named {
 /// Variables with two underscores are settings for certain. Those without may be anybody's: a cluster that has a service of
 /// the name `evenkeel` sets `EVENKEEL_PORT`, and there are those of other commands.
 fn variable(name: &str) -> Named {
-    let Some(rest) = name.strip_prefix(PREFIX) else { return Named::Foreign };
     if let Some(setting) = table::settings().find(|setting| setting.variable == Some(name)) {
         return Named::Setting(setting);
     }
+    let Some(rest) = name.strip_prefix(PREFIX) else { return Named::Foreign };
     let path = rest.replace("__", ".").to_lowercase();
     if let Some(setting) = table::find(&path) {
         return Named::Setting(setting);

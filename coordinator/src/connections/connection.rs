@@ -42,7 +42,7 @@ impl Connection {
     /// The peer has sent so many bytes in all.
     pub(super) fn has_received(&self, bytes: u64) {
         let guarded = self.guarded();
-        if bytes >= guarded.connections.limits().greeting_bytes {
+        if bytes >= guarded.connections.0.greeting_bytes {
             guarded.peer.greeted();
         }
     }

@@ -65,7 +65,7 @@ impl AsyncRead for Guarded {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.received_bytes += (buffer.filled().len() - before) as u64;
-        if self.received_bytes >= self.connections.0.limits.greeting_bytes {
+        if self.received_bytes >= self.connections.0.greeting_bytes {
             if self.encrypted {
                 self.peer.speaks();
             } else {

@@ -13,6 +13,7 @@ use evenkeel_shared::{Code, Error, Violation};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use tokio::sync::watch;
 
 use super::{
     bodies::{Room, Taken},
@@ -25,7 +26,10 @@ use super::{
     routes::{Gives, ROOT, Takes, Verb},
     showing::Shown,
 };
-use crate::metrics::{BadInput, Metrics};
+use crate::{
+    config::CoordinatorConfig,
+    metrics::{BadInput, Metrics},
+};
 
 /// The document, below [`ROOT`].
 pub const DOCUMENT: &str = "/openapi.json";
@@ -38,7 +42,7 @@ struct Parts {
     routes: Vec<Bound>,
     calls: Calls,
     room: Room,
-    names: Vec<String>,
+    names: watch::Receiver<Arc<CoordinatorConfig>>,
     metrics: Metrics,
     document: OnceLock<Bytes>,
 }
@@ -48,7 +52,11 @@ impl Rest {
     ///
     /// # Errors
     /// If the table of routes does not fit the services.
-    pub fn new(calls: Calls, names: Vec<String>, metrics: Metrics) -> Result<Self, Mismatch> {
+    pub fn new(
+        calls: Calls,
+        names: watch::Receiver<Arc<CoordinatorConfig>>,
+        metrics: Metrics,
+    ) -> Result<Self, Mismatch> {
         let (routes, room, document) = (interface()?, Room::default(), OnceLock::new());
         Ok(Self(Arc::new(Parts { routes, calls, room, names, metrics, document })))
     }
@@ -77,7 +85,7 @@ impl Parts {
         let (head, body) = request.into_parts();
         let verb = Verb::of(&head.method);
         let changes = verb.is_some_and(|verb| verb != Verb::Get);
-        origin::check(&head.uri, &head.headers, changes, &self.names)?;
+        origin::check(&head.uri, &head.headers, changes, &self.names.borrow().http_names)?;
         let path = head.uri.path().strip_prefix(ROOT).unwrap_or_default();
         if path == DOCUMENT && verb == Some(Verb::Get) {
             return Ok(json(self.document()));

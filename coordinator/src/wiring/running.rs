@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix::Addr;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic_health::server::HealthReporter;
 
@@ -20,10 +20,13 @@ use crate::{
         system::ActorThreads,
     },
     actuators::Actuator,
+    config::live::LiveConfig,
     health::{Board, serving::Serving, watchdog::Watchdog},
     lifecycle::Lifecycle,
     pending::Pending,
+    security::audit::Audit,
     sessions::Sessions,
+    stop::{Ended, Stage, StopReport, Stopping},
     store::StoreError,
     telemetry::Traces,
 };
@@ -33,10 +36,12 @@ const TRACES_STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Why a stop was not clean. What was answered is on disk all the same.
 #[derive(Debug, thiserror::Error)]
-pub enum StopError {
-    /// It took too long.
-    #[error("the coordinator did not stop within its deadline; what was left was cut off")]
-    Late,
+#[error("the coordinator did not stop in order: {0}")]
+pub struct StopError(pub StopReport);
+
+/// Why the store was not closed.
+#[derive(Debug, thiserror::Error)]
+enum CloseError {
     /// An actor was gone.
     #[error("an actor of the coordinator was gone before the stop")]
     Gone,
@@ -66,8 +71,13 @@ pub struct RunningCoordinator {
     pub(super) stopped: CancellationToken,
     pub(super) servers: Vec<AbortOnDropHandle<()>>,
     pub(super) _retention: AbortOnDropHandle<()>,
+    pub(super) audit: Audit,
     pub(super) _gate: AbortOnDropHandle<()>,
+    pub(super) encrypted: bool,
+    pub(super) _certificates: Option<AbortOnDropHandle<()>>,
     pub(super) _hindsight: AbortOnDropHandle<()>,
+    pub(super) _config_watch: AbortOnDropHandle<()>,
+    pub(super) config: LiveConfig,
     pub(super) threads: Option<ActorThreads>,
 }
 
@@ -76,6 +86,12 @@ impl RunningCoordinator {
     #[must_use]
     pub const fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
+    }
+
+    /// Whether gRPC is served with TLS.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.encrypted
     }
 
     /// Where HTTP is served.
@@ -88,6 +104,12 @@ impl RunningCoordinator {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub const fn config(&self) -> &LiveConfig {
+        &self.config
     }
 
     /// The resource manager.
@@ -107,46 +129,99 @@ impl RunningCoordinator {
         self.stopped.clone().cancelled_owned()
     }
 
-    /// Stops in order: takes no new work, hands everything accepted to the store, closes the store, ends the streams, and
-    /// lets the servers go. Agents run on and come back to the next coordinator.
-    ///
-    /// The engine rests before the streams end: it must not take the end of the sessions for the death of the agents.
+    /// How its parts are.
+    #[must_use]
+    pub const fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Stops in order; see [`RunningCoordinator::stop`].
     ///
     /// # Errors
     /// If something could not be done, or not by the deadline; the coordinator has stopped all the same.
-    pub async fn shutdown(mut self, deadline: Duration) -> Result<(), StopError> {
-        let until = Instant::now() + deadline;
-        // What it has started goes first: agents hand back what they cannot finish while somebody still listens.
-        let _ = timeout_at(until, self.actuator.stop()).await;
-        self.lifecycle.stop();
-        Serving::default().tell(&self.health).await;
-        let closed = timeout_at(until, self.close_store()).await.unwrap_or(Err(StopError::Late));
-        self.lifecycle.close();
-        self.sessions.close_all(&Lifecycle::restarting());
-        self.stop_servers.cancel();
-        let mut late = false;
-        for server in self.servers.drain(..) {
-            late |= timeout_at(until, server).await.is_err();
-        }
-        self.stopped.cancel();
-        let threads = self.threads.take();
-        let joined = tokio::task::spawn_blocking(move || drop(threads)).await;
-        // The spans of the last commit are made by now.
-        self.traces.stop(traces_within(until)).await;
-        closed?;
-        joined.map_err(|_| StopError::Gone)?;
-        if late { Err(StopError::Late) } else { Ok(()) }
+    pub async fn shutdown(self, deadline: Duration) -> Result<(), StopError> {
+        let report = self.stop(deadline).await;
+        if report.is_clean() { Ok(()) } else { Err(StopError(report)) }
     }
 
-    async fn close_store(&self) -> Result<(), StopError> {
-        self.actor.send(Stop).await.map_err(|_| StopError::Gone)?;
-        self.writer.send(Release).await.map_err(|_| StopError::Gone)??;
+    /// Stops in order: says so, takes no new work, hands everything accepted to the store, closes the store, ends the streams,
+    /// and lets the servers go. Agents run on and come back to the next coordinator. Says what was done.
+    ///
+    /// The engine rests before the streams end: it must not take the end of the sessions for the death of the agents.
+    pub async fn stop(mut self, deadline: Duration) -> StopReport {
+        let done = |note: String| (Ended::Done, note);
+        let mut stopping = Stopping::begin(deadline);
+        let announce = Duration::from_millis(self.board.settings().stop_announce_ms);
+        let announced = async {
+            self.lifecycle.announce_stop();
+            Serving::default().tell(&self.health).await;
+            if !announce.is_zero() {
+                sleep(announce).await;
+            }
+            done(String::new())
+        };
+        stopping.stage(Stage::Announce, announced).await;
+        // What it has started goes first: agents hand back what they cannot finish while somebody still listens.
+        let handed_back = async {
+            self.actuator.stop().await;
+            done(String::new())
+        };
+        stopping.stage(Stage::Actuator, handed_back).await;
+        self.lifecycle.stop();
+        let under_way = self.pending.len();
+        let closed = async {
+            match self.close_store().await {
+                Ok(()) => done(counted(under_way, "request answered", "requests answered")),
+                Err(error) => (Ended::Failed(error.to_string()), String::new()),
+            }
+        };
+        stopping.stage(Stage::Store, closed).await;
+        self.lifecycle.close();
+        let sessions = self.sessions.len();
+        self.sessions.close_all(&Lifecycle::restarting());
+        self.stop_servers.cancel();
+        let servers = std::mem::take(&mut self.servers);
+        let ended = async {
+            for server in servers {
+                // A server that panicked has ended too.
+                let _ = server.await;
+            }
+            // Nobody can change anything any more.
+            self.audit.close().await;
+            done(counted(sessions, "session", "sessions"))
+        };
+        stopping.stage(Stage::Streams, ended).await;
+        self.stopped.cancel();
+        let threads = self.threads.take();
+        let joined = async {
+            match tokio::task::spawn_blocking(move || drop(threads)).await {
+                Ok(()) => done(String::new()),
+                Err(error) => (Ended::Failed(error.to_string()), String::new()),
+            }
+        };
+        stopping.stage(Stage::Threads, joined).await;
+        // The spans of the last commit are made by now.
+        let flushed = async {
+            self.traces.stop(TRACES_STOP_MAX).await;
+            done(String::new())
+        };
+        stopping.stage(Stage::Telemetry, flushed).await;
+        stopping.end()
+    }
+
+    async fn close_store(&self) -> Result<(), CloseError> {
+        self.actor.send(Stop).await.map_err(|_| CloseError::Gone)?;
+        self.writer.send(Release).await.map_err(|_| CloseError::Gone)??;
         Ok(())
     }
 }
 
-fn traces_within(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now()).min(TRACES_STOP_MAX)
+fn counted(count: usize, one: &str, many: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 => format!("1 {one}"),
+        _ => format!("{count} {many}"),
+    }
 }
 
 impl Drop for RunningCoordinator {

@@ -78,8 +78,8 @@ pub const LIMITS: &[Setting] = &[
     Setting::count("limits.recent_events_max", 1, COUNT_MAX, "Recent events kept in memory for those who watch."),
     Setting::count("limits.watcher_queue_max", 1, COUNT_MAX, "Events queued for one watcher before it is cut off.").live(),
     Setting::count("limits.watchers_max", 1, COUNT_MAX, "Watchers at a time, of tasks and of the fleet each.").live(),
-    Setting::count("limits.ephemeral_kept_max", 0, COUNT_MAX, "Finished ephemeral tasks kept in memory.").live(),
-    Setting::count("limits.ephemeral_kept_bytes_max", 0, 1 << 48, "Bytes of their outputs.").of("bytes").live(),
+    Setting::count("limits.ephemeral_kept_max", 0, COUNT_MAX, "Finished ephemeral tasks kept in memory."),
+    Setting::count("limits.ephemeral_kept_bytes_max", 0, 1 << 48, "Bytes of their outputs.").of("bytes"),
 ];
 
 pub const STORE: &[Setting] = &[

@@ -14,7 +14,7 @@ use evenkeel_shared::Error;
 use tonic::{Request, Response, Status};
 
 use super::refuse;
-use crate::{config::live::LiveConfig, gateway::Gateway, health::Board, metrics::Metrics, security::{Gate, caller}};
+use crate::{config::live::LiveConfig, gateway::Gateway, health::Board, metrics::Metrics, profile::Profiler, security::{Gate, caller}};
 
 /// The service.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct Admin {
     pub gate: Gate,
     /// How the parts are.
     pub board: Board,
+    /// Makes profiles, one at a time.
+    pub profiler: Profiler,
     /// The settings in force.
     pub config: LiveConfig,
 }

@@ -1,0 +1,319 @@
+//! Changes: from the file, or back to an earlier version.
+
+use evenkeel_core::{
+    engine::{Configure, ControlCommand},
+    manager::Notice,
+    model::ClusterEventKind,
+};
+use evenkeel_shared::{Code, Error, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{LiveConfig, Turn, history::Stored};
+use crate::{
+    config::{Change, Layer, Loaded, Problem, Problems, sources},
+    gateway::Gateway,
+    lifecycle::Lifecycle,
+};
+
+/// Changes named in one line of the log or one event; the version has them all.
+const NAMED_MAX: usize = 20;
+
+/// What a version came into force through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The start.
+    #[default]
+    Start,
+    /// The file changed.
+    File,
+    /// A signal.
+    Signal,
+    /// Somebody asked for it.
+    Request,
+    /// Somebody put an earlier version back.
+    Rollback,
+    /// The coordinator was unwell after a change.
+    Probation,
+}
+
+impl Cause {
+    /// Its name, as shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::File => "file",
+            Self::Signal => "signal",
+            Self::Request => "request",
+            Self::Rollback => "rollback",
+            Self::Probation => "probation",
+        }
+    }
+}
+
+/// Who wants a change.
+#[derive(Clone, Debug)]
+pub struct Who(pub String);
+
+impl Who {
+    /// The coordinator itself.
+    #[must_use]
+    pub fn itself() -> Self {
+        Self("coordinator".to_owned())
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The version that is in force by it; 0: none was made.
+    pub version: u64,
+    /// What differs.
+    pub changes: Vec<Change>,
+    /// What is wrong with it; nothing has changed then.
+    pub problems: Vec<Problem>,
+    /// It is rolled back if health breaks before.
+    pub probation_until: Option<Timestamp>,
+}
+
+/// A change that is thought through and not made.
+struct Plan<'a> {
+    layer: Layer,
+    cause: Cause,
+    who: &'a Who,
+    reason: &'a str,
+    rolled_back: Option<u64>,
+    refused_hash: String,
+    differs_because: String,
+}
+
+impl LiveConfig {
+    pub(super) fn gateway(&self) -> Result<&Gateway, Error> {
+        let starting = || Error::new(Code::Unavailable, "the coordinator is starting; try again");
+        self.0.gateway.get().ok_or_else(starting)
+    }
+
+    /// Reads the file again and puts it in force as a whole, or not at all.
+    ///
+    /// # Errors
+    /// If the change cannot be stored now. What is wrong with the file is in the outcome.
+    pub async fn reload(&self, cause: Cause, who: &Who, reason: &str) -> Result<Outcome, Error> {
+        let mut turn = self.0.turn.lock().await;
+        let text = match self.read_file().await {
+            Ok(text) => text,
+            Err(problem) => return Ok(self.refuse(&mut turn, cause, None, Problems(vec![problem])).await),
+        };
+        let hash = text.as_deref().map(sources::hash).unwrap_or_default();
+        match self.0.sources.load_text(text.as_deref()) {
+            Ok(Loaded { layer, .. }) => {
+                let plan = Plan {
+                    layer,
+                    cause,
+                    who,
+                    reason,
+                    rolled_back: None,
+                    refused_hash: String::new(),
+                    differs_because: String::new(),
+                };
+                let outcome = self.change(&mut turn, plan).await?;
+                if !outcome.problems.is_empty() {
+                    return Ok(self.refuse(&mut turn, cause, Some(hash), Problems(outcome.problems)).await);
+                }
+                turn.seen_hash = hash;
+                Ok(outcome)
+            }
+            Err(problems) => Ok(self.refuse(&mut turn, cause, Some(hash), problems).await),
+        }
+    }
+
+    /// Puts an earlier version in force, until the file changes. 0: the one before.
+    ///
+    /// # Errors
+    /// NOT_FOUND if there is no such version; or if the change cannot be stored now.
+    pub async fn roll_back(&self, version: u64, who: &Who, reason: &str) -> Result<Outcome, Error> {
+        let mut turn = self.0.turn.lock().await;
+        let (version, layer) = self.earlier(version, &turn.wanted).await?;
+        let because = format!("version {version} was put back in force by {}", who.0);
+        let plan = Plan {
+            layer,
+            cause: Cause::Rollback,
+            who,
+            reason,
+            rolled_back: Some(self.shown().version),
+            refused_hash: String::new(),
+            differs_because: format!("{because}; the file is taken again when it changes, or at a restart"),
+        };
+        self.change(&mut turn, plan).await
+    }
+
+    /// Puts the version before back in force, because the coordinator is unwell since `broken`.
+    pub(super) async fn roll_back_unwell(&self, broken: u64, before: &Layer, why: &str) -> Result<(), Error> {
+        let mut turn = self.0.turn.lock().await;
+        if self.shown().version != broken {
+            return Ok(());
+        }
+        let reason = format!("version {broken} was rolled back: {why}");
+        let plan = Plan {
+            layer: before.clone(),
+            cause: Cause::Probation,
+            who: &Who::itself(),
+            reason: &reason,
+            rolled_back: Some(broken),
+            refused_hash: turn.seen_hash.clone(),
+            differs_because: format!("{reason}; the file is taken again when it changes"),
+        };
+        let outcome = self.change(&mut turn, plan).await?;
+        tracing::error!(version = outcome.version, "{reason}");
+        Ok(())
+    }
+
+    /// What would come of a file with this text; `None`: of the file as it is. Changes nothing.
+    pub async fn check(&self, text: Option<String>) -> Outcome {
+        let text = match text {
+            Some(text) => Some(text),
+            None => match self.read_file().await {
+                Ok(text) => text,
+                Err(problem) => return Outcome { problems: vec![problem], ..Outcome::default() },
+            },
+        };
+        let problems = |problems| Outcome { problems, ..Outcome::default() };
+        match self.0.sources.load_text(text.as_deref()) {
+            Err(Problems(wrong)) => problems(wrong),
+            Ok(loaded) => {
+                let turn = self.0.turn.lock().await;
+                match self.mixed(&loaded.layer) {
+                    Err(wrong) => problems(wrong),
+                    Ok(_) => Outcome { changes: turn.wanted.changes(&loaded.layer), ..Outcome::default() },
+                }
+            }
+        }
+    }
+
+    pub(super) async fn read_file(&self) -> Result<Option<String>, Problem> {
+        let Some(file) = self.0.sources.file.clone() else { return Ok(None) };
+        // A file system that hangs must not hold up the others.
+        let read = tokio::task::spawn_blocking(move || sources::read_file(&file)).await;
+        match read {
+            Ok(read) => read.map(Some),
+            Err(error) => Err(Problem::new("", format!("the file cannot be read: {error}"), None)),
+        }
+    }
+
+    /// What would be in force: what needs a restart is as it was.
+    fn mixed(&self, wanted: &Layer) -> Result<(Layer, crate::config::CoordinatorConfig), Vec<Problem>> {
+        let layer = self.shown().layer.with(wanted, |setting| setting.live);
+        let config = layer.config()?;
+        // What is only in force after a restart has to be sound by then too.
+        wanted.config()?;
+        let checks = self.0.checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let problems: Vec<Problem> = checks.iter().filter_map(|check| check(&config).err()).collect();
+        if problems.is_empty() { Ok((layer, config)) } else { Err(problems) }
+    }
+
+    async fn change(&self, turn: &mut Turn, plan: Plan<'_>) -> Result<Outcome, Error> {
+        let changes = turn.wanted.changes(&plan.layer);
+        if changes.is_empty() {
+            turn.wanted = plan.layer;
+            let (layer, because) = (turn.wanted.clone(), plan.differs_because);
+            self.show(|shown| {
+                // The same values, but perhaps from other lines.
+                shown.layer = shown.layer.with(&layer, |setting| setting.live);
+                shown.differs_because.clone_from(&because);
+            });
+            return Ok(Outcome::default());
+        }
+        let (layer, config) = match self.mixed(&plan.layer) {
+            Ok(mixed) => mixed,
+            Err(problems) => return Ok(Outcome { problems, ..Outcome::default() }),
+        };
+        let stored = Stored {
+            refused_hash: plan.refused_hash,
+            rolled_back: plan.rolled_back,
+            ..Stored::new(plan.cause, plan.who, plan.reason, &plan.layer, &changes)
+        };
+        let first = turn.unstored.as_ref().map(Stored::written).transpose()?;
+        let version = self.shown().version + 1;
+        let notice =
+            format!("configuration: version {version} is in force ({}): {}", plan.cause.name(), named(&changes));
+        let configure = Configure {
+            settings: config.engine.settings(),
+            declared: first.into_iter().chain([stored.written()?]).collect(),
+            notice: notice.clone(),
+        };
+        let gateway = self.gateway()?;
+        let ills = self.ills();
+        gateway.control(ControlCommand::Configure(Box::new(configure)), plan.reason.to_owned()).await?;
+        let now = gateway.clock.now();
+        let before = std::mem::replace(&mut turn.wanted, plan.layer);
+        turn.unstored = None;
+        let config = std::sync::Arc::new(config);
+        self.0.running.send_replace(std::sync::Arc::clone(&config));
+        for taker in self.0.takers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
+            taker(&config);
+        }
+        let on_probation = !matches!(plan.cause, Cause::Rollback | Cause::Probation) && config.reload.probation_ms > 0;
+        let time = std::time::Duration::from_millis(config.reload.probation_ms);
+        let probation_until = on_probation.then(|| now.plus(time));
+        let waiting = Self::awaits_restart(&layer, &turn.wanted);
+        let because = match (plan.differs_because, waiting.is_empty()) {
+            (because, false) if because.is_empty() => format!("a restart is needed for {}", waiting.join(", ")),
+            (because, _) => because,
+        };
+        self.show(|shown| {
+            shown.version = version;
+            shown.since = now;
+            shown.layer = layer.clone();
+            shown.differs_because.clone_from(&because);
+            shown.probation_until = probation_until;
+            shown.unstored = None;
+        });
+        tracing::info!(version, cause = plan.cause.name(), by = plan.who.0, "{notice}");
+        if !waiting.is_empty() {
+            tracing::warn!(version, "in force after a restart only: {}", waiting.join(", "));
+        }
+        if on_probation {
+            self.watch_over(version, before, ills, time);
+        }
+        Ok(Outcome { version, changes, problems: Vec::new(), probation_until })
+    }
+
+    /// A file that is wrong: the old configuration stays, and that is said once for each such file.
+    async fn refuse(&self, turn: &mut Turn, cause: Cause, hash: Option<String>, problems: Problems) -> Outcome {
+        let Problems(problems) = problems;
+        let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let because = format!("the file is wrong: {}", words.join("; "));
+        let known = self.shown().differs_because == because;
+        if let Some(hash) = hash {
+            turn.seen_hash = hash;
+        }
+        if !known || cause != Cause::File {
+            let message = format!("configuration: not changed, {because}");
+            tracing::error!(version = self.shown().version, "{message}");
+            let notice = Notice { kind: ClusterEventKind::Config, agent: None, message };
+            if let Ok(gateway) = self.gateway()
+                && let Err(error) = gateway.keep(Vec::new(), vec![notice]).await
+                && error != Lifecycle::restarting()
+            {
+                tracing::warn!(%error, "that the configuration is wrong could not be put into the history");
+            }
+        }
+        self.show(|shown| shown.differs_because.clone_from(&because));
+        Outcome { problems, ..Outcome::default() }
+    }
+}
+
+/// The changes in words, without their values where those are secret.
+fn named(changes: &[Change]) -> String {
+    let not_set = |value: String| if value.is_empty() { "not set".to_owned() } else { value };
+    let one = |change: &Change| {
+        let restart = if change.setting.live { "" } else { " (after a restart)" };
+        let (before, after) = (not_set(change.shown_before()), not_set(change.shown_after()));
+        format!("{} {before} -> {after}{restart}", change.setting.path)
+    };
+    let mut words: Vec<String> = changes.iter().take(NAMED_MAX).map(one).collect();
+    if changes.len() > NAMED_MAX {
+        words.push(format!("and {} more", changes.len() - NAMED_MAX));
+    }
+    words.join(", ")
+}
