@@ -38,7 +38,7 @@ use super::{
     tokens::Credentials,
 };
 use crate::{
-    config::AuthConfig,
+    config::{AuthConfig, Problem, live::LiveConfig},
     connections::Peer,
     metrics::{
         Metrics,
@@ -584,6 +584,20 @@ impl Gate {
     #[must_use]
     pub fn expires_unix_ms(&self, caller: &Caller) -> i64 {
         self.0.lives.get(&caller.credential).and_then(|live| live.expires_unix_ms).unwrap_or(0)
+    }
+
+    /// Takes changes of the settings over; those whose files cannot be used are refused.
+    pub fn follow(&self, live: &LiveConfig) {
+        live.check_with(Box::new(|config| {
+            let read = Files::read(&config.auth);
+            read.map(drop).map_err(|error| Problem::new("auth.credentials_file", error.to_string(), None))
+        }));
+        let gate = self.clone();
+        live.tell(Box::new(move |config| {
+            if let Err(error) = gate.reload(Some(&config.auth)) {
+                tracing::error!(%error, "the settings of credentials cannot be used; those before stay in force");
+            }
+        }));
     }
 
     /// Looks at the files and at what is over, for ever.

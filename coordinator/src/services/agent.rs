@@ -35,6 +35,7 @@ use crate::{
     intake::SessionTurn,
     lifecycle::Lifecycle,
     metrics::{BadInput, Metrics},
+    security::{Caller, caller},
     sessions::{SessionEnd, Sessions},
     telemetry::place_of,
 };
@@ -70,7 +71,8 @@ impl AgentService for Agents {
         let (epoch, queue, end) = self.sessions.open();
         let outbound = Outbound::new(epoch, queue, Arc::clone(&end), Arc::clone(&self.identity));
         let from = place_of(request.metadata());
-        let session = self.clone().serve(epoch, Arc::clone(&end), request.into_inner(), from);
+        let caller = caller(request.extensions());
+        let session = self.clone().serve(epoch, Arc::clone(&end), request.into_inner(), caller, from);
         tokio::spawn(async move {
             session.await;
             // What was queued is held until the stream is gone, which an agent that does not read never lets happen.
@@ -89,6 +91,7 @@ impl Agents {
         epoch: SessionEpoch,
         end: Arc<SessionEnd>,
         mut inbound: Streaming<v1::AgentFrame>,
+        caller: Arc<Caller>,
         from: Option<TraceContext>,
     ) {
         let mut registered = false;
@@ -96,7 +99,7 @@ impl Agents {
         let read = tokio::select! {
             // Most often there is something to read, and then it is not even asked whether the session has ended.
             biased;
-            read = self.read(epoch, &turn, &mut inbound, &mut registered, from) => read,
+            read = self.read(epoch, &turn, &mut inbound, &mut registered, (&caller, from)) => read,
             () = end.ended() => Ok("the session ended".to_owned()),
             () = self.gateway.lifecycle.closed() => Err(Lifecycle::restarting()),
         };
@@ -127,7 +130,7 @@ impl Agents {
         turn: &SessionTurn,
         inbound: &mut Streaming<v1::AgentFrame>,
         registered: &mut bool,
-        from: Option<TraceContext>,
+        (caller, from): (&Caller, Option<TraceContext>),
     ) -> Result<String, Error> {
         let within = self.register_within;
         let late = || Error::new(Code::DeadlineExceeded, format!("no registration within {within:?}"));
@@ -148,6 +151,9 @@ impl Agents {
                 }
             };
             let events = self.events(epoch, frame, *registered)?;
+            if let Some(Event::Register { registration, .. }) = events.first() {
+                caller.agent.check(registration)?;
+            }
             if !*registered {
                 self.trace_registration(epoch, &events, from.as_ref());
             }

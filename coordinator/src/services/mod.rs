@@ -7,6 +7,7 @@ pub mod keda;
 pub mod outbound;
 pub mod redrive;
 pub mod resource;
+pub mod scope;
 pub mod submission;
 pub mod submit_stream;
 pub mod task;

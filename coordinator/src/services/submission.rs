@@ -11,6 +11,7 @@ use evenkeel_shared::{
     wire::{status::to_item_error, task::task_spec},
 };
 
+use super::scope::Scope;
 use crate::{
     fingerprint::fingerprint,
     gateway::Gateway,
@@ -26,7 +27,7 @@ const COPIED_BYTES_MAX: usize = 64 << 10;
 /// One answer for each task of a submission.
 pub type Answers = Vec<Result<Submitted, Error>>;
 
-/// Submits what came off the wire with this call. Fields are named as in the request, `tasks[3].kind`.
+/// Submits what came off the wire with this call, as far as its caller may. Fields are named as in the request, `tasks[3].kind`.
 ///
 /// # Errors
 /// If the submission as a whole is wrong, or none of it could be submitted.
@@ -35,15 +36,21 @@ pub async fn submit(
     metrics: &Metrics,
     specs: Vec<v1::TaskSpec>,
     results: Option<ResultSink>,
+    scope: &Scope,
     call: &Call,
 ) -> Result<Answers, Error> {
     gateway.lifecycle.check_writable()?;
     check_count(specs.len()).inspect_err(|_| metrics.bad_input(BadInput::Request))?;
+    scope.submits(specs.len())?;
     let now = gateway.clock.now();
     let mut refused = Vec::with_capacity(specs.len());
     let mut tasks = Vec::with_capacity(specs.len());
     let mut accepts = Vec::new();
-    for (i, spec) in specs.into_iter().enumerate() {
+    for (i, mut spec) in specs.into_iter().enumerate() {
+        if let Err(error) = scope.claim(&mut spec) {
+            refused.push(Some(error));
+            continue;
+        }
         let mut traced = None;
         match read_of(spec, now, |spec| traced = call.takes(spec)) {
             Ok(task) => {

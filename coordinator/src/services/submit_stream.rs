@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::{
+    scope::Scope,
     submission::{self, Answers},
     unreadable, view,
 };
@@ -57,6 +58,8 @@ pub struct SubmitStream {
     results: Results,
     /// Results that came before the answer that names their tasks: a client could make nothing of them yet.
     early: HashMap<TaskId, Arc<FinishedTask>>,
+    /// What its client may submit.
+    scope: Scope,
     /// Where it comes from.
     call: Call,
 }
@@ -80,11 +83,11 @@ enum End {
 impl SubmitStream {
     /// A stream that answers here.
     #[must_use]
-    pub fn new(gateway: Gateway, metrics: Metrics, outbound: mpsc::Sender<Response>, call: Call) -> Self {
+    pub fn new(gateway: Gateway, metrics: Metrics, outbound: mpsc::Sender<Response>, scope: Scope, call: Call) -> Self {
         // Room for the results of what is unfinished, and of the batches that are being submitted when that is reached.
         let tasks_max = UNFINISHED_MAX + BATCHES_MAX * evenkeel_shared::limits::SUBMIT_TASKS_MAX;
         let (sink, results) = gateway.waiters.open(tasks_max, RESULT_BYTES_MAX);
-        Self { gateway, metrics, outbound, sink, results, early: HashMap::new(), call }
+        Self { gateway, metrics, outbound, sink, results, early: HashMap::new(), scope, call }
     }
 
     /// Serves the stream until the client has ended it and has had every result that it asked for.
@@ -140,11 +143,12 @@ impl SubmitStream {
     }
 
     fn submit(&self, batch: v1::SubmitStreamRequest) -> impl Future<Output = Answered> + Send + 'static {
-        let (gateway, metrics, call) = (self.gateway.clone(), self.metrics.clone(), self.call.clone());
+        let (gateway, metrics) = (self.gateway.clone(), self.metrics.clone());
+        let (scope, call) = (self.scope.clone(), self.call.clone());
         let sink = batch.want_results.then(|| self.sink.clone());
         async move {
             let count = batch.tasks.len();
-            let answers = submission::submit(&gateway, &metrics, batch.tasks, sink, &call).await;
+            let answers = submission::submit(&gateway, &metrics, batch.tasks, sink, &scope, &call).await;
             Answered { batch_id: batch.batch_id, count, want_results: batch.want_results, answers }
         }
     }

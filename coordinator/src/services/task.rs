@@ -6,7 +6,12 @@ use evenkeel_proto::v1::{self, task_service_server::TaskService};
 use evenkeel_shared::{
     Code, Error, EventPosition, Kind, TaskId, Violation,
     limits::WAIT_TASKS_MAX,
-    wire::{cut_note, enums, quantities::duration, status::to_status, task::tenant},
+    wire::{
+        cut_note, enums,
+        quantities::duration,
+        status::{to_item_error, to_status},
+        task::tenant,
+    },
 };
 use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, mpsc};
@@ -16,7 +21,9 @@ use tracing::Instrument as _;
 
 use super::{
     redrive::Redrives,
-    refuse, submission,
+    refuse,
+    scope::Scope,
+    submission,
     submit_stream::{self, SubmitStream},
     task_list, view,
     watchers::TaskEvents,
@@ -59,9 +66,14 @@ impl Tasks {
         refuse(&self.metrics, error)
     }
 
-    async fn submit_all(&self, request: v1::SubmitRequest, call: &Call) -> Result<v1::SubmitResponse, Status> {
+    async fn submit_all(
+        &self,
+        request: v1::SubmitRequest,
+        scope: &Scope,
+        call: &Call,
+    ) -> Result<v1::SubmitResponse, Status> {
         let one = request.tasks.len() == 1;
-        let answers = submission::submit(&self.gateway, &self.metrics, request.tasks, None, call).await;
+        let answers = submission::submit(&self.gateway, &self.metrics, request.tasks, None, scope, call).await;
         let answers = answers.map_err(|error| to_status(&error))?;
         match answers.as_slice() {
             [Err(error)] if one => Err(to_status(error)),
@@ -69,11 +81,12 @@ impl Tasks {
         }
     }
 
-    async fn run(&self, request: v1::ExecuteRequest, call: &Call) -> Result<v1::ExecuteResponse, Error> {
+    async fn run(&self, request: v1::ExecuteRequest, scope: &Scope, call: &Call) -> Result<v1::ExecuteResponse, Error> {
         let until = deadline(duration("wait_timeout_ms", request.wait_timeout_ms)?);
         let task = request.task.ok_or_else(|| Violation::new("task", "must be set"))?;
         let (sink, results) = self.gateway.waiters.open(1, WAIT_BYTES_MAX);
-        let answers = submission::submit(&self.gateway, &self.metrics, vec![task], Some(sink.clone()), call).await?;
+        let submitted = submission::submit(&self.gateway, &self.metrics, vec![task], Some(sink.clone()), scope, call);
+        let answers = submitted.await?;
         let submitted =
             answers.into_iter().next().unwrap_or_else(|| Err(Violation::new("task", "is missing").into()))?;
         let id = submitted.task;
@@ -83,10 +96,12 @@ impl Tasks {
         Ok(v1::ExecuteResponse { finished: Some(view::finished(&finished)) })
     }
 
-    async fn shown(&self, request: &v1::GetRequest) -> Result<v1::Task, Error> {
+    async fn shown(&self, request: &v1::GetRequest, scope: &Scope) -> Result<v1::Task, Error> {
         let id: TaskId = request.task_id.parse()?;
+        scope.check(&self.gateway, &[id]).await?;
         let known = self.gateway.directory.get(id);
-        let (with_payload, with_attempts) = (request.include_payload, request.include_attempts);
+        let (with_payload, with_attempts) =
+            (request.include_payload && scope.sees_contents(), request.include_attempts);
         let stored = self.gateway.reads.ask(move |store| {
             let Some(task) = store.task(id)? else { return Ok(None) };
             let mut shown = view::stored_task(&task);
@@ -116,10 +131,13 @@ impl Tasks {
                 spec.payload = live.payload;
             }
         }
+        if !scope.sees_contents() {
+            shown.output.clear();
+        }
         Ok(shown)
     }
 
-    async fn awaited(&self, request: v1::WaitRequest) -> Result<v1::WaitResponse, Error> {
+    async fn awaited(&self, request: v1::WaitRequest, scope: &Scope) -> Result<v1::WaitResponse, Error> {
         let count = request.task_ids.len();
         if count == 0 || count > WAIT_TASKS_MAX {
             let what = format!("has {count} entries; 1 to {WAIT_TASKS_MAX} are allowed");
@@ -128,12 +146,14 @@ impl Tasks {
         let until = deadline(duration("timeout_ms", request.timeout_ms)?);
         let mut seen = HashSet::new();
         let ids: Vec<TaskId> = task_ids(&request.task_ids)?.into_iter().filter(|id| seen.insert(*id)).collect();
+        scope.check(&self.gateway, &ids).await?;
         let ended = self.gateway.wait(&ids, request.any, until).await?;
         Ok(wait_response(&ids, &ended))
     }
 
-    async fn explained(&self, request: &v1::ExplainRequest) -> Result<v1::Explanation, Error> {
+    async fn explained(&self, request: &v1::ExplainRequest, scope: &Scope) -> Result<v1::Explanation, Error> {
         let id: TaskId = request.task_id.parse()?;
+        scope.check(&self.gateway, &[id]).await?;
         let candidates_max = match request.candidates_max as usize {
             0 => CANDIDATES_DEFAULT,
             asked => asked.min(CANDIDATES_MAX),
@@ -153,13 +173,19 @@ impl Tasks {
     }
 
     /// What a watch sends, after which position, and whether more can come: of named tasks that are all over nothing does.
-    async fn watcher(&self, request: v1::WatchRequest) -> Result<(TaskEvents, Option<EventPosition>, bool), Error> {
+    async fn watcher(
+        &self,
+        mut request: v1::WatchRequest,
+        scope: &Scope,
+    ) -> Result<(TaskEvents, Option<EventPosition>, bool), Error> {
         let count = request.task_ids.len();
         if count > WATCH_TASKS_MAX {
             let what = format!("has {count} entries; at most {WATCH_TASKS_MAX} are allowed");
             return Err(Violation::new("task_ids", what).into());
         }
         let tasks: HashSet<TaskId> = task_ids(&request.task_ids)?.into_iter().collect();
+        scope.claim_name(&mut request.tenant)?;
+        scope.check(&self.gateway, &tasks.iter().copied().collect::<Vec<_>>()).await?;
         let follow = tasks.is_empty() || self.any_live(&tasks).await?;
         let tenant = if request.tenant.is_empty() { None } else { Some(tenant(&request.tenant)?) };
         let kind = if request.kind.is_empty() { None } else { Some(Kind::new(&request.kind)?) };
@@ -169,6 +195,25 @@ impl Tasks {
             None => Some(EventPosition::default()),
         };
         Ok((TaskEvents { reads: self.gateway.reads.clone(), tasks, tenant, kind }, after, follow))
+    }
+
+    /// Drives tasks again; those that the caller may not know of are not there for it.
+    async fn redriven(&self, mut request: v1::RedriveRequest, scope: &Scope) -> Result<v1::RedriveResponse, Error> {
+        scope.claim_name(&mut request.tenant)?;
+        if request.task_ids.is_empty() {
+            return self.redrives.redrive(&self.gateway, request).await;
+        }
+        let (seen, unseen) = scope.split(&self.gateway, &task_ids(&request.task_ids)?).await?;
+        let mut answer = v1::RedriveResponse::default();
+        if !seen.is_empty() {
+            request.task_ids = seen.iter().map(ToString::to_string).collect();
+            answer = self.redrives.redrive(&self.gateway, request).await?;
+        }
+        answer.redriven.extend(unseen.into_iter().map(|task| {
+            let error = to_item_error(&Error::not_found("task", task.to_string()));
+            v1::Redriven { task_id: task.to_string(), new_task_id: String::new(), error: Some(error) }
+        }));
+        Ok(answer)
     }
 
     /// Whether any of these tasks is not over; NOT_FOUND if one is not known.
@@ -223,7 +268,8 @@ impl TaskService for Tasks {
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let call = Call::new(&self.gateway.traces, "Submit", request.metadata());
-        self.submit_all(request.into_inner(), &call).instrument(call.in_log()).await.map(Response::new)
+        let scope = Scope::of(request.extensions());
+        self.submit_all(request.into_inner(), &scope, &call).instrument(call.in_log()).await.map(Response::new)
     }
 
     async fn submit_stream(
@@ -237,7 +283,13 @@ impl TaskService for Tasks {
         };
         let (outbound, responses) = mpsc::channel(submit_stream::OUTBOUND_MAX);
         let call = Call::new(&self.gateway.traces, "SubmitStream", request.metadata());
-        let stream = SubmitStream::new(self.gateway.clone(), self.metrics.clone(), outbound, call);
+        let stream = SubmitStream::new(
+            self.gateway.clone(),
+            self.metrics.clone(),
+            outbound,
+            Scope::of(request.extensions()),
+            call,
+        );
         let peer = request.extensions().get::<Peer>().cloned();
         tokio::spawn(stream.run(request.into_inner(), peer).map(|()| drop(place)));
         Ok(Response::new(ReceiverStream::new(responses)))
@@ -245,21 +297,26 @@ impl TaskService for Tasks {
 
     async fn execute(&self, request: Request<v1::ExecuteRequest>) -> Result<Response<v1::ExecuteResponse>, Status> {
         let call = Call::new(&self.gateway.traces, "Execute", request.metadata());
-        let ran = self.run(request.into_inner(), &call).instrument(call.in_log()).await;
+        let scope = Scope::of(request.extensions());
+        let ran = self.run(request.into_inner(), &scope, &call).instrument(call.in_log()).await;
         ran.map(Response::new).map_err(|error| to_status(&error))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
-        let task = self.shown(request.get_ref()).await.map_err(|error| self.refuse(&error))?;
+        let scope = Scope::of(request.extensions());
+        let task = self.shown(request.get_ref(), &scope).await.map_err(|error| self.refuse(&error))?;
         Ok(Response::new(v1::GetResponse { task: Some(task) }))
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Result<Response<v1::WaitResponse>, Status> {
-        self.awaited(request.into_inner()).await.map(Response::new).map_err(|error| self.refuse(&error))
+        let scope = Scope::of(request.extensions());
+        self.awaited(request.into_inner(), &scope).await.map(Response::new).map_err(|error| self.refuse(&error))
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let (source, after, follow) = self.watcher(request.into_inner()).await.map_err(|error| self.refuse(&error))?;
+        let scope = Scope::of(request.extensions());
+        let watcher = self.watcher(request.into_inner(), &scope).await;
+        let (source, after, follow) = watcher.map_err(|error| self.refuse(&error))?;
         let (outbound, events) = mpsc::channel(OUTBOUND_MAX);
         let lifecycle = self.gateway.lifecycle.clone();
         let watcher = Watcher { source, hub: self.hub.clone(), outbound, lifecycle };
@@ -268,9 +325,11 @@ impl TaskService for Tasks {
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+        let scope = Scope::of(request.extensions());
         let request = request.into_inner();
         let cancelled = async {
             let id: TaskId = request.task_id.parse()?;
+            scope.check(&self.gateway, &[id]).await?;
             self.gateway.cancel(id, cut_note(request.reason)).await
         };
         let state = cancelled.await.map_err(|error| self.refuse(&error))?;
@@ -278,16 +337,24 @@ impl TaskService for Tasks {
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
-        let listed = task_list::list(&self.gateway, request.into_inner()).await;
+        let scope = Scope::of(request.extensions());
+        let mut request = request.into_inner();
+        let claimed = scope.claim_name(&mut request.tenant);
+        let listed = match claimed {
+            Ok(()) => task_list::list(&self.gateway, request).await,
+            Err(error) => Err(error),
+        };
         listed.map(Response::new).map_err(|error| self.refuse(&error))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::Explanation>, Status> {
-        self.explained(request.get_ref()).await.map(Response::new).map_err(|error| self.refuse(&error))
+        let scope = Scope::of(request.extensions());
+        self.explained(request.get_ref(), &scope).await.map(Response::new).map_err(|error| self.refuse(&error))
     }
 
     async fn redrive(&self, request: Request<v1::RedriveRequest>) -> Result<Response<v1::RedriveResponse>, Status> {
-        let redriven = self.redrives.redrive(&self.gateway, request.into_inner()).await;
+        let scope = Scope::of(request.extensions());
+        let redriven = self.redriven(request.into_inner(), &scope).await;
         redriven.map(Response::new).map_err(|error| self.refuse(&error))
     }
 }
