@@ -379,6 +379,20 @@ fn a_tenant_that_was_shut_out_has_no_credit() {
 }
 
 #[test]
+fn a_tenant_that_was_shut_out_is_not_before_one_that_came_meanwhile() {
+    let mut bench = Bench::new(None, &[]);
+    let of = |tenant| Spec { tenant, ..PLAIN };
+    let first = bench.push(of(0));
+    bench.set_shut(0, 0, true);
+    let _: Vec<_> = (0..3).map(|_| bench.push(of(1))).collect();
+    assert_eq!((bench.take_of(&[0]), bench.take_of(&[0])), (Some(1), Some(2)));
+    let (newcomer, next) = (bench.push(of(2)), bench.push(of(0)));
+    bench.queue.remove(first);
+    bench.set_shut(0, 0, false);
+    assert_eq!(bench.drain(&[0]), [newcomer.0, next.0, 3], "equals go by acceptance");
+}
+
+#[test]
 fn what_is_shut_out_does_not_age_what_is_not() {
     let mut bench = Bench::new(Some(INTERVAL), &[]);
     let bulk = |tenant| Spec { tenant, level: 0, ..PLAIN };
