@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
+use evenkeel_coordinator::services::resource::read_policy;
 use evenkeel_core::capacity::{Policy, TEMPLATES, Template};
 use evenkeel_loadtest::scaling::{DayShape, ScalingError, ScalingPlan, ScalingReport, simulate};
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -10,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use crate::{
     args::Global,
     exit::{CliError, Exit, Outcome},
-    output::{Show, table::Style},
+    output::{Show, scaling::PolicyView, table::Style},
     quantity, signals,
 };
 
@@ -23,7 +24,7 @@ pub struct SimulateScalingArgs {
     /// Template to try, or `all` (may be repeated) [default: all, or none if there is a --policy]
     #[arg(long, value_name = "NAME")]
     template: Vec<String>,
-    /// A policy of one's own to try, as JSON: docs/scaling.md shows one (may be repeated)
+    /// A policy of one's own to try, as `scaling policy get -o json` prints it (may be repeated)
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
     /// The day: `smooth` (up in the morning, down in the evening) or `busy` (the same with noise and spikes)
@@ -60,8 +61,10 @@ impl SimulateScalingArgs {
             let text = fs::read_to_string(path).map_err(|error| {
                 CliError::usage(format!("cannot read the policy {}", path.display())).because(error)
             })?;
-            serde_json::from_str(&text)
-                .map_err(|error| CliError::usage(format!("{} is no policy", path.display())).because(error))
+            read(&text).map_err(|why| {
+                let hint = "write it as `evenkeel scaling policy get -o json` prints it";
+                CliError::usage(format!("{} is no policy", path.display())).because(why).hint(hint)
+            })
         });
         named.into_iter().map(Ok).chain(own).collect()
     }
@@ -78,6 +81,15 @@ impl SimulateScalingArgs {
             trace: self.trace,
         })
     }
+}
+
+/// A policy as it is printed, or as settings and the store have it.
+fn read(text: &str) -> Result<Policy, String> {
+    if let Ok(policy) = serde_json::from_str(text) {
+        return Ok(policy);
+    }
+    let printed: PolicyView = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    read_policy(printed.try_into()?).map_err(|violation| violation.to_string())
 }
 
 fn template(name: &str) -> Result<Policy, CliError> {
@@ -119,4 +131,30 @@ pub async fn run(args: SimulateScalingArgs, global: &Global) -> Outcome {
 
 fn failed(error: ScalingError) -> CliError {
     CliError::new(Exit::Usage, "the simulation came to no result").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_can_be_tried_as_it_is_printed_and_as_it_is_stored() {
+        let stored = Template::named("web-balanced").unwrap().policy();
+        assert_eq!(read(&serde_json::to_string(&stored).unwrap()), Ok(stored.clone()));
+        let printed = r#"{"name":"mine","template":"web-balanced","version":7,"agents_min":2,"agents_max":9,
+            "up":{"stabilisation_ms":0,"step_agents_max":0,"step_percent_max":50,"period_ms":1000,"cooldown_ms":0},
+            "stored_unix_ms":1795276400000,"effectiveness":81.5}"#;
+        let read_back = read(printed).unwrap();
+        assert_eq!((read_back.name.as_str(), read_back.agents_min, read_back.agents_max), ("mine", 2, 9));
+        assert_eq!((read_back.up.step_agents_max, read_back.up.step_percent_max), (None, Some(50)));
+        assert_eq!((read_back.down, read_back.metrics), (stored.down, stored.metrics), "the rest is its template's");
+    }
+
+    #[test]
+    fn what_is_no_policy_is_named() {
+        let unknown = read("{\"agent_max\":9}").unwrap_err();
+        assert!(unknown.contains("agent_max"), "{unknown}");
+        let nowhere = read("{\"template\":\"web-balance\"}").unwrap_err();
+        assert!(nowhere.contains("web-balanced"), "{nowhere}");
+    }
 }

@@ -10,6 +10,8 @@ mod insight;
 mod limits;
 mod scaling;
 
+pub use scaling::read_policy;
+
 use std::sync::Arc;
 
 use evenkeel_proto::v1::{self, resource_service_server::ResourceService};

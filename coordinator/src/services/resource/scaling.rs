@@ -4,6 +4,8 @@
 
 mod wire;
 
+pub use wire::policy as read_policy;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_core::{

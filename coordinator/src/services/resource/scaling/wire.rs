@@ -16,6 +16,9 @@ const PERIOD_MS: u64 = 60_000;
 const TOLERANCE_PERCENT: u32 = 10;
 
 /// A policy, as it was put: what is left out is as in its template. Whether it makes sense is not looked at.
+///
+/// # Errors
+/// The template or metric that there is not.
 pub fn policy(said: v1::ScalingPolicy) -> Result<Policy, Violation> {
     let template = template(&said.template)?;
     let base = template.policy();
