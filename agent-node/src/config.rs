@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use evenkeel_shared::{Kind, Labels};
+use evenkeel_shared::{Kind, Labels, dial::Security};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,6 +25,9 @@ const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7400";
 pub struct AgentConfig {
     /// The coordinator's gRPC address. Default `http://127.0.0.1:7400`.
     pub coordinator: String,
+    /// What it trusts and what it shows: `ca_file`, `cert_file`, `key_file`, `server_name`, `token_file`, `allow_plaintext`.
+    /// The files are read at every dial.
+    pub security: Security,
     /// The agent's lasting name, unique in the fleet. Default: the host's name.
     pub id: Option<String>,
     /// Tasks it runs at once, 1 to 4096. Default: the number of cores it may use.
@@ -63,6 +66,7 @@ impl Default for AgentConfig {
         ];
         Self {
             coordinator: COORDINATOR_DEFAULT.to_owned(),
+            security: Security::default(),
             id: None,
             slots: None,
             cpu_millis: None,
@@ -125,6 +129,7 @@ impl AgentConfig {
     /// The first setting at fault.
     pub fn into_agent(self) -> Result<Agent, BuildError> {
         let mut agent = Agent::builder(self.coordinator)
+            .security(self.security)
             .tier(self.tier)
             .weight(self.weight)
             .drain_timeout(Duration::from_millis(self.drain_timeout_ms));

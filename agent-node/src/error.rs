@@ -8,14 +8,9 @@ use crate::executors::ExecutorConfigError;
 /// A setting that no agent can be built with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BuildError {
-    /// The coordinator's address.
-    #[error("the coordinator's URL `{url}` is of no use: {problem}; write http://host:port")]
-    Coordinator {
-        /// As it was given.
-        url: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    /// The coordinator's address, or what is shown to it.
+    #[error("the coordinator cannot be dialled: {0}")]
+    Coordinator(String),
     /// A name, number or label that the protocol does not allow.
     #[error(transparent)]
     Setting(#[from] Violation),

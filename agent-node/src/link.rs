@@ -33,10 +33,10 @@ pub(crate) enum LinkEvent {
 impl Link {
     /// A link that dials.
     pub fn dialling(agent: &Agent, dial: Dial) -> Self {
-        let endpoint = agent.endpoint.clone();
+        let way = agent.way.clone();
         Self::Down(Box::pin(async move {
             sleep(dial.wait).await;
-            session::open(endpoint, dial.register).await
+            session::open(way, dial.register).await
         }))
     }
 

@@ -69,7 +69,9 @@ impl Verdict {
         match code {
             Code::AlreadyExists => Self::IdTaken,
             Code::Aborted => Self::Fenced,
-            Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied => Self::Refused(code),
+            Code::InvalidArgument | Code::PermissionDenied => Self::Refused(code),
+            // A token or certificate that has run out: its file is read anew at the next dial, and what runs must not be lost
+            // over the moment before it is renewed. So unauthenticated agents come again too.
             _ => Self::Retry,
         }
     }

@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use evenkeel_proto::v1::{self, agent_message::Message, agent_service_client::AgentServiceClient, coordinator_message};
-use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
+use evenkeel_shared::{
+    dial::{DialError, Way, explain},
+    limits::MESSAGE_BYTES_MAX,
+};
 use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,8 +39,8 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Error)]
 pub(crate) enum SessionError {
     /// No connection.
-    #[error("no connection: {}", with_source(.0))]
-    Connect(#[from] tonic::transport::Error),
+    #[error("no connection: {0}")]
+    Connect(#[from] DialError),
     /// The coordinator ended the stream, or it broke.
     #[error("{}: {}", .0.code(), .0.message())]
     Status(#[from] Status),
@@ -52,11 +55,6 @@ pub(crate) enum SessionError {
     Closed,
 }
 
-pub(crate) fn with_source(error: &tonic::transport::Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 impl SessionError {
     /// What it means for the agent.
     pub fn verdict(&self) -> Verdict {
@@ -66,16 +64,21 @@ impl SessionError {
 
     /// The coordinator's words.
     pub fn message(&self) -> String {
-        match self {
+        let what = match self {
             Self::Status(status) => status.message().to_owned(),
             other => other.to_string(),
+        };
+        match explain(self) {
+            Some(words) => format!("{what}: {words}"),
+            None => what,
         }
     }
 }
 
 /// How a coordinator at this address is dialled.
-pub(crate) fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(url.to_owned())?
+pub(crate) fn endpoint(way: &Way) -> Result<Endpoint, DialError> {
+    Ok(way
+        .endpoint()?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -110,8 +113,8 @@ pub(crate) enum SessionEvent {
 }
 
 /// Opens a session.
-pub(crate) async fn open(endpoint: Endpoint, register: v1::Register) -> Result<Opened, SessionError> {
-    let channel = endpoint.connect().await?;
+pub(crate) async fn open(way: Way, register: v1::Register) -> Result<Opened, SessionError> {
+    let channel = way.connect(&endpoint(&way)?).await?;
     let mut client = AgentServiceClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);

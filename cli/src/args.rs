@@ -1,16 +1,14 @@
 //! The command line as a whole; each command's own arguments are beside its code.
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
-use evenkeel_shared::telemetry;
+use evenkeel_shared::{dial::Security, telemetry};
 
 use crate::{
     client::Address,
-    commands::{
-        advice, agent, agents, allocation, breakers, budgets, completions, coordinator, costs, dev, events, health,
-        limits, loadtest, metrics, quotas, run, scaling, strategy, task, top,
-    },
+    commands::{advice, agent, agents, allocation, audit, breakers, budgets, certs, completions, config, coordinator, costs, credentials, dev, doctor, events, health, healthcheck, limits, loadtest, log, metrics, profile, quotas, run, scaling, strategy, task, tokens, top},
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
+    security::SecurityArgs,
 };
 
 /// Colours of `--help`; clap leaves them out without a terminal and under `NO_COLOR`.
@@ -54,6 +52,9 @@ pub struct Global {
     /// What to log to stderr: a level, or directives such as evenkeel_agent=debug
     #[arg(long, global = true, value_name = "FILTER", env = "EVENKEEL_LOG", hide_env_values = true)]
     pub log: Option<String>,
+    /// What is trusted and shown
+    #[command(flatten)]
+    pub security: SecurityArgs,
     /// How to log
     #[arg(long, global = true, value_enum, default_value_t, env = "EVENKEEL_LOG_FORMAT", hide_env_values = true)]
     pub log_format: LogFormat,
@@ -84,7 +85,8 @@ impl Global {
     /// # Errors
     /// If it is none.
     pub fn address(&self) -> Result<Address, CliError> {
-        Address::new(self.coordinator.as_deref().unwrap_or(COORDINATOR_DEFAULT))
+        let text = self.coordinator.as_deref().unwrap_or(COORDINATOR_DEFAULT);
+        Address::secured(text, self.security.over(Security::default())?)
     }
 
     /// The way to stdout.
@@ -162,6 +164,32 @@ pub enum Command {
     /// Without --coordinator or EVENKEEL_COORDINATOR it starts a coordinator of its own.
     #[command(subcommand)]
     Loadtest(loadtest::LoadtestCommand),
+    /// Make certificates to try TLS with
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
+    /// Show who the coordinator takes this client for, and what that may do
+    Whoami,
+    /// Make and revoke tokens in a file of credentials
+    #[command(subcommand)]
+    Tokens(tokens::TokensCommand),
+    /// See which credentials are accepted, and revoke them while the coordinator runs
+    #[command(subcommand)]
+    Credentials(credentials::CredentialsCommand),
+    /// See who changed what, and check that nothing of that was changed
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// See, check and change the settings of a coordinator
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Ask whether a coordinator takes work, and end with the answer: for probes
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// See and change what a running coordinator logs
+    #[command(subcommand)]
+    Log(log::LogCommand),
+    /// Record where a running coordinator's processor time goes
+    Profile(profile::ProfileArgs),
+    /// Check settings, ports, disk, clock and limits, and the coordinator that runs
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use evenkeel_proto::v1::{
-    cluster_service_client::ClusterServiceClient, resource_service_client::ResourceServiceClient,
+    admin_service_client::AdminServiceClient, cluster_service_client::ClusterServiceClient, resource_service_client::ResourceServiceClient,
     task_service_client::TaskServiceClient,
 };
-use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
-use tonic::transport::{Channel, Endpoint};
+use evenkeel_shared::{
+    dial::{Channel, DialError, Security, Way, explain},
+    limits::MESSAGE_BYTES_MAX,
+};
+use tonic::transport::Endpoint;
 
 use crate::exit::{CliError, Exit, UNREACHABLE_HINT};
 
@@ -21,52 +24,69 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a coordinator is.
 #[derive(Clone, Debug)]
 pub struct Address {
-    url: String,
+    way: Way,
     endpoint: Endpoint,
 }
 
 impl Address {
-    /// Reads `http://host:port` or `host:port`.
+    /// Reads `http://host:port`, `https://host:port`, or `host:port`, of a coordinator that is shown nothing.
     ///
     /// # Errors
     /// If it is no address.
     pub fn new(text: &str) -> Result<Self, CliError> {
-        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| {
-            CliError::usage(format!("`{text}` is not the address of a coordinator"))
-                .because(error)
-                .hint("write it as http://127.0.0.1:7400")
-        })?;
-        if endpoint.uri().scheme_str() != Some("http") {
-            return Err(CliError::usage(format!("`{text}` does not begin with http://"))
-                .because("this build speaks gRPC without TLS only")
-                .hint("write it as http://127.0.0.1:7400"));
-        }
-        let endpoint = endpoint
+        Self::secured(text, Security::default())
+    }
+
+    /// The same, of a coordinator that is shown something.
+    ///
+    /// # Errors
+    /// If it is no address, or what is to be shown cannot be shown there.
+    pub fn secured(text: &str, security: Security) -> Result<Self, CliError> {
+        let wrong = |error: DialError| CliError::usage("the coordinator cannot be reached like that").because(error);
+        let way = Way::new(text, security).map_err(wrong)?;
+        let endpoint = way
+            .endpoint()
+            .map_err(wrong)?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-        Ok(Self { url, endpoint })
+        Ok(Self { way, endpoint })
+    }
+
+    /// The way there, for whoever does not speak gRPC.
+    #[must_use]
+    pub const fn way(&self) -> &Way {
+        &self.way
     }
 
     /// The address as a URL.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.way.url()
     }
 
     /// Connects.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] if nobody answers there.
+    pub async fn channel(&self) -> Result<Channel, CliError> {
+        self.way.connect(&self.endpoint).await.map_err(|error| match &error {
+            DialError::Connect(_) => {
+                CliError::new(Exit::Unreachable, format!("no coordinator answers at {}", self.url()))
+                    .because(root_cause(&error))
+                    .hint(explain(&error).unwrap_or_else(|| UNREACHABLE_HINT.to_owned()))
+            }
+            _ => CliError::usage(format!("could not show {} who this is", self.url())).because(&error),
+        })
+    }
+
+    /// Connects, for the coordinator's own services.
+    ///
+    /// # Errors
+    /// As for [`Address::channel`].
     pub async fn connect(&self) -> Result<Clients, CliError> {
-        let channel = self.endpoint.connect().await.map_err(|error| {
-            CliError::new(Exit::Unreachable, format!("no coordinator answers at {}", self.url))
-                .because(root_cause(&error))
-                .hint(UNREACHABLE_HINT)
-        })?;
-        Ok(Clients::new(channel))
+        self.channel().await.map(Clients::new)
     }
 }
 
@@ -88,6 +108,8 @@ pub struct Clients {
     pub cluster: ClusterServiceClient<Channel>,
     /// Limits, budgets, scaling, measurements, advice.
     pub resources: ResourceServiceClient<Channel>,
+    /// The coordinator itself.
+    pub admin: AdminServiceClient<Channel>,
 }
 
 impl Clients {
@@ -96,8 +118,9 @@ impl Clients {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let cluster = ClusterServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let resources = ResourceServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Self { tasks, cluster, resources }
+        let resources = ResourceServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let admin = AdminServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Self { tasks, cluster, resources, admin }
     }
 }
 
@@ -113,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_a_mistake_of_usage() {
-        for bad in ["", "https://x:1", "http://", "a b"] {
+        for bad in ["", "ftp://x:1", "http://", "a b"] {
             assert_eq!(Address::new(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
         }
     }

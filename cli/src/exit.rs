@@ -5,7 +5,7 @@
 
 use std::{fmt, io};
 
-use evenkeel_shared::{Code, Error, TaskState, Violation, wire};
+use evenkeel_shared::{Code, Error, TaskState, Violation, dial::explain, wire};
 use serde::Serialize;
 use tonic::Status;
 
@@ -196,7 +196,7 @@ impl CliError {
         if lost_connection(status) {
             return Self::new(Exit::Unreachable, format!("could not {doing}: the connection to the coordinator broke"))
                 .because(status.message())
-                .hint(UNREACHABLE_HINT);
+                .hint(explain(status).unwrap_or_else(|| UNREACHABLE_HINT.to_owned()));
         }
         Self::answered(doing, error)
     }

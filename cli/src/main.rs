@@ -10,6 +10,7 @@ mod exit;
 mod output;
 mod quantity;
 mod run;
+mod security;
 mod selector;
 mod settings;
 mod signals;
@@ -32,6 +33,7 @@ use exit::{CliError, Exit, Outcome};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    evenkeel_coordinator::start::program_begins();
     let cli = Cli::parse();
     let format = cli.global.output;
     match start(cli) {

@@ -21,7 +21,7 @@ use futures_util::FutureExt as _;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Mutex, Semaphore, watch},
+    sync::{Mutex, Semaphore},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -286,8 +286,7 @@ impl Coordinator {
             server("gRPC", grpc::serve(grpc, services, health.clone(), gate.clone(), stop_servers.clone()), &stopped),
             server("HTTP", serves_http, &stopped),
         ];
-        let (_, tls_config) = watch::channel(config.tls.clone());
-        let certificates = tls.as_ref().map(|tls| tls.run(tls_config, &parts.metrics, &parts.board));
+        let certificates = tls.as_ref().map(|tls| tls.run(&live, &parts.metrics, &parts.board));
         let watchdog = parts.watchdog().map_err(StartError::Threads)?;
         phases.end("listen");
         tracing::info!(grpc = %grpc_addr, http = %http_addr, data = %data_dir.display(), "the coordinator is {phases}");

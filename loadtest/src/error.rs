@@ -45,13 +45,13 @@ pub enum LoadtestError {
         source: io::Error,
     },
     /// The coordinator's address is none.
-    #[error("`{url}` is not the address of a coordinator; write it as http://HOST:PORT")]
+    #[error("the coordinator at `{url}` cannot be dialled: {source}")]
     Address {
         /// The address as given.
         url: String,
         /// What is wrong with it.
         #[source]
-        source: tonic::transport::Error,
+        source: evenkeel_shared::dial::DialError,
     },
     /// Nobody answers at the coordinator's address.
     #[error("no coordinator answers at {url}: {}", status.message())]

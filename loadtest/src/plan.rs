@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use evenkeel_shared::{
     StrategyConfig,
+    dial::Security,
     limits::{MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, SLOTS_MAX, SUBMIT_TASKS_MAX},
     task::Delivery,
 };
@@ -38,6 +39,8 @@ pub enum Target {
     Running {
         /// Its gRPC address, such as `http://127.0.0.1:7400`.
         url: String,
+        /// What is shown to it.
+        security: Security,
     },
     /// One for this run alone, on free ports, ended with it.
     Own {
@@ -153,7 +156,11 @@ mod tests {
     use super::*;
 
     fn plan() -> RunPlan {
-        RunPlan::new(Target::Running { url: "http://127.0.0.1:7400".into() }, 1_000, 50_000)
+        RunPlan::new(
+            Target::Running { url: "http://127.0.0.1:7400".into(), security: Security::default() },
+            1_000,
+            50_000,
+        )
     }
 
     fn check(plan: &RunPlan, complaint: &str) {

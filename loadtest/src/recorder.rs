@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use evenkeel_proto::v1::{self, task_service_client::TaskServiceClient};
+use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{AgentId, Kind, Priority, TaskState, Tenant, Violation};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use crate::{error::LoadtestError, trace::TraceTask};
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use evenkeel_proto::v1::{
     GetStrategyRequest, SetStrategyRequest, StrategyConfig, cluster_service_client::ClusterServiceClient,
 };
+use evenkeel_shared::dial::{Channel, Way};
 use evenkeel_shared::wire::strategy::{strategy, to_strategy};
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use crate::{
-    agent::{Fleet, endpoint},
+    agent::{Fleet, channel},
     client::Client,
     error::LoadtestError,
     files,
@@ -45,8 +46,8 @@ async fn measure(
     coordinator: &Coordinator,
     progress: &dyn Progress,
 ) -> Result<Report, LoadtestError> {
-    let url = coordinator.url();
-    let mut cluster = Cluster(ClusterServiceClient::new(endpoint(url)?.connect_lazy()));
+    let (way, url) = (coordinator.way(), coordinator.url());
+    let mut cluster = Cluster(ClusterServiceClient::new(channel(way)?));
     let before = cluster.strategy(url).await?;
     if let Some(wanted) = &plan.strategy {
         cluster.set(to_strategy(wanted)).await?;
@@ -55,7 +56,7 @@ async fn measure(
         Some(wanted) => wanted.name().to_owned(),
         None => strategy(before).map_or_else(|_| "unknown".to_owned(), |config| config.name().to_owned()),
     };
-    let driven = drive(plan, run, url, &name, progress).await;
+    let driven = drive(plan, run, way, &name, progress).await;
     let restored = if plan.strategy.is_some() && !coordinator.is_own() { cluster.set(before).await } else { Ok(()) };
     let report = driven?;
     // A coordinator that is gone has no strategy to restore, and what was found out before is still worth reporting.
@@ -68,14 +69,14 @@ async fn measure(
 async fn drive(
     plan: &RunPlan,
     run: &str,
-    url: &str,
+    way: &Way,
     strategy: &str,
     progress: &dyn Progress,
 ) -> Result<Report, LoadtestError> {
     let ledger = Arc::new(Ledger::new(run, plan.tasks, plan.agents));
-    let fleet = Fleet::start(&plan.into(), url, &ledger, |_| false)?;
+    let fleet = Fleet::start(&plan.into(), way, &ledger, |_| false)?;
     fleet.gather(progress).await?;
-    let client = Client::new(plan, &ledger, endpoint(url)?.connect_lazy());
+    let client = Client::new(plan, &ledger, channel(way)?);
     let (client_totals, verified) = client.run(progress).await?;
     fleet.leave().await;
     Ok(Report::new(plan, run, strategy, client_totals, &ledger.totals(), verified))

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use evenkeel_shared::dial::{Security, Way};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -33,7 +34,7 @@ const LOG_TAIL_BYTES: usize = 2_048;
 
 /// The coordinator to use. Dropping it kills a coordinator of the run's own.
 pub(crate) struct Coordinator {
-    url: String,
+    way: Way,
     own: Option<Own>,
 }
 
@@ -41,6 +42,10 @@ struct Own {
     program: PathBuf,
     child: Child,
     directory: Directory,
+}
+
+fn way(url: &str, security: Security) -> Result<Way, LoadtestError> {
+    Way::new(url, security).map_err(|source| LoadtestError::Address { url: url.to_owned(), source })
 }
 
 /// Any free port, of this machine's own address.
@@ -74,7 +79,7 @@ impl Coordinator {
     /// It does not start.
     pub(crate) async fn find(target: &Target, run: &str) -> Result<Self, LoadtestError> {
         match target {
-            Target::Running { url } => Ok(Self { url: url.clone(), own: None }),
+            Target::Running { url, security } => Ok(Self { way: way(url, security.clone())?, own: None }),
             Target::Own { program, data_dir } => {
                 let directory = Directory {
                     path: data_dir
@@ -90,14 +95,19 @@ impl Coordinator {
                 }
                 let (child, grpc) = start(program, &directory.path, ANY_PORT).await?;
                 let own = Own { program: program.clone(), child, directory };
-                Ok(Self { url: format!("http://{grpc}"), own: Some(own) })
+                Ok(Self { way: way(&format!("http://{grpc}"), Security::default())?, own: Some(own) })
             }
         }
     }
 
     /// Its gRPC address.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.way.url()
+    }
+
+    /// The way there.
+    pub(crate) const fn way(&self) -> &Way {
+        &self.way
     }
 
     /// Whether it is there for this run alone.
@@ -131,7 +141,7 @@ impl Coordinator {
     /// It does not start.
     pub(crate) async fn restart(&mut self) -> Result<(), LoadtestError> {
         let Some(own) = &mut self.own else { return Ok(()) };
-        let grpc = self.url.trim_start_matches("http://");
+        let grpc = self.way.url().trim_start_matches("http://");
         (own.child, _) = start(&own.program, &own.directory.path, grpc).await?;
         Ok(())
     }

@@ -23,7 +23,7 @@ async fn report(fault: Fault) -> Report {
         } else {
             30
         }),
-        ..RunPlan::new(Target::Running { url: scripted::serve(fault).await }, 4, TASKS)
+        ..RunPlan::new(Target::Running { url: scripted::serve(fault).await, security: Default::default() }, 4, TASKS)
     };
     evenkeel_loadtest::run(plan, &Silent).await.unwrap()
 }

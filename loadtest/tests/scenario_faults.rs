@@ -33,7 +33,10 @@ async fn record(fault: Fault) -> RunRecord {
     let plan = ScenarioPlan {
         // Only a run with a lost task waits for it.
         stall_timeout: Duration::from_secs(if forgets { 1 } else { 30 }),
-        ..ScenarioPlan::new(scenario, Target::Running { url: scripted::serve(fault).await })
+        ..ScenarioPlan::new(
+            scenario,
+            Target::Running { url: scripted::serve(fault).await, security: Default::default() },
+        )
     };
     let record = drive::run(&plan, Arc::new(Silent)).await.unwrap().record;
     let totals = record.totals;

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Global,
     exit::{CliError, Exit, Outcome},
-    quantity, settings, signals,
+    quantity,
+    security::SecurityArgs,
+    settings, signals,
 };
 
 /// The kind that runs the program a task names.
@@ -89,10 +91,12 @@ fn kind(text: &str) -> Result<(String, ExecutorConfig), String> {
 }
 
 impl AgentArgs {
-    fn config(self, coordinator: Option<&str>) -> Result<AgentConfig, CliError> {
+    fn config(self, coordinator: Option<&str>, security: &SecurityArgs) -> Result<AgentConfig, CliError> {
         let mut config: AgentConfig = settings::load(self.config.as_deref())?;
+        config.security = security.over(config.security)?;
         if let Some(coordinator) = coordinator {
-            config.coordinator = coordinator.to_owned();
+            let has_scheme = coordinator.contains("://");
+            config.coordinator = if has_scheme { coordinator.to_owned() } else { format!("http://{coordinator}") };
         }
         config.id = self.id.or(config.id);
         config.telemetry.otlp_endpoint = config.telemetry.otlp_endpoint.or_else(endpoint_from_environment);
@@ -120,9 +124,8 @@ impl AgentArgs {
 /// # Errors
 /// If a setting is wrong, or the coordinator will not have it.
 pub async fn run(args: AgentArgs, global: &Global) -> Outcome {
-    let address = global.coordinator.as_deref().map(|_| global.address()).transpose()?;
     let until_stdin_ends = args.until_stdin_ends;
-    let config = args.config(address.as_ref().map(|address| address.url()))?;
+    let config = args.config(global.coordinator.as_deref(), &global.security)?;
     let agent = build(config)?;
     let shutdown = signals::shutdown()?;
     if until_stdin_ends {
@@ -181,7 +184,7 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let line = ["agent", "--config", path.to_str().unwrap()];
         let line = Line::try_parse_from(line.iter().chain(flags)).unwrap();
-        line.args.config(None).unwrap()
+        line.args.config(None, &SecurityArgs::default()).unwrap()
     }
 
     #[test]

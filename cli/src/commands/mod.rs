@@ -4,17 +4,25 @@ pub mod advice;
 pub mod agent;
 pub mod agents;
 pub mod allocation;
+pub mod audit;
 pub mod breakers;
 pub mod budgets;
+pub mod certs;
 pub mod completions;
+pub mod config;
 pub mod coordinator;
 pub mod costs;
+pub mod credentials;
 pub mod dev;
+pub mod doctor;
 pub mod events;
 pub mod health;
+pub mod healthcheck;
 pub mod limits;
 pub mod loadtest;
+pub mod log;
 pub mod metrics;
+pub mod profile;
 pub mod quotas;
 pub mod run;
 pub mod scaling;
@@ -22,6 +30,7 @@ pub mod service;
 pub mod status;
 pub mod strategy;
 pub mod task;
+pub mod tokens;
 pub mod top;
 
 use crate::{
@@ -65,6 +74,16 @@ pub async fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Costs(args) => costs::run(args, global).await,
         Command::Scaling(command) => scaling::run(command, global).await,
         Command::Loadtest(command) => loadtest::run(command, global).await,
+        Command::Certs(command) => certs::run(command, global),
+        Command::Whoami => credentials::whoami(global).await,
+        Command::Tokens(command) => tokens::run(command, global),
+        Command::Credentials(command) => credentials::run(command, global).await,
+        Command::Audit(command) => audit::run(command, global).await,
+        Command::Config(command) => config::run(command, global).await,
+        Command::Healthcheck(args) => healthcheck::run(args, global).await,
+        Command::Log(command) => log::run(command, global).await,
+        Command::Profile(args) => profile::run(args, global).await,
+        Command::Doctor(args) => doctor::run(args, global).await,
         Command::Completions(args) => completions::run(args),
     }
 }

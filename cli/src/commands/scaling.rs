@@ -7,7 +7,7 @@ use std::{
 
 use clap::{ArgGroup, Args, Subcommand};
 use evenkeel_proto::v1;
-use tonic::transport::Channel;
+use evenkeel_shared::dial::Channel;
 
 use crate::{
     args::Global,

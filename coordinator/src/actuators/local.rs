@@ -47,13 +47,16 @@ pub struct LocalConfig {
     pub command: Vec<String>,
     /// Names begin with this, and end with a number.
     pub prefix: String,
+    /// Options that this program's own agents are given before all others, such as `--ca-file` and `--token-file`. What the
+    /// coordinator has in its environment they have as well.
+    pub options: Vec<String>,
     /// How long an agent that was told to go may take, in milliseconds, before it is killed.
     pub stop_timeout_ms: u64,
 }
 
 impl Default for LocalConfig {
     fn default() -> Self {
-        Self { command: Vec::new(), prefix: "local-".to_owned(), stop_timeout_ms: 40_000 }
+        Self { command: Vec::new(), prefix: "local-".to_owned(), options: Vec::new(), stop_timeout_ms: 40_000 }
     }
 }
 
@@ -77,8 +80,9 @@ impl LocalConfig {
                 reason: error.to_string(),
             })?;
             let program = program.display().to_string();
-            let words = [&program, "--coordinator", coordinator, "agent", "--until-stdin-ends", "--id", agent.as_str()];
-            return Ok(words.map(str::to_owned).to_vec());
+            let words = ["--coordinator", coordinator, "agent", "--until-stdin-ends", "--id", agent.as_str()];
+            let options = self.options.iter().cloned();
+            return Ok([program].into_iter().chain(options).chain(words.map(str::to_owned)).collect());
         }
         let fill = |word: &String| word.replace(AGENT, agent.as_str()).replace(COORDINATOR, coordinator);
         Ok(self.command.iter().map(fill).collect())
@@ -105,13 +109,14 @@ struct Running {
 impl Local {
     /// An actuator that has started nothing.
     #[must_use]
-    pub fn new(config: LocalConfig, grpc: SocketAddr) -> Self {
+    pub fn new(config: LocalConfig, grpc: SocketAddr, encrypted: bool) -> Self {
         let ip = match grpc {
             _ if !grpc.ip().is_unspecified() => grpc.ip(),
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         };
-        let coordinator = format!("http://{}", SocketAddr::new(ip, grpc.port()));
+        let scheme = if encrypted { "https" } else { "http" };
+        let coordinator = format!("{scheme}://{}", SocketAddr::new(ip, grpc.port()));
         Self { config, coordinator, agents: Agents::default() }
     }
 

@@ -1,13 +1,16 @@
 use std::{path::Path, time::Instant};
 
-use super::{super::testing::decision, *};
+use super::{
+    super::{ActuatorConfig, testing::decision},
+    *,
+};
 
 /// Agents that are shell scripts.
 fn local(script: &str) -> Local {
     let command = ["sh", "-c", script, "{agent}"].map(str::to_owned).to_vec();
     let config = LocalConfig { command, stop_timeout_ms: 10_000, ..LocalConfig::default() };
     config.validate().unwrap();
-    Local::new(config, SocketAddr::from(([0, 0, 0, 0], 7400)))
+    Local::new(config, SocketAddr::from(([0, 0, 0, 0], 7400)), false)
 }
 
 fn running(local: &Local) -> Vec<String> {
@@ -49,9 +52,13 @@ async fn agents_are_started_under_free_names_and_told_to_go() {
 
 #[tokio::test]
 async fn an_agent_that_does_not_go_is_killed() {
-    let config = LocalConfig { stop_timeout_ms: 300, ..local("trap '' TERM; while :; do sleep 0.05; done").config };
-    let stubborn = Local::new(config, SocketAddr::from(([127, 0, 0, 1], 7400)));
+    let directory = tempfile::tempdir().unwrap();
+    // One that is told before it has set its trap goes like any other.
+    let script = format!("trap '' TERM; touch {}/deaf; while :; do sleep 0.05; done", directory.path().display());
+    let config = LocalConfig { stop_timeout_ms: 300, ..local(&script).config };
+    let stubborn = Local::new(config, SocketAddr::from(([127, 0, 0, 1], 7400)), false);
     stubborn.scale(&decision(0, 1, &[])).await.unwrap();
+    until("it does not hear", || exists(directory.path(), "deaf")).await;
     timeout(Duration::from_secs(20), stubborn.stop()).await.expect("it ends");
     assert!(running(&stubborn).is_empty());
 }
@@ -114,4 +121,15 @@ fn a_command_has_to_name_its_agent() {
     let config = LocalConfig::default();
     let words = config.command(&AgentId::new("local-3").unwrap(), "http://127.0.0.1:1").unwrap();
     assert!(words.ends_with(&["--id".into(), "local-3".into()]), "{words:?}");
+}
+
+#[test]
+fn agents_of_this_machine_find_the_coordinator_and_only_they_may_be_taken_away() {
+    let coordinator = |address: &str| Local::new(LocalConfig::default(), address.parse().unwrap(), false).coordinator;
+    assert_eq!(coordinator("0.0.0.0:7400"), "http://127.0.0.1:7400", "which is everywhere, but no address to dial");
+    assert_eq!(coordinator("[::]:7400"), "http://[::1]:7400");
+    assert_eq!(coordinator("10.0.0.7:7400"), "http://10.0.0.7:7400");
+    let config = |name| ActuatorConfig::named(name).unwrap();
+    assert_eq!(config("local").removable_prefix(), Some("local-"));
+    assert_eq!(config("keda").removable_prefix(), None, "whoever acts there may choose any");
 }

@@ -153,11 +153,11 @@ impl ActuatorConfig {
 
     /// Makes it. `grpc` is where agents find the coordinator.
     #[must_use]
-    pub fn build(&self, grpc: SocketAddr) -> Arc<dyn Actuator> {
+    pub fn build(&self, grpc: SocketAddr, encrypted: bool) -> Arc<dyn Actuator> {
         match self.clone() {
             Self::Advise => Arc::new(Idle("advise")),
             Self::Keda => Arc::new(Idle("keda")),
-            Self::Local(config) => Arc::new(local::Local::new(config, grpc)),
+            Self::Local(config) => Arc::new(local::Local::new(config, grpc, encrypted)),
             Self::Command(config) => Arc::new(command::Command::new(config)),
             Self::Webhook(config) => Arc::new(webhook::Webhook::new(config)),
         }

@@ -22,6 +22,8 @@ pub struct TlsConfig {
     pub client_certificates: ClientCertificates,
     /// Whether the HTTP port speaks TLS too. Default true.
     pub http: bool,
+    /// Between two looks at the files, in milliseconds. 100 to 3600000. Default 5000.
+    pub reload_interval_ms: u64,
 }
 
 /// Whether agents and clients show certificates of their own.
@@ -45,6 +47,7 @@ impl Default for TlsConfig {
             client_ca_file: PathBuf::new(),
             client_certificates: ClientCertificates::Off,
             http: true,
+            reload_interval_ms: 5_000,
         }
     }
 }
@@ -98,7 +101,7 @@ mod tests {
             key_file: key.into(),
             client_ca_file: ca.into(),
             client_certificates,
-            http: true,
+            ..TlsConfig::default()
         }
     }
 

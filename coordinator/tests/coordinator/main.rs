@@ -4,6 +4,9 @@
 
 mod agents;
 mod bad_input;
+mod config;
+#[path = "../../src/security/tls/testing.rs"]
+mod certificates;
 mod connections;
 mod frames;
 mod hostile_agent;
@@ -13,9 +16,11 @@ mod raw;
 mod rest;
 mod restart;
 mod scaling;
+mod security;
 mod streams;
 mod support;
 mod tasks;
 mod tasks_over;
+mod tls;
 mod unread;
 mod watch;

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use evenkeel_shared::backoff::Backoff;
+use evenkeel_shared::{
+    backoff::Backoff,
+    dial::{Channel, DialError, Way},
+};
 use fastrand::Rng;
 use tokio::{
     sync::{Semaphore, watch},
@@ -17,7 +20,6 @@ use tokio::{
     time::{sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
 use super::{
     held::Held,
@@ -164,17 +166,16 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Lets all agents dial `url`, but for those that `away` keeps away at first.
+    /// Lets all agents dial, but for those that `away` keeps away at first.
     ///
     /// # Errors
     /// The address is none.
     pub(crate) fn start(
         plan: &FleetPlan,
-        url: &str,
+        way: &Way,
         ledger: &Arc<Ledger>,
         away: impl Fn(u32) -> bool,
     ) -> Result<Self, LoadtestError> {
-        let endpoint = endpoint(url)?;
         let (state, watching) = watch::channel(State::default());
         let stop = CancellationToken::new();
         let unslowed = |_| AtomicU32::new(SLOWNESS_PARTS as u32);
@@ -189,10 +190,10 @@ impl Fleet {
             slowness: (0..plan.agents).map(unslowed).collect(),
         });
         let (mut tasks, mut all_wanted) = (JoinSet::new(), Vec::new());
-        let mut channel = endpoint.connect_lazy();
+        let mut shared_channel = channel(way)?;
         for index in 0..plan.agents {
             if index % plan.agents_per_connection == 0 {
-                channel = endpoint.connect_lazy();
+                shared_channel = channel(way)?;
             }
             let mut rng = Rng::with_seed(mix(plan.seed ^ mix(u64::from(index) << 32)));
             let (wanting, wanted) =
@@ -210,8 +211,8 @@ impl Fleet {
                 breaks_seen: 0,
                 answered: false,
             };
-            let own = (plan.agents_per_connection == 1).then(|| endpoint.clone());
-            tasks.spawn(live(agent, Line { channel: channel.clone(), own }));
+            let own = (plan.agents_per_connection == 1).then(|| way.clone());
+            tasks.spawn(live(agent, Line { channel: shared_channel.clone(), own }));
         }
         Ok(Self { agents: plan.agents, state: watching, stop, tasks, shared, wanted: all_wanted })
     }
@@ -272,14 +273,15 @@ fn instance_id(run: &str, rng: &mut Rng) -> String {
 struct Line {
     channel: Channel,
     /// Where the connection is the agent's own: how to dial a new one.
-    own: Option<Endpoint>,
+    own: Option<Way>,
 }
 
 impl Line {
     /// The connection is gone, if it is the agent's own: the next session has another one.
     fn cut(&mut self) {
-        if let Some(endpoint) = &self.own {
-            self.channel = endpoint.connect_lazy();
+        // A file that was there at the start and is gone leaves the agent without a new connection, which shows soon enough.
+        if let Some(Ok(fresh)) = self.own.as_ref().map(channel) {
+            self.channel = fresh;
         }
     }
 }
@@ -333,16 +335,18 @@ async fn live(mut agent: Agent, mut line: Line) {
     }
 }
 
-/// How the fleet and the client dial.
+/// How the fleet and the client dial: a channel that connects when it is used.
 ///
 /// # Errors
-/// The address is none.
-pub(crate) fn endpoint(url: &str) -> Result<Endpoint, LoadtestError> {
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|source| LoadtestError::Address { url: url.to_owned(), source })?;
-    Ok(endpoint
+/// The address is none, or a file cannot be read.
+pub(crate) fn channel(way: &Way) -> Result<Channel, LoadtestError> {
+    let unusable = |source: DialError| LoadtestError::Address { url: way.url().to_owned(), source };
+    let endpoint = way
+        .endpoint()
+        .map_err(unusable)?
         .connect_timeout(CONNECT_MAX)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_INTERVAL))
+        .keep_alive_timeout(KEEPALIVE_INTERVAL);
+    way.connect_lazy(&endpoint).map_err(unusable)
 }

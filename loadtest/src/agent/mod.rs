@@ -4,5 +4,5 @@ mod fleet;
 mod held;
 mod session;
 
-pub(crate) use fleet::{Fleet, FleetPlan, Times, endpoint};
+pub(crate) use fleet::{Fleet, FleetPlan, Times, channel};
 pub(crate) use session::Away;

@@ -10,6 +10,7 @@ use evenkeel_proto::v1::{
     ResultStatus, agent_message::Message, agent_service_client::AgentServiceClient,
     coordinator_message::Message as Order,
 };
+use evenkeel_shared::dial::Channel;
 use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
 use fastrand::Rng;
 use tokio::{
@@ -17,7 +18,7 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     fleet::Shared,

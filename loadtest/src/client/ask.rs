@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use evenkeel_proto::v1::{GetRequest, TaskFinished, WaitRequest, task_service_client::TaskServiceClient};
+use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{TaskId, limits::WAIT_TASKS_MAX, wire::enums::task_state};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 /// The shortest Wait there is: what is over is answered, nothing is waited for. 0 would mean for ever.
 const WAIT_MS: u64 = 1;

@@ -15,10 +15,11 @@ use std::{
 
 use bytes::Bytes;
 use evenkeel_proto::v1::{self, SubmitResult, SubmitStreamResponse, TaskSpec, task_service_client::TaskServiceClient};
+use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{Code, TaskId, backoff::Backoff, limits::MESSAGE_BYTES_MAX, wire};
 use fastrand::Rng;
 use tokio::time::sleep_until;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use self::{backlog::Backlog, stream::Stream};
 use crate::{

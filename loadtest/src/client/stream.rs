@@ -3,12 +3,13 @@
 use std::{future::pending, time::Duration};
 
 use evenkeel_proto::v1::{SubmitStreamRequest, SubmitStreamResponse, task_service_client::TaskServiceClient};
+use evenkeel_shared::dial::Channel;
 use tokio::{
     sync::mpsc::{self, OwnedPermit, error::SendError},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 /// Batches that wait for the connection: enough to keep it busy, and few, because tasks in them are in flight already.
 const REQUESTS_MAX: usize = 4;

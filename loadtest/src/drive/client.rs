@@ -12,6 +12,7 @@ use std::{
 
 use evenkeel_proto::v1::task_service_client::TaskServiceClient;
 use evenkeel_proto::v1::{self, SubmitResult, SubmitStreamRequest, SubmitStreamResponse};
+use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{
     TaskId,
     backoff::Backoff,
@@ -21,7 +22,7 @@ use evenkeel_shared::{
 use fastrand::Rng;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::time::sleep_until;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::{
     books::{Books, Tally},

@@ -9,10 +9,11 @@ use std::{
 };
 
 use evenkeel_proto::v1::{DrainAgentRequest, ResumeAgentRequest, cluster_service_client::ClusterServiceClient};
+use evenkeel_shared::dial::Channel;
 use futures_util::{StreamExt as _, stream};
 use tokio::{sync::Mutex, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use super::{
     marks::Marks,

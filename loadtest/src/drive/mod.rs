@@ -25,9 +25,9 @@ use std::{
 };
 
 use evenkeel_proto::v1::cluster_service_client::ClusterServiceClient;
+use evenkeel_shared::dial::{Channel, Way};
 use evenkeel_shared::wire::strategy::to_strategy;
 use tokio::sync::Mutex;
-use tonic::transport::Channel;
 
 pub use self::plan::{Overrides, ScenarioPlan};
 use self::{
@@ -40,7 +40,7 @@ use self::{
     sampler::Sampler,
 };
 use crate::{
-    agent::{Fleet, FleetPlan, Times, endpoint},
+    agent::{Fleet, FleetPlan, Times, channel},
     error::LoadtestError,
     files,
     ledger::{Ledger, LedgerTotals},
@@ -83,9 +83,9 @@ pub async fn run(plan: &ScenarioPlan, progress: Arc<dyn Progress>) -> Result<Ran
     let coordinator = Coordinator::find(&plan.target, &run).await?;
     let machine = collect::machine(coordinator.directory());
     let own = coordinator.is_own();
-    let url = coordinator.url().to_owned();
+    let way = coordinator.way().clone();
     let coordinator = Arc::new(Mutex::new(coordinator));
-    let ran = Run { plan, run: &run, url: &url, own, recorded: &recorded, progress: Arc::clone(&progress) };
+    let ran = Run { plan, run: &run, way: &way, own, recorded: &recorded, progress: Arc::clone(&progress) };
     let ran = ran.with_strategy(&coordinator).await;
     progress.at(Stage::Done);
     if let Ok(coordinator) = Arc::try_unwrap(coordinator) {
@@ -100,7 +100,7 @@ pub async fn run(plan: &ScenarioPlan, progress: Arc<dyn Progress>) -> Result<Ran
 struct Run<'a> {
     plan: &'a ScenarioPlan,
     run: &'a str,
-    url: &'a str,
+    way: &'a Way,
     own: bool,
     recorded: &'a [TraceTask],
     progress: Arc<dyn Progress>,
@@ -109,8 +109,8 @@ struct Run<'a> {
 impl Run<'_> {
     /// Runs under the strategy that the scenario names.
     async fn with_strategy(&self, coordinator: &Arc<Mutex<Coordinator>>) -> Result<Ran, LoadtestError> {
-        let mut cluster = Cluster(ClusterServiceClient::new(endpoint(self.url)?.connect_lazy()));
-        let before = cluster.strategy(self.url).await?;
+        let mut cluster = Cluster(ClusterServiceClient::new(channel(self.way)?));
+        let before = cluster.strategy(self.way.url()).await?;
         let wanted = self.plan.strategy()?;
         if let Some(wanted) = &wanted {
             cluster.set(to_strategy(wanted)).await?;
@@ -131,7 +131,7 @@ impl Run<'_> {
         coordinator: &Arc<Mutex<Coordinator>>,
         cluster: ClusterServiceClient<Channel>,
     ) -> Result<Ran, LoadtestError> {
-        let Self { plan, run, url, .. } = *self;
+        let Self { plan, run, way, .. } = *self;
         let scenario = &plan.scenario;
         let fleet_plan = FleetPlan {
             agents: scenario.fleet.agents,
@@ -149,9 +149,9 @@ impl Run<'_> {
             (ledger, Presence::new(scenario, plan.seed), &scenario.faults[..])
         };
         let ledger = Arc::new(ledger);
-        let fleet = Fleet::start(&fleet_plan, url, &ledger, |agent| !presence.is_there(agent))?;
+        let fleet = Fleet::start(&fleet_plan, way, &ledger, |agent| !presence.is_there(agent))?;
         fleet.gather(self.progress.as_ref()).await?;
-        let pid = coordinator.lock().await.pid().or_else(|| process::listener(url));
+        let pid = coordinator.lock().await.pid().or_else(|| process::listener(way.url()));
         let pid = Arc::new(AtomicU32::new(pid.unwrap_or(0)));
         let mut meter = Meter::new(Arc::clone(&pid));
         meter.read();
@@ -185,7 +185,7 @@ impl Run<'_> {
             },
         );
         let books = Books::new(scenario, plan.seed, &ledger, self.recorded, started);
-        let channel = endpoint(url)?.connect_lazy();
+        let channel = channel(way)?;
         let driven = Client::new(books, &mut monitor, plan, channel).run(started).await;
         let driven = match driven {
             Ok(driven) => driven,

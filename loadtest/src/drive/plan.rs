@@ -114,7 +114,7 @@ impl ScenarioPlan {
             return Err(wrong(what.to_owned()));
         }
         let kills = !self.given_agents && self.scenario.faults.iter().any(|fault| fault.what == Harm::KillCoordinator);
-        if let (true, Target::Running { url }) = (kills, &self.target) {
+        if let (true, Target::Running { url, .. }) = (kills, &self.target) {
             return Err(wrong(format!(
                 "the scenario kills the coordinator, and {url} is not this run's to kill; leave --coordinator out, or take \
                  `kill_coordinator` out of the scenario"
@@ -138,6 +138,8 @@ impl ScenarioPlan {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_shared::dial::Security;
+
     use super::*;
     use crate::scenario::BUILT_IN;
 
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_given_coordinator_is_not_killed() {
-        let target = Target::Running { url: "http://127.0.0.1:7400".into() };
+        let target = Target::Running { url: "http://127.0.0.1:7400".into(), security: Security::default() };
         let plan = ScenarioPlan::new(Scenario::find("failover").unwrap(), target);
         let error = plan.validate().unwrap_err().to_string();
         assert!(error.contains("not this run's to kill"), "{error}");
@@ -183,7 +185,10 @@ mod tests {
         };
         let error = given(Target::Own { program: "evenkeel".into(), data_dir: None }).unwrap_err().to_string();
         assert!(error.contains("name one that runs"), "{error}");
-        assert!(given(Target::Running { url: "http://127.0.0.1:7400".into() }).is_ok(), "its faults are left out");
+        assert!(
+            given(Target::Running { url: "http://127.0.0.1:7400".into(), security: Security::default() }).is_ok(),
+            "its faults are left out"
+        );
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::{
 };
 
 use evenkeel_proto::v1::{StatusRequest, cluster_service_client::ClusterServiceClient};
+use evenkeel_shared::dial::Channel;
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tonic::transport::Channel;
 
 /// How often it is asked.
 const INTERVAL: Duration = Duration::from_millis(250);

@@ -50,7 +50,7 @@ pub async fn judge_clock(
     for log in execution_logs(lab)? {
         read_executions(&log, &mut history).map_err(|error| FaultError::Other(error.to_string()))?;
     }
-    collect(clients.channel(), &mut history).await?;
+    collect(clients.channel().into(), &mut history).await?;
     let verdict = check(&history, Expect { all_over: true, clock_tolerance, ..Expect::default() });
     Ok(Judged { history, verdict })
 }

@@ -15,9 +15,10 @@ use std::{collections::HashMap, time::Duration};
 use evenkeel_proto::v1::{
     GetRequest, ListRequest, TaskEventType, WatchRequest, task_service_client::TaskServiceClient,
 };
+use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{Delivery, TaskId, limits::MESSAGE_BYTES_MAX};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use self::patience::Patience;
 use super::{History, RecordedTask};

@@ -93,7 +93,7 @@ impl World {
     }
 
     async fn collected(&mut self) -> &mut History {
-        collect(self.channel.clone(), &mut self.history).await.unwrap();
+        collect(self.channel.clone().into(), &mut self.history).await.unwrap();
         &mut self.history
     }
 

@@ -7,13 +7,14 @@
 use std::{sync::Arc, time::Duration};
 
 use evenkeel_proto::v1::{self, GetStrategyRequest, SetStrategyRequest, cluster_service_client::ClusterServiceClient};
+use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{StrategyConfig, wire::strategy};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 /// A change that could not be made for so long is given up: the part of the run that it is tested in goes by.
 const MAKE_MAX: Duration = Duration::from_secs(10);

@@ -5,8 +5,8 @@
 
 use evenkeel_proto::v1::cluster_service_client::ClusterServiceClient;
 use evenkeel_shared::StrategyConfig;
+use evenkeel_shared::dial::Channel;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
 use super::{
     Action, Happening, LevelError, LevelEvent, LevelOutcome, Severity, Trial, Watch,

@@ -23,7 +23,7 @@ pub enum DialError {
     /// Anybody on the way could read and use it.
     #[error(
         "{url} is another machine and not encrypted, so whoever is on the way could read or change what is sent; \
-         use https://, or say insecure where the network protects it"
+         use https://, or allow plaintext where the network protects it"
     )]
     InTheOpen {
         /// The address.

@@ -47,8 +47,8 @@ pub struct Security {
     /// The token itself; goes before the file. Never written anywhere.
     #[serde(skip)]
     pub token: Option<Token>,
-    /// Send a token to another machine without TLS.
-    pub insecure: bool,
+    /// Show all of this to another machine without TLS.
+    pub allow_plaintext: bool,
 }
 
 /// A secret that says who somebody is. It is not shown.
@@ -109,7 +109,7 @@ impl Way {
         let uses_tls = security.ca_file.is_some() || security.cert_file.is_some() || security.server_name.is_some();
         let shows_token = security.token.is_some() || security.token_file.is_some();
         let is_here = is_loopback(&host);
-        if !encrypted && !is_here && !security.insecure && (uses_tls || shows_token) {
+        if !encrypted && !is_here && !security.allow_plaintext && (uses_tls || shows_token) {
             return Err(DialError::InTheOpen { url });
         }
         Ok(Self { url, encrypted, host, port, security: Arc::new(security) })

@@ -44,7 +44,7 @@ fn a_token_goes_to_this_machine_or_encrypted_or_not_at_all() {
         check(url, Security { token_file: Some("token".into()), ..security() }, false);
         // Who names an authority believes that the connection is encrypted.
         check(url, Security { ca_file: Some("ca.pem".into()), ..security() }, false);
-        check(url, Security { insecure: true, ..with_token() }, true);
+        check(url, Security { allow_plaintext: true, ..with_token() }, true);
         check(url, security(), true);
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use evenkeel_loadtest::{Bar, LoadtestError, Report, RunPlan, Target, TaskTime, Verdict};
-use evenkeel_shared::{StrategyConfig, limits::PAYLOAD_BYTES_MAX, task::Delivery};
+use evenkeel_shared::{StrategyConfig, dial::Security, limits::PAYLOAD_BYTES_MAX, task::Delivery};
 
 use super::scenario::{self, Common, ScenarioArgs};
 use crate::{
@@ -66,7 +66,10 @@ const AGENTS_DEFAULT: u32 = 1_000;
 /// The coordinator of a run: the one that is named, or one of its own.
 pub(super) fn target(global: &Global, data_dir: Option<PathBuf>) -> Result<Target, CliError> {
     if global.coordinator.is_some() {
-        return Ok(Target::Running { url: global.address()?.url().to_owned() });
+        return Ok(Target::Running {
+            url: global.address()?.url().to_owned(),
+            security: global.security.over(Security::default())?,
+        });
     }
     let program = std::env::current_exe()
         .map_err(|error| CliError::new(Exit::Error, "could not find this program's file").because(error))?;

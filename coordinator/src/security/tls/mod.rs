@@ -8,6 +8,7 @@ mod certificate;
 mod hello;
 mod material;
 mod reload;
+mod shown;
 
 use std::{
     path::PathBuf,

@@ -7,18 +7,15 @@
 //! What is of no use is complained of once, and only when it is found a second time: a certificate and its key are two files,
 //! and between the one and the other they do not go together.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Material, Tls, TlsError, load};
-use crate::config::TlsConfig;
-
-/// Between two looks at the files.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+use super::{Material, Tls, TlsError, load, shown::now_unix_s};
+use crate::config::{CoordinatorConfig, TlsConfig};
 
 /// What one look has found.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,18 +85,17 @@ impl Looker {
     }
 }
 
-/// Keeps what is in force as the files have it, for ever; `told` is given what operators should know. The settings may change
-/// which files they are; whether there is TLS at all is settled at the start.
-pub async fn keep_current(tls: Tls, mut config: watch::Receiver<TlsConfig>, told: impl Fn(&str) + Send) {
+/// Keeps what is in force as the files have it, for ever. The settings may change which files they are; whether there is TLS at all is settled at the start.
+pub async fn keep_current(tls: Tls, mut config: watch::Receiver<Arc<CoordinatorConfig>>) {
     let mut looker = Looker::new(tls);
-    let mut looks = interval(LOOK_INTERVAL);
+    let mut looks = interval(Duration::from_millis(config.borrow().tls.reload_interval_ms.max(1)));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = looks.tick() => {}
             Ok(()) = config.changed() => {}
         }
-        let current = config.borrow_and_update().clone();
+        let current = config.borrow_and_update().tls.clone();
         if !current.is_on() {
             continue;
         }
@@ -107,20 +103,12 @@ pub async fn keep_current(tls: Tls, mut config: watch::Receiver<TlsConfig>, told
         let Ok(read) = tokio::task::spawn_blocking(move || load(&for_reading)).await else { continue };
         match looker.look(read, &current, now_unix_s()) {
             Found::Replaced => {
-                let words = "the certificates have changed; new connections use the new ones";
-                tracing::info!("{words}");
-                told(words);
+                tracing::info!("the certificates have changed; new connections use the new ones");
             }
             Found::Bad(problem) => {
                 tracing::error!(%problem, "the certificates have changed to something of no use; the old ones stay in force");
-                told(&format!("new certificates are of no use, the old ones stay in force: {problem}"));
             }
             Found::Same | Found::Unsure | Found::StillBad => {}
         }
     }
-}
-
-fn now_unix_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

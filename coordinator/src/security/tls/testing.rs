@@ -1,4 +1,4 @@
-//! Certificates for tests, made on the spot.
+//! Certificates for tests, made on the spot. Of no other module, so that the tests over real sockets use it too.
 
 use std::{fs, net::IpAddr, path::Path};
 
@@ -6,8 +6,6 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
 };
-
-use crate::config::{ClientCertificates, TlsConfig};
 
 /// An authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -91,17 +89,5 @@ impl Made {
     pub fn write(&self, directory: &Path, name: &str) {
         fs::write(directory.join(format!("{name}.pem")), self.pem()).unwrap();
         fs::write(directory.join(format!("{name}.key")), self.key_pem()).unwrap();
-    }
-}
-
-/// Settings of a coordinator whose files are `server.pem`, `server.key` and `ca.pem` of this directory.
-pub fn config(directory: &Path, client_certificates: ClientCertificates) -> TlsConfig {
-    let asks = client_certificates != ClientCertificates::Off;
-    TlsConfig {
-        cert_file: directory.join("server.pem"),
-        key_file: directory.join("server.key"),
-        client_ca_file: if asks { directory.join("ca.pem") } else { Default::default() },
-        client_certificates,
-        http: true,
     }
 }

@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use super::{
     reload::{Found, Looker},
-    testing::{Authority, Holder, config},
+    testing::{Authority, Holder},
     *,
 };
 use crate::config::ClientCertificates;
@@ -16,6 +16,17 @@ fn files() -> (tempfile::TempDir, Authority) {
     authority.issue(&Holder::server()).write(directory.path(), "server");
     fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
     (directory, authority)
+}
+
+fn config(directory: &Path, client_certificates: ClientCertificates) -> TlsConfig {
+    let asks = client_certificates != ClientCertificates::Off;
+    TlsConfig {
+        cert_file: directory.join("server.pem"),
+        key_file: directory.join("server.key"),
+        client_ca_file: if asks { directory.join("ca.pem") } else { PathBuf::new() },
+        client_certificates,
+        ..TlsConfig::default()
+    }
 }
 
 fn refused(directory: &Path) -> String {

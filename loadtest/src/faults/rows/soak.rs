@@ -142,7 +142,7 @@ struct Record {
 impl Record {
     async fn read(&mut self, clients: &Clients) -> Result<(), FaultError> {
         let mut history = History::default();
-        collect(clients.channel(), &mut history).await?;
+        collect(clients.channel().into(), &mut history).await?;
         for task in history.recorded {
             let before = self.tasks.get(&task.id).filter(|before| before.state.is_terminal());
             if before.is_some_and(|before| *before != task) {
