@@ -12,6 +12,8 @@ use std::{cell::LazyCell, time::Duration};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use evenkeel_shared::StrategyConfig;
 
+#[path = "fleets/agent.rs"]
+mod agent;
 #[path = "fleets/engine.rs"]
 mod fleet;
 

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel_shared::StrategyConfig;
 
+#[path = "fleets/agent.rs"]
+mod agent;
 #[path = "fleets/backlog.rs"]
 mod backlog;
 #[path = "fleets/engine.rs"]

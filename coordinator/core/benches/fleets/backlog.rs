@@ -1,7 +1,6 @@
 //! A fleet that is full, and its backlog.
 
 use std::{
-    collections::BTreeMap,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,10 +11,9 @@ use evenkeel_core::{
     engine::{AgentMessage, Effects, Engine, Event, Message, NewTask, RequestId, Settings, StoredKey},
     model::Recovery,
 };
-use evenkeel_shared::{
-    AgentId, AgentSpec, AttemptRef, Kind, Outcome, Priority, Registration, Resources, SessionEpoch, StrategyConfig,
-    TaskSpec, Tenant, Timestamp,
-};
+use evenkeel_shared::{AttemptRef, Kind, Outcome, Priority, SessionEpoch, StrategyConfig, TaskSpec, Tenant, Timestamp};
+
+use super::agent::joins;
 
 const SLOTS: u32 = 4;
 const TENANTS: usize = 100;
@@ -78,20 +76,7 @@ impl Fleet {
     }
 
     fn join(&mut self, n: usize, kinds: &[Kind]) {
-        let spec = AgentSpec {
-            id: AgentId::new(&format!("agent-{n}")).expect("valid"),
-            kinds: kinds.to_vec(),
-            labels: BTreeMap::new(),
-            capacity: Resources::slots(SLOTS),
-            tier: (n % 3) as u8,
-            weight: 100,
-            version: String::new(),
-            prefetch_per_slot: Some(1),
-            quota_keys: Vec::new(),
-        };
-        let session = SessionEpoch((1 << 40) + n as u64 + 1);
-        let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
-        self.handle(Event::Register { session, registration: Box::new(registration) });
+        self.handle(joins(n, kinds, SLOTS, 1));
     }
 
     fn handle(&mut self, event: Event) {

@@ -1,7 +1,6 @@
 //! A fleet and its engine, 70 % busy.
 
 use std::{
-    collections::BTreeMap,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,10 +12,9 @@ use evenkeel_core::{
     engine::{AgentMessage, ControlCommand, Effects, Engine, Event, Message, NewTask, RequestId, Settings, StoredKey},
     model::Recovery,
 };
-use evenkeel_shared::{
-    AgentId, AgentSpec, AttemptRef, Kind, Outcome, Registration, Resources, SessionEpoch, StrategyConfig, TaskSpec,
-    Tenant, Timestamp,
-};
+use evenkeel_shared::{AttemptRef, Kind, Outcome, SessionEpoch, StrategyConfig, TaskSpec, Tenant, Timestamp};
+
+use super::agent::joins;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_000_000_000);
 const SLOTS: u32 = 4;
@@ -82,20 +80,8 @@ impl Fleet {
     }
 
     fn join(&mut self, n: usize) {
-        let spec = AgentSpec {
-            id: AgentId::new(&format!("agent-{n}")).expect("valid"),
-            kinds: vec![Kind::new("work").expect("valid")],
-            labels: BTreeMap::new(),
-            capacity: Resources::slots(SLOTS),
-            tier: (n % 3) as u8,
-            weight: 100,
-            version: String::new(),
-            prefetch_per_slot: Some(0),
-            quota_keys: Vec::new(),
-        };
-        let session = SessionEpoch((1 << 40) + n as u64 + 1);
-        let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
-        self.handle(Event::Register { session, registration: Box::new(registration) });
+        let kind = Kind::new("work").expect("valid");
+        self.handle(joins(n, &[kind], SLOTS, 0));
     }
 
     fn handle(&mut self, event: Event) {
