@@ -55,3 +55,16 @@ async fn a_program_that_takes_too_long_is_killed_with_what_it_has_started() {
     .await
     .expect("it is killed");
 }
+
+#[test]
+fn a_command_names_a_program_and_has_time_for_it() {
+    let field = |command: &[&str], timeout_ms| {
+        let command = command.iter().map(ToString::to_string).collect();
+        CommandConfig { command, timeout_ms }.validate().map_err(|violation| violation.field)
+    };
+    assert_eq!(field(&["scale"], 1), Ok(()));
+    assert_eq!(field(&[], 1), Err("scaling.actuator.command".to_owned()));
+    assert_eq!(field(&["", "now"], 1), Err("scaling.actuator.command".to_owned()));
+    assert_eq!(field(&["scale"], 0), Err("scaling.actuator.timeout_ms".to_owned()));
+    assert_eq!(field(&["scale"], u64::MAX), Err("scaling.actuator.timeout_ms".to_owned()));
+}

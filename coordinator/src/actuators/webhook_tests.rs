@@ -62,3 +62,15 @@ fn an_address_is_a_whole_one() {
         assert_eq!(config.validate().unwrap_err().field, "scaling.actuator.url", "{url}");
     }
 }
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_is_given_up() {
+    // It takes connections, and nobody ever reads from them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/scale", silent.local_addr().unwrap());
+    let webhook = Webhook::new(WebhookConfig { url, timeout_ms: 50 });
+    let order = decision(1, 4, &[]);
+    let failed =
+        timeout(Duration::from_secs(60), webhook.scale(&order)).await.expect("it ends").unwrap_err().to_string();
+    assert!(failed.ends_with("no answer within 50 ms, after 3 attempts"), "{failed}");
+}

@@ -145,6 +145,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(MOST + 1));
+        let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let refused = room(8, WITHIN).read(&headers, never, MOST).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+
+    #[tokio::test]
     async fn a_body_that_says_no_size_is_counted() {
         let room = room(8, WITHIN);
         assert_eq!(read(&room, Body::from_stream(pieces(4))).await.unwrap().bytes.len(), MOST);

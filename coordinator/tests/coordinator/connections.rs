@@ -83,6 +83,26 @@ async fn a_request_with_endless_headers_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn headers_are_so_many_and_so_long_at_most() {
+    let world = World::start().await;
+    let ask = async |headers: &[u8]| {
+        let begin = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+        let mut stream = dial(world.coordinator.http_addr(), begin).await;
+        // It may be refused, and closed, before all of it is there.
+        let _ = stream.write_all(&[headers, b"\r\n"].concat()).await;
+        let mut answer = Vec::new();
+        let _ = soon(stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).chars().take(12).collect::<String>()
+    };
+    // With the two that it begins with, 64.
+    assert_eq!(ask(&b"x: 1\r\n".repeat(62)).await, "HTTP/1.1 200");
+    assert_ne!(ask(&b"x: 1\r\n".repeat(63)).await, "HTTP/1.1 200");
+    let long = |kib: usize| [b"x: ".as_slice(), &vec![b'a'; kib << 10], b"\r\n"].concat();
+    assert_eq!(ask(&long(12)).await, "HTTP/1.1 200");
+    assert_ne!(ask(&long(20)).await, "HTTP/1.1 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_bound_connections_are_closed_and_those_that_are_there_go_on() {
     let mut config = config();
     config.limits.connections_max = 4;

@@ -67,6 +67,7 @@ macro_rules! suite {
             thinning_out_takes_bounded_steps_and_goes_on
             history_goes_after_its_time
             what_is_in_force_is_never_past_its_time
+            what_was_taken_back_stays_so_where_the_clock_went_back
         }
     };
     ($open:expr => $($test:ident)+) => {

@@ -175,3 +175,21 @@ pub fn what_is_in_force_is_never_past_its_time(open: Open) {
     assert_eq!(recovery.spent, windows[1..2]);
     assert_eq!(recovery.declarations.len(), 2);
 }
+
+pub fn what_was_taken_back_stays_so_where_the_clock_went_back(open: Open) {
+    use DeclarationKind::Limit;
+    let mut fixture = Fixture::new(open);
+    // Declared, then taken back at a time that is before it, as after a start with a clock that was set.
+    let before = Declaration { at: at(100), ..declared(Limit, "gone", 1, Some("1")) };
+    let taken_back = Declaration { at: at(50), ..declared(Limit, "gone", 2, None) };
+    keep(&mut fixture, [before, taken_back].map(Record::Declared));
+    prune(&mut fixture, Expiry { history: at(75), ..expiry() });
+    let recovered = fixture.crash().declarations;
+    assert!(recovered.iter().all(|known| known.body.is_none()), "in force again: {recovered:?}");
+    // What takes back goes a round later than what it took back.
+    for _ in 0..2 {
+        prune(&mut fixture, Expiry { history: at(101), ..expiry() });
+    }
+    let query = DeclarationQuery { kind: Limit, name: None, history: true, limit: 10 };
+    assert_eq!(fixture.reader().declarations(&query).unwrap(), [], "both are past their time");
+}

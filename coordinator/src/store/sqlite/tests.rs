@@ -10,7 +10,7 @@ use evenkeel_core::engine::{AcceptedTask, Change};
 use evenkeel_shared::{Kind, TaskId, TaskSpec};
 use tempfile::TempDir;
 
-use super::*;
+use super::{damage_tests::declarations, *};
 use crate::store::{Retention, conformance::suite};
 
 fn open(dir: &Path) -> Result<Box<dyn Store>, StoreError> {
@@ -139,6 +139,28 @@ fn after_an_unclean_stop_a_sound_database_is_used() {
     assert_eq!(store.claim(NOW).unwrap().incarnation, 2);
     store.release().unwrap();
     assert!(clean(dir.path()));
+}
+
+#[test]
+fn a_declaration_or_a_spending_that_is_not_what_was_written_is_refused() {
+    let changed = |table: &str, sql: &str, named: &str| {
+        let dir = TempDir::new().unwrap();
+        let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+        store.claim(NOW).unwrap();
+        store.commit(&declarations(1)).unwrap();
+        store.release().unwrap();
+        drop(store);
+        with_database(dir.path(), &format!("UPDATE {table} SET {sql}"));
+        let mut store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+        let error = store.claim(NOW).unwrap_err();
+        let says = matches!(&error, StoreError::Corrupt(what) if what.contains(named));
+        assert!(says && error.is_fatal(), "{table}, {sql}: {error}");
+    };
+    changed("declarations", "body = '{\"n\":2}'", "limit-1");
+    changed("declarations", "version = 2", "limit-1");
+    changed("budget_configs", "reason = ''", "budget-1");
+    changed("budget_spent", "spent = spent + 1", "budget-1");
+    changed("budget_spent", "overrun = 1", "budget-1");
 }
 
 #[test]
