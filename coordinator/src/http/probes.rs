@@ -17,11 +17,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use evenkeel_shared::{Code, Error};
+use evenkeel_shared::{Code, Error, Violation};
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use crate::{health::serving::Serving, metrics::Form, services::admin::Admin};
+use crate::{health::serving::Serving, metrics::Form, profile, services::admin::Admin};
 
 /// The routes.
 pub fn routes(admin: Admin) -> Router {
@@ -30,6 +30,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/debug/pprof/profile", get(cpu_profile))
         .with_state(admin)
 }
 
@@ -101,6 +102,27 @@ fn whole(admin: &Admin, problem: Option<String>) -> Value {
         "started": admin.gateway.lifecycle.has_started(),
         "components": components,
     })
+}
+
+/// A CPU profile of `seconds` (10 if nothing is said); the table of access lets admins alone ask for it.
+async fn cpu_profile(State(admin): State<Admin>, request: Request<Body>) -> Response {
+    const SECONDS: u64 = 10;
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let form = profile::Form::accepted(accept);
+    let asked = request.uri().query().and_then(|query| query.split('&').find_map(|word| word.strip_prefix("seconds=")));
+    let seconds = match asked.map(str::parse::<u64>) {
+        None => Ok(SECONDS),
+        Some(Ok(seconds)) => Ok(seconds),
+        Some(Err(_)) => Err(Violation::new("seconds", "is no whole number").into()),
+    };
+    let made = match seconds {
+        Ok(seconds) => admin.profiler.profile(seconds).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(profile) => ([(header::CONTENT_TYPE, form.content_type())], profile.written(form)).into_response(),
+        Err(error) => Problem::from(error).answer(request.uri().path()),
+    }
 }
 
 async fn metrics(State(admin): State<Admin>, request: Request<Body>) -> Response {

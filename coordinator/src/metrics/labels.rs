@@ -53,6 +53,7 @@ impl BadInput {
         if error.code == Code::AlreadyExists { Self::AgentIdTaken } else { Self::Session }
     }
 
+    /// Its name in the metrics.
     pub const fn reason(self) -> Reason {
         match self {
             Self::Task => Reason::invalid_task,
