@@ -7,8 +7,12 @@
 pub mod agent;
 pub mod allocation;
 pub mod answer;
+pub mod audit;
 pub mod budget;
 pub mod cluster;
+pub mod component;
+pub mod config;
+pub mod credential;
 pub mod event;
 pub mod explain;
 pub mod guard;
