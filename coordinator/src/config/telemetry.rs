@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_shared::{
     Violation,
-    otlp::{Settings, StartError, is_disabled},
+    otlp::{Settings, StartError, endpoint_from_environment, is_disabled},
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ impl TelemetryConfig {
     #[must_use]
     pub fn settings(&self) -> Option<Settings> {
         Some(Settings {
-            endpoint: self.otlp_endpoint.clone().filter(|_| !is_disabled())?,
+            endpoint: self.otlp_endpoint.clone().or_else(endpoint_from_environment).filter(|_| !is_disabled())?,
             queue_spans_max: self.queue_spans_max,
             timeout: Duration::from_millis(self.export_timeout_ms),
         })
