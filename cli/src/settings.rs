@@ -1,8 +1,9 @@
 //! Settings from a file, below flags and environment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use evenkeel_coordinator::config::{Flag, Loaded, Sources, table, variables};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::exit::{CliError, Exit};
 
@@ -35,6 +36,23 @@ fn suggestion(message: &str) -> Option<&str> {
     let unknown = names.next()?;
     let alike = names.map(|known| (strsim::jaro_winkler(unknown, known), known)).filter(|(alike, _)| *alike >= ALIKE);
     alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
+}
+
+/// The settings of a coordinator: `base`, and over it a file, the environment and flags.
+///
+/// # Errors
+/// All that is wrong, each with where it was said.
+pub fn coordinator(file: Option<PathBuf>, flags: Vec<Flag>, base: Sources) -> Result<Loaded, CliError> {
+    let shown = file.as_ref().map(|file| format!(" `{}`", file.display())).unwrap_or_default();
+    let sources = Sources { file, flags, variables: variables(), ..base };
+    sources.load().map_err(|problems| CliError::usage(format!("the configuration{shown} is wrong")).because(problems))
+}
+
+/// A whole section as one flag sets it.
+pub fn section_flags(name: &'static str, section: &str, value: &impl Serialize) -> Vec<Flag> {
+    let tree = serde_json::to_value(value).unwrap_or_default();
+    let within = table::settings().filter(|setting| setting.section() == section);
+    within.map(|setting| Flag::new(name, setting.path, tree.get(setting.name()).cloned().unwrap_or_default())).collect()
 }
 
 #[cfg(test)]

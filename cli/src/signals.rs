@@ -1,6 +1,10 @@
-//! SIGINT and SIGTERM: the first asks to end in order, a second one forces.
+//! SIGINT and SIGTERM: the first asks to end in order, a second one forces. SIGHUP: the configuration is read again.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use evenkeel_coordinator::config::live::{Cause, LiveConfig, Who};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{CliError, Exit};
@@ -26,6 +30,26 @@ pub fn shutdown() -> Result<CancellationToken, CliError> {
         std::process::exit(code);
     });
     Ok(token)
+}
+
+/// Reads the configuration again at every SIGHUP.
+///
+/// # Errors
+/// If the signal cannot be listened to.
+pub fn reload_on_hang_up(config: LiveConfig) -> Result<JoinHandle<()>, CliError> {
+    let mut hang_ups = listen(SignalKind::hangup())?;
+    Ok(tokio::spawn(async move {
+        while hang_ups.recv().await.is_some() {
+            // What is wrong with the file has been logged by then.
+            match config.reload(Cause::Signal, &Who("SIGHUP".to_owned()), "SIGHUP").await {
+                Ok(outcome) if outcome.version == 0 && outcome.problems.is_empty() => {
+                    tracing::info!("SIGHUP: the configuration has not changed");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "SIGHUP: the configuration could not be changed"),
+            }
+        }
+    }))
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, CliError> {

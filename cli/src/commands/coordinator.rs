@@ -3,7 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use evenkeel_coordinator::{CoordinatorConfig, actuators::ActuatorConfig, end_process_on_panic};
+use evenkeel_coordinator::{
+    actuators::ActuatorConfig,
+    config::{Flag, Sources},
+    end_process_on_panic,
+};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::service::{self, ServiceArgs};
 use crate::{
@@ -21,31 +26,39 @@ pub struct CoordinatorArgs {
     #[command(flatten)]
     service: ServiceArgs,
     /// Scale the fleet by this template; a policy that was put later is kept with the data and wins
-    #[arg(long, value_name = "TEMPLATE", env = "EVENKEEL_SCALING_POLICY")]
+    /// [env: EVENKEEL_SCALING_POLICY]
+    #[arg(long, value_name = "TEMPLATE")]
     scaling_policy: Option<String>,
     /// At least and at most so many agents, whatever the template says
     #[arg(long, value_name = "MIN..MAX", value_parser = quantity::range, env = "EVENKEEL_SCALING_AGENTS")]
     scaling_agents: Option<(u32, u32)>,
     /// What carries decisions about the fleet's size out; those that have settings are set in the file
-    #[arg(long, value_name = "NAME", value_parser = ActuatorConfig::SIMPLE, env = "EVENKEEL_ACTUATOR")]
+    /// [env: EVENKEEL_ACTUATOR]
+    #[arg(long, value_name = "NAME", value_parser = ActuatorConfig::SIMPLE)]
     actuator: Option<String>,
-    /// Listen on other addresses than this machine's own, without TLS or authentication
-    #[arg(long, env = "EVENKEEL_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
+    /// Listen on other addresses than this machine's own, without TLS or authentication [env: EVENKEEL_INSECURE]
+    #[arg(long)]
     insecure: bool,
 }
 
 impl CoordinatorArgs {
-    fn scale(&self, config: &mut CoordinatorConfig) {
-        let scaling = &mut config.scaling;
+    fn flags(&self) -> Vec<Flag> {
+        let mut flags = self.service.flags();
         if let Some(template) = &self.scaling_policy {
-            (scaling.template, scaling.policy) = (Some(template.clone()), None);
+            flags.push(Flag::new("--scaling-policy", "scaling.template", template.clone()));
+            flags.push(Flag::new("--scaling-policy", "scaling.policy", serde_json::Value::Null));
         }
         if let Some((min, max)) = self.scaling_agents {
-            (scaling.agents_min, scaling.agents_max) = (Some(min), Some(max));
+            flags.push(Flag::new("--scaling-agents", "scaling.agents_min", min));
+            flags.push(Flag::new("--scaling-agents", "scaling.agents_max", max));
         }
-        if let Some(actuator) = self.actuator.as_deref().and_then(ActuatorConfig::named) {
-            scaling.actuator = actuator;
+        if let Some(name) = &self.actuator {
+            flags.push(Flag::new("--actuator", "scaling.actuator", serde_json::json!({ "name": name })));
         }
+        if self.insecure {
+            flags.push(Flag::new("--insecure", "insecure", true));
+        }
+        flags
     }
 }
 
@@ -56,18 +69,16 @@ impl CoordinatorArgs {
 pub async fn run(args: CoordinatorArgs, global: &Global) -> Outcome {
     without_huge_pages();
     end_process_on_panic();
-    let mut config: CoordinatorConfig = settings::load(args.config.as_deref())?;
-    args.service.apply(&mut config)?;
-    config.insecure |= args.insecure;
-    args.scale(&mut config);
-    let deadline = Duration::from_millis(config.shutdown_deadline_ms);
+    let loaded = settings::coordinator(args.config.clone(), args.flags(), Sources::default())?;
     let shutdown = signals::shutdown()?;
-    let coordinator = service::start(config).await?;
+    let coordinator = service::start(loaded).await?;
+    let _hang_ups = AbortOnDropHandle::new(signals::reload_on_hang_up(coordinator.config().clone())?);
     args.service.announce(&coordinator, global)?;
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = coordinator.stopped() => return Err(CliError::new(Exit::Error, "the coordinator stopped by itself")),
     }
+    let deadline = Duration::from_millis(coordinator.config().now().shutdown_deadline_ms);
     service::stop(coordinator, deadline).await?;
     Ok(Exit::Ok)
 }

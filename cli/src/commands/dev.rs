@@ -13,7 +13,7 @@ use std::{
 
 use clap::Args;
 use evenkeel_agent::{AgentConfig, AgentError, ExecutorConfig, executors::ProgramsConfig, sampler::HostSampler};
-use evenkeel_coordinator::{CoordinatorConfig, RunningCoordinator};
+use evenkeel_coordinator::{CoordinatorConfig, RunningCoordinator, config::Sources};
 use evenkeel_proto::v1;
 use evenkeel_shared::{limits::SLOTS_MAX, otlp::endpoint_from_environment};
 use tokio::task::JoinSet;
@@ -27,7 +27,7 @@ use crate::{
     args::Global,
     client::Address,
     exit::{CliError, Exit, Outcome},
-    quantity, signals,
+    quantity, settings, signals,
 };
 
 /// Data of `dev`, below the current directory.
@@ -54,6 +54,9 @@ pub struct DevArgs {
     /// Tasks that one agent runs at once [default: the cores of this machine; 2 with --autoscale]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     slots: Option<u32>,
+    /// Settings of the coordinator, in TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     service: ServiceArgs,
 }
@@ -63,16 +66,19 @@ pub struct DevArgs {
 /// # Errors
 /// If an address is taken, the data cannot be used, or a part stops by itself.
 pub async fn run(mut args: DevArgs, global: &Global) -> Outcome {
-    let mut config = CoordinatorConfig { data_dir: PathBuf::from(DATA_DIRECTORY), ..CoordinatorConfig::default() };
-    args.service.apply(&mut config)?;
+    let base = CoordinatorConfig { data_dir: PathBuf::from(DATA_DIRECTORY), ..CoordinatorConfig::default() };
+    let mut flags = args.service.flags();
     if let Some(bounds) = args.autoscale {
         args.agents = 0;
-        config.scaling = autoscale::config(bounds, args.slots.unwrap_or(AUTOSCALE_SLOTS), DRAIN_TIMEOUT)?;
+        let scaling = autoscale::config(bounds, args.slots.unwrap_or(AUTOSCALE_SLOTS), DRAIN_TIMEOUT)?;
+        flags.extend(settings::section_flags("--autoscale", "scaling", &scaling));
     }
-    let ephemeral = config.ephemeral;
-    let deadline = Duration::from_millis(config.shutdown_deadline_ms);
+    let base = Sources { base, base_name: "evenkeel dev".to_owned(), ..Sources::default() };
+    let loaded = settings::coordinator(args.config.clone(), flags, base)?;
+    let ephemeral = loaded.config.ephemeral;
+    let deadline = Duration::from_millis(loaded.config.shutdown_deadline_ms);
     let shutdown = signals::shutdown()?;
-    let coordinator = service::start(config).await?;
+    let coordinator = service::start(loaded).await?;
 
     let started = SystemTime::now();
     let draining = CancellationToken::new();

@@ -9,10 +9,13 @@ use std::{
 
 use clap::Args;
 use evenkeel_coordinator::{
-    ConfigError, Coordinator, CoordinatorConfig, RunningCoordinator, StartError, store::StoreError,
+    ConfigError, Coordinator, RunningCoordinator, StartError,
+    config::{Flag, Loaded},
+    store::StoreError,
 };
-use evenkeel_shared::{StrategyConfig, otlp::endpoint_from_environment};
+use evenkeel_shared::StrategyConfig;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     args::Global,
@@ -20,23 +23,26 @@ use crate::{
     output::{Show, table::Style},
 };
 
-/// Where a coordinator listens and keeps its data.
+/// Where a coordinator listens and keeps its data. Not read from the environment here: the [sources] do that for every setting,
+/// and know which variable a value came from.
+///
+/// [sources]: evenkeel_coordinator::config::Sources
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
-    /// Where gRPC listens; port 0 is any free one [default: 127.0.0.1:7400]
-    #[arg(long, value_name = "ADDR", env = "EVENKEEL_GRPC")]
+    /// Where gRPC listens; port 0 is any free one [env: EVENKEEL_GRPC] [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDR")]
     grpc: Option<SocketAddr>,
-    /// Where HTTP listens, for health, metrics and read-only JSON [default: 127.0.0.1:7480]
-    #[arg(long, value_name = "ADDR", env = "EVENKEEL_HTTP")]
+    /// Where HTTP listens, for health, metrics and JSON [env: EVENKEEL_HTTP] [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// Where the data is kept
-    #[arg(long, value_name = "DIR", env = "EVENKEEL_DATA_DIR")]
+    /// Where the data is kept [env: EVENKEEL_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Keep no data: all tasks are gone when it ends
     #[arg(long)]
     ephemeral: bool,
-    /// The strategy at first start; one that was set later is kept with the data and wins
-    #[arg(long, value_name = "NAME", value_parser = StrategyConfig::NAMES, env = "EVENKEEL_STRATEGY")]
+    /// The strategy at first start; one that was set later is kept with the data and wins [env: EVENKEEL_STRATEGY]
+    #[arg(long, value_name = "NAME", value_parser = StrategyConfig::NAMES)]
     strategy: Option<String>,
     /// Write addresses and process id to this file, as JSON, once it is ready
     #[arg(long, value_name = "FILE")]
@@ -44,26 +50,20 @@ pub struct ServiceArgs {
 }
 
 impl ServiceArgs {
-    /// Puts what is given here over the settings.
-    ///
-    /// # Errors
-    /// If a value is wrong.
-    pub fn apply(&self, config: &mut CoordinatorConfig) -> Result<(), CliError> {
-        config.grpc = self.grpc.unwrap_or(config.grpc);
-        config.http = self.http.unwrap_or(config.http);
-        config.ephemeral |= self.ephemeral;
-        if let Some(directory) = &self.data_dir {
-            config.data_dir.clone_from(directory);
-        }
-        // Whole, because it is shown to people who may be in another directory.
-        config.data_dir = std::path::absolute(&config.data_dir).map_err(|error| {
-            CliError::usage(format!("`{}` is not a directory for data", config.data_dir.display())).because(error)
-        })?;
-        if let Some(name) = &self.strategy {
-            config.engine.strategy =
-                StrategyConfig::named(name).map_err(|violation| CliError::usage(violation.to_string()))?;
-        }
-        Ok(())
+    /// What is given here, as the highest layer of the settings.
+    #[must_use]
+    pub fn flags(&self) -> Vec<Flag> {
+        let text = |name, path, value: Option<String>| value.map(|value| Flag::new(name, path, value));
+        let strategy =
+            self.strategy.as_ref().map(|name| Flag::new("--strategy", "engine.strategy", json!({ "name": name })));
+        let flags = [
+            text("--grpc", "grpc", self.grpc.map(|address| address.to_string())),
+            text("--http", "http", self.http.map(|address| address.to_string())),
+            text("--data-dir", "data_dir", self.data_dir.as_ref().map(|path| path.display().to_string())),
+            self.ephemeral.then(|| Flag::new("--ephemeral", "ephemeral", true)),
+            strategy,
+        ];
+        flags.into_iter().flatten().collect()
     }
 
     /// Says on stdout, and in the file asked for, that the service is ready.
@@ -77,7 +77,7 @@ impl ServiceArgs {
             pid: std::process::id(),
         };
         if let Some(path) = &self.ready_file {
-            write_whole(path, &serde_json::json!(ready).to_string()).map_err(|error| {
+            write_whole(path, &json!(ready).to_string()).map_err(|error| {
                 CliError::new(Exit::Error, format!("could not write `{}`", path.display())).because(error)
             })?;
         }
@@ -111,9 +111,8 @@ impl Show for Ready {
 ///
 /// # Errors
 /// Why it cannot start, with the flag that helps.
-pub async fn start(mut config: CoordinatorConfig) -> Result<RunningCoordinator, CliError> {
-    config.telemetry.otlp_endpoint = config.telemetry.otlp_endpoint.or_else(endpoint_from_environment);
-    Coordinator::start(config).await.map_err(|error| {
+pub async fn start(loaded: Loaded) -> Result<RunningCoordinator, CliError> {
+    Coordinator::start(loaded).await.map_err(|error| {
         let exit = if matches!(error, StartError::Config(_)) { Exit::Usage } else { Exit::Error };
         let hint = hint(&error);
         let failed = CliError::new(exit, "the coordinator could not start").because(error);
@@ -142,6 +141,10 @@ fn hint(error: &StartError) -> Option<String> {
 /// # Errors
 /// If something had to be cut off; what was answered is on disk nevertheless.
 pub async fn stop(coordinator: RunningCoordinator, deadline: Duration) -> Result<(), CliError> {
-    let stopped = coordinator.shutdown(deadline).await;
-    stopped.map_err(|error| CliError::new(Exit::Error, "the coordinator did not stop in order").because(error))
+    let report = coordinator.stop(deadline).await;
+    tracing::info!("the coordinator {report}");
+    if report.is_clean() {
+        return Ok(());
+    }
+    Err(CliError::new(Exit::Error, "the coordinator did not stop in order").because(report))
 }

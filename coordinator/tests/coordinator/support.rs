@@ -56,7 +56,10 @@ impl World {
     }
 
     pub async fn with(config: CoordinatorConfig) -> Self {
-        let coordinator = soon(Coordinator::start(config)).await.expect("it starts");
+        Self::of(soon(Coordinator::start(config)).await.expect("it starts")).await
+    }
+
+    pub async fn of(coordinator: RunningCoordinator) -> Self {
         let channel = Self::connect(&coordinator).await;
         Self { coordinator, channel }
     }
