@@ -30,8 +30,25 @@ fn about(error: &(dyn Error + 'static)) -> Option<String> {
     }
     // Said by a coordinator's port to whoever comes without TLS; its words come through other libraries' errors.
     let text = error.to_string();
-    text.contains("speaks TLS").then(|| "this port speaks TLS: use https://".to_owned())
+    if text.contains("speaks TLS") {
+        return Some("this port speaks TLS: use https://".to_owned());
+    }
+    // After its own part of the handshake a client hears of the server's verdict as it reads, and HTTP/2 keeps the words alone.
+    let (_, alert) = text.split_once("received fatal alert: ")?;
+    let known = ALERTS.iter().find(|known| alert.starts_with(&format!("{known:?}")))?;
+    about_tls(&rustls::Error::AlertReceived(*known))
 }
+
+/// The alerts that a server ends a handshake with.
+const ALERTS: [AlertDescription; 7] = [
+    AlertDescription::CertificateRequired,
+    AlertDescription::CertificateExpired,
+    AlertDescription::UnknownCA,
+    AlertDescription::BadCertificate,
+    AlertDescription::DecryptError,
+    AlertDescription::NoApplicationProtocol,
+    AlertDescription::ProtocolVersion,
+];
 
 fn about_tls(error: &rustls::Error) -> Option<String> {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage as Invalid};

@@ -83,4 +83,7 @@ fn words_for_people_come_out_of_any_depth() {
     let error = DialError::Handshake { host: "x:1".into(), source: inner };
     assert_eq!(explain(&error).as_deref(), Some("this port does not speak TLS: use http://"));
     assert_eq!(explain(&DialError::Token), None);
+    // What is left of an alert once it has come through HTTP/2.
+    let text = std::io::Error::other("received fatal alert: CertificateRequired");
+    assert!(explain(&text).is_some_and(|words| words.contains("--cert-file")));
 }
