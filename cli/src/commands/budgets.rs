@@ -5,6 +5,7 @@ use evenkeel_proto::v1;
 
 use crate::{
     args::Global,
+    commands::declared::{Removal, Scoped},
     exit::{Exit, Outcome, answer},
     output::{budget::BudgetView, limit::RemovedView},
     quantity,
@@ -14,26 +15,13 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum BudgetsCommand {
     /// List budgets with what is spent and reserved of them
-    List {
-        /// Only those that cover this tenant
-        #[arg(long, value_name = "NAME")]
-        tenant: Option<String>,
-        /// Only those that cover this kind of task
-        #[arg(long)]
-        kind: Option<String>,
-    },
+    List(Scoped),
     /// Declare a budget, or replace the one of this name; what is spent stays spent
     ///
     /// A task goes only if every budget that covers it allows it.
     Put(PutArgs),
     /// Remove a budget
-    Delete {
-        /// Its name
-        name: String,
-        /// Why, for the history
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
+    Delete(Removal),
 }
 
 /// Arguments of `budgets put`.
@@ -94,7 +82,7 @@ pub async fn run(command: BudgetsCommand, global: &Global) -> Outcome {
     let mut resources = global.address()?.connect().await?.resources;
     let output = global.output();
     match command {
-        BudgetsCommand::List { tenant, kind } => {
+        BudgetsCommand::List(Scoped { tenant, kind }) => {
             let request = v1::ListBudgetsRequest { tenant: tenant.unwrap_or_default(), kind: kind.unwrap_or_default() };
             let budgets = answer("list budgets", resources.list_budgets(request).await)?.budgets;
             let budgets: Vec<_> = budgets.into_iter().map(BudgetView::from).collect();
@@ -104,7 +92,7 @@ pub async fn run(command: BudgetsCommand, global: &Global) -> Outcome {
             let budget = answer("put the budget", resources.put_budget(put(args)).await)?;
             output.one(&BudgetView::from(budget))?;
         }
-        BudgetsCommand::Delete { name, reason } => {
+        BudgetsCommand::Delete(Removal { name, reason }) => {
             let request = v1::DeleteBudgetRequest { name: name.clone(), reason };
             answer("delete the budget", resources.delete_budget(request).await)
                 .map_err(|error| error.hint_if_missing("see `evenkeel budgets list`"))?;

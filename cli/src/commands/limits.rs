@@ -5,6 +5,7 @@ use evenkeel_proto::v1;
 
 use crate::{
     args::Global,
+    commands::declared::{Removal, Scoped},
     exit::{Exit, Outcome, answer},
     output::limit::{DynamicView, LimitView, RemovedView},
     quantity,
@@ -14,26 +15,13 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum LimitsCommand {
     /// List limits with their use at this moment
-    List {
-        /// Only those that hold for this tenant
-        #[arg(long, value_name = "NAME")]
-        tenant: Option<String>,
-        /// Only those that hold for this kind of task
-        #[arg(long)]
-        kind: Option<String>,
-    },
+    List(Scoped),
     /// Declare a limit, or replace the one of this name
     ///
     /// What runs goes on; what is over a lowered limit waits. A task is subject to every limit that applies to it.
     Put(PutArgs),
     /// Remove a limit
-    Delete {
-        /// Its name
-        name: String,
-        /// Why, for the history
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
+    Delete(Removal),
     /// See or set how the slots of agents follow measured latency
     Dynamic(DynamicArgs),
 }
@@ -115,7 +103,7 @@ pub async fn run(command: LimitsCommand, global: &Global) -> Outcome {
     let mut resources = global.address()?.connect().await?.resources;
     let output = global.output();
     match command {
-        LimitsCommand::List { tenant, kind } => {
+        LimitsCommand::List(Scoped { tenant, kind }) => {
             let request = v1::ListLimitsRequest { tenant: tenant.unwrap_or_default(), kind: kind.unwrap_or_default() };
             let limits = answer("list limits", resources.list_limits(request).await)?.limits;
             let limits: Vec<_> = limits.into_iter().map(LimitView::from).collect();
@@ -125,7 +113,7 @@ pub async fn run(command: LimitsCommand, global: &Global) -> Outcome {
             let limit = answer("put the limit", resources.put_limit(put(args)).await)?;
             output.one(&LimitView::from(limit))?;
         }
-        LimitsCommand::Delete { name, reason } => {
+        LimitsCommand::Delete(Removal { name, reason }) => {
             let request = v1::DeleteLimitRequest { name: name.clone(), reason };
             answer("delete the limit", resources.delete_limit(request).await)
                 .map_err(|error| error.hint_if_missing("see `evenkeel limits list`"))?;

@@ -13,6 +13,7 @@ pub mod config;
 pub mod coordinator;
 pub mod costs;
 pub mod credentials;
+pub mod declared;
 pub mod dev;
 pub mod doctor;
 pub mod events;
