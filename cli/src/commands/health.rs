@@ -6,7 +6,10 @@ use evenkeel_proto::v1;
 use crate::{
     args::Global,
     exit::{Exit, Outcome, answer},
-    output::health::{BottleneckView, HealthView},
+    output::{
+        component::CoordinatorHealthView,
+        health::{BottleneckView, HealthView},
+    },
 };
 
 /// Arguments of `health`.
@@ -29,6 +32,8 @@ pub enum HealthCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Show how the coordinator itself is, part by part; ends with 1 if it is not ready
+    Coordinator,
 }
 
 /// Shows it.
@@ -36,12 +41,21 @@ pub enum HealthCommand {
 /// # Errors
 /// If the coordinator does not answer.
 pub async fn run(args: HealthArgs, global: &Global) -> Outcome {
-    let mut resources = global.address()?.connect().await?.resources;
+    let clients = global.address()?.connect().await?;
+    let (mut resources, mut admin) = (clients.resources, clients.admin);
     match args.command {
         None => {
             let request = v1::GetFleetHealthRequest { pool_label: args.pool_label.unwrap_or_default() };
             let health = answer("read the health", resources.get_fleet_health(request).await)?;
             global.output().one(&HealthView::from(health))?;
+        }
+        Some(HealthCommand::Coordinator) => {
+            let health = answer("read the health", admin.get_health(v1::GetHealthRequest {}).await)?;
+            let view = CoordinatorHealthView::from(health);
+            global.output().one(&view)?;
+            if !view.ready {
+                return Ok(Exit::Error);
+            }
         }
         Some(HealthCommand::Bottlenecks { all }) => {
             let request = v1::ListBottlenecksRequest { include_ended: all };
