@@ -367,5 +367,5 @@ fn what_is_wanted_of_an_agent_that_is_away_can_be_changed_and_holds_when_it_come
     c.join(agent("a"));
     let task = c.submit(task("work"));
     assert_eq!(c.agent_with(task), "a");
-    assert_eq!(c.admin("nobody", AdminCommand::Resume).unwrap_err().code, evenkeel_shared::Code::NotFound);
+    assert_eq!(c.admin("nobody", AdminCommand::Resume).unwrap_err().code, Code::NotFound);
 }
