@@ -193,10 +193,12 @@ impl CliError {
     /// An error that a call ended with.
     pub fn status(doing: &str, status: &Status) -> Self {
         let error = wire::status::from_status(status);
-        if lost_connection(status) {
+        let words = explain(status);
+        // A connection that never came about ends calls with codes of its own.
+        if words.is_some() || lost_connection(status) {
             return Self::new(Exit::Unreachable, format!("could not {doing}: the connection to the coordinator broke"))
                 .because(status.message())
-                .hint(explain(status).unwrap_or_else(|| UNREACHABLE_HINT.to_owned()));
+                .hint(words.unwrap_or_else(|| UNREACHABLE_HINT.to_owned()));
         }
         Self::answered(doing, error)
     }
