@@ -170,6 +170,12 @@ impl Trace {
     }
 }
 
+/// Trace and span of each transaction.
+fn transactions(spans: &[Received]) -> BTreeSet<(String, String)> {
+    let transactions = spans.iter().filter(|span| span.name == "transaction");
+    transactions.map(|span| (span.trace.clone(), span.id.clone())).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_task_is_one_trace_from_the_client_to_the_program_that_it_runs() {
     let receiver = Receiver::start(Manner::Takes).await.unwrap();
@@ -181,7 +187,12 @@ async fn one_task_is_one_trace_from_the_client_to_the_program_that_it_runs() {
     // What is sent last is the agent's word on the result, and the coordinator's on the whole.
     let wanted = ["submit", "accept", "task", "queue", "attempt", "decide", "dispatch", "execute", "report"];
     let spans = receiver
-        .until(|spans| wanted.iter().all(|name| spans.iter().any(|span| span.trace == TRACE && span.name == *name)))
+        .until(|spans| {
+            let of_trace: Vec<_> = spans.iter().filter(|span| span.trace == TRACE).collect();
+            // A transaction is told of once all that it carried has been said.
+            let is_whole = |span: &&Received| span.name != "commit" || transactions(spans).contains(&span.links[0]);
+            wanted.iter().all(|name| of_trace.iter().any(|span| span.name == *name)) && of_trace.iter().all(is_whole)
+        })
         .await;
     let trace = Trace::of(&spans, TRACE);
     trace.check_connected("00f067aa0ba902b7");
@@ -215,13 +226,8 @@ async fn one_task_is_one_trace_from_the_client_to_the_program_that_it_runs() {
     // On disk three times: accepted, assigned, over. Each of these links to its transaction, which is a trace of its own.
     let commits = trace.all("commit");
     assert_eq!(commits.len(), 3);
-    let transactions: BTreeSet<_> = spans
-        .iter()
-        .filter(|span| span.name == "transaction")
-        .map(|span| (span.trace.clone(), span.id.clone()))
-        .collect();
     for commit in commits {
-        assert!(transactions.contains(&commit.links[0]), "{:?} is no transaction", commit.links);
+        assert!(transactions(&spans).contains(&commit.links[0]), "{:?} is no transaction", commit.links);
     }
 
     let execute_is = |name: &str| execute.attributes.get(name).map(String::as_str);
