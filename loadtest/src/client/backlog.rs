@@ -6,6 +6,11 @@ use std::{
     time::Instant,
 };
 
+use evenkeel_proto::v1;
+
+use super::broken_protocol;
+use crate::error::LoadtestError;
+
 /// What was sent and may have to be sent again. Bounded by the tasks in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
@@ -51,9 +56,20 @@ impl Backlog {
         self.batches_sent
     }
 
-    /// The tasks of a batch that is answered; `None` if no such batch waits for an answer.
-    pub(crate) fn answered(&mut self, batch_id: u64) -> Option<Vec<u32>> {
-        self.batches.remove(&batch_id)
+    /// The tasks of a batch, each with its answer.
+    ///
+    /// # Errors
+    /// If there are not as many answers as tasks; none were asked for where no such batch waits for any.
+    pub(crate) fn answered(
+        &mut self,
+        batch: v1::SubmitBatch,
+    ) -> Result<impl Iterator<Item = (u32, v1::SubmitResult)> + use<>, LoadtestError> {
+        let numbers = self.batches.remove(&batch.batch_id).unwrap_or_default();
+        if numbers.len() != batch.results.len() {
+            let (asked, answered) = (numbers.len(), batch.results.len());
+            return Err(broken_protocol(format!("a batch of {asked} tasks has {answered} answers")));
+        }
+        Ok(numbers.into_iter().zip(batch.results))
     }
 
     /// The tasks of all batches that wait for an answer.
@@ -80,8 +96,10 @@ mod tests {
         let first = backlog.sent(vec![0, 1]);
         backlog.sent(vec![2, 3]);
         backlog.sent(vec![4]);
-        assert_eq!(backlog.answered(first), Some(vec![0, 1]));
-        assert_eq!(backlog.answered(first), None);
+        let answers = |count| v1::SubmitBatch { batch_id: first, results: vec![v1::SubmitResult::default(); count] };
+        let answered: Vec<u32> = backlog.answered(answers(2)).unwrap().map(|(number, _)| number).collect();
+        assert_eq!(answered, [0, 1]);
+        assert!(backlog.answered(answers(2)).is_err(), "they were answered once");
         assert!(!backlog.is_due(now));
         backlog.stream_lost();
         assert_eq!(backlog.take_due(now, 2), [2, 3]);

@@ -6,6 +6,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod backlog;
+pub(crate) mod redial;
 pub(crate) mod stream;
 
 use std::{
@@ -16,12 +17,12 @@ use std::{
 use bytes::Bytes;
 use evenkeel_proto::v1::{self, SubmitResult, SubmitStreamResponse, TaskSpec, task_service_client::TaskServiceClient};
 use evenkeel_shared::dial::Channel;
-use evenkeel_shared::{Code, TaskId, backoff::Backoff, limits::MESSAGE_BYTES_MAX, wire};
+use evenkeel_shared::{Code, TaskId, limits::MESSAGE_BYTES_MAX, wire};
 use fastrand::Rng;
 use tokio::time::sleep_until;
 use tonic::Status;
 
-use self::{backlog::Backlog, stream::Stream};
+use self::{backlog::Backlog, redial::Redial, stream::Stream};
 use crate::{
     error::LoadtestError,
     ledger::Ledger,
@@ -37,9 +38,6 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) const QUIET_MAX: Duration = Duration::from_secs(5);
 /// How often ends are asked for while notices cannot come.
 pub(crate) const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// Backoff between streams.
-pub(crate) const BACKOFF_BASE: Duration = Duration::from_millis(50);
-pub(crate) const BACKOFF_CAP: Duration = Duration::from_secs(2);
 /// Wait after a refusal that says no time.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_millis(100);
 /// A task that nobody took for so long is given up: an aborted run must not leave work that only its agents could take.
@@ -61,8 +59,7 @@ pub(crate) struct Client<'a> {
     last_news: Instant,
     last_asked: Instant,
     /// When the next stream may be opened, and how often that failed.
-    next_stream: Instant,
-    streams_failed: u32,
+    redial: Redial,
 }
 
 /// What is left after the ends of tasks were asked for.
@@ -94,8 +91,7 @@ impl<'a> Client<'a> {
             orphans: Vec::new(),
             last_news: now,
             last_asked: now,
-            next_stream: now,
-            streams_failed: 0,
+            redial: Redial::new(now),
         }
     }
 
@@ -108,7 +104,7 @@ impl<'a> Client<'a> {
         let mut tick = Instant::now();
         self.last_news = tick;
         while !self.is_over() && self.last_news.elapsed() < self.plan.stall_timeout {
-            if stream.is_none() && self.may_submit() && self.next_stream <= Instant::now() {
+            if stream.is_none() && self.may_submit() && self.redial.is_due(Instant::now()) {
                 stream = self.open().await?;
             }
             let requests = stream.as_ref().filter(|_| self.may_submit()).map(|stream| stream.requests.clone());
@@ -154,30 +150,18 @@ impl<'a> Client<'a> {
 
     /// The stream is gone: what was not answered is sent again, the ends of what was accepted are asked for.
     fn broken(&mut self, status: &Status) -> Result<(), LoadtestError> {
-        let error = wire::status::from_status(status);
-        if !passes(error.code) {
-            return Err(LoadtestError::Call { call: "SubmitStream", status: Box::new(status.clone()) });
-        }
+        self.redial.broke(status, self.rng.f64())?;
         self.totals.reconnects += 1;
         self.backlog.stream_lost();
         self.orphans = self.oracle.open();
-        let backoff = Backoff::new(BACKOFF_BASE, BACKOFF_CAP, 2.0);
-        let delay = backoff.delay(self.streams_failed, self.rng.f64());
-        self.next_stream = Instant::now() + delay.max(error.retry_after.unwrap_or_default());
-        self.streams_failed = self.streams_failed.saturating_add(1);
         Ok(())
     }
 
     fn heard(&mut self, response: SubmitStreamResponse) -> Result<(), LoadtestError> {
         let now = Instant::now();
-        self.streams_failed = 0;
+        self.redial.answered();
         if let Some(batch) = response.batch {
-            let numbers = self.backlog.answered(batch.batch_id).unwrap_or_default();
-            if numbers.len() != batch.results.len() {
-                let (asked, answered) = (numbers.len(), batch.results.len());
-                return Err(broken_protocol(format!("a batch of {asked} tasks has {answered} answers")));
-            }
-            for (number, result) in numbers.into_iter().zip(batch.results) {
+            for (number, result) in self.backlog.answered(batch)? {
                 self.answered(number, result, now)?;
             }
         }

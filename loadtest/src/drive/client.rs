@@ -15,7 +15,6 @@ use evenkeel_proto::v1::{self, SubmitResult, SubmitStreamRequest, SubmitStreamRe
 use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{
     TaskId,
-    backoff::Backoff,
     limits::{MESSAGE_BYTES_MAX, SUBMIT_TASKS_MAX},
     wire,
 };
@@ -31,10 +30,11 @@ use super::{
 };
 use crate::{
     client::{
-        ASK_INTERVAL, BACKOFF_BASE, BACKOFF_CAP, QUIET_MAX,
+        ASK_INTERVAL, QUIET_MAX,
         ask::{self, Answers},
         backlog::Backlog,
         broken_protocol, passes,
+        redial::Redial,
         stream::{self, Stream},
         task_id,
     },
@@ -82,8 +82,7 @@ pub(crate) struct Client<'a> {
     asked: Vec<TaskId>,
     last_news: Instant,
     last_asked: Instant,
-    next_stream: Instant,
-    streams_failed: u32,
+    redial: Redial,
     next_break: Option<Instant>,
 }
 
@@ -108,8 +107,7 @@ impl<'a> Client<'a> {
             asked: Vec::new(),
             last_news: now,
             last_asked: now,
-            next_stream: now,
-            streams_failed: 0,
+            redial: Redial::new(now),
             next_break: None,
         }
     }
@@ -135,7 +133,7 @@ impl<'a> Client<'a> {
             if self.is_over(now) {
                 break;
             }
-            if self.stream.is_none() && self.opening.is_none() && self.may_submit(now) && self.next_stream <= now {
+            if self.stream.is_none() && self.opening.is_none() && self.may_submit(now) && self.redial.is_due(now) {
                 self.open(now);
             }
             let wake = self.books.next_due().map_or(next_tick, |due| due.min(next_tick)).min(next_window);
@@ -239,30 +237,18 @@ impl<'a> Client<'a> {
     /// The stream is gone: what was not answered is sent again, the ends of what was accepted are asked for.
     fn broken(&mut self, status: &Status) -> Result<(), LoadtestError> {
         self.stream = None;
-        let error = wire::status::from_status(status);
-        if !passes(error.code) {
-            return Err(LoadtestError::Call { call: "SubmitStream", status: Box::new(status.clone()) });
-        }
+        self.redial.broke(status, self.rng.f64())?;
         self.books.tally.retried += self.backlog.unanswered().count() as u64;
         self.backlog.stream_lost();
         self.orphans = self.books.oracle.open();
-        let backoff = Backoff::new(BACKOFF_BASE, BACKOFF_CAP, 2.0);
-        let delay = backoff.delay(self.streams_failed, self.rng.f64());
-        self.next_stream = Instant::now() + delay.max(error.retry_after.unwrap_or_default());
-        self.streams_failed = self.streams_failed.saturating_add(1);
         Ok(())
     }
 
     fn heard(&mut self, response: SubmitStreamResponse) -> Result<(), LoadtestError> {
         let now = Instant::now();
-        self.streams_failed = 0;
+        self.redial.answered();
         if let Some(batch) = response.batch {
-            let numbers = self.backlog.answered(batch.batch_id).unwrap_or_default();
-            if numbers.len() != batch.results.len() {
-                let (asked, answered) = (numbers.len(), batch.results.len());
-                return Err(broken_protocol(format!("a batch of {asked} tasks has {answered} answers")));
-            }
-            for (number, result) in numbers.into_iter().zip(batch.results) {
+            for (number, result) in self.backlog.answered(batch)? {
                 self.answered(number, result, now)?;
             }
         }
