@@ -62,7 +62,11 @@ fn start(cli: Cli) -> Outcome {
 /// Services tell what they do; clients only what goes wrong, since their stderr is for people.
 fn logs(global: &Global, command: &Command) -> Result<(), CliError> {
     let default = if command.is_service() { "info" } else { "warn" };
-    let filter = global.log.as_deref().filter(|filter| !filter.trim().is_empty()).unwrap_or(default);
-    telemetry::init(global.log_format.into(), filter)
-        .map_err(|error| CliError::usage("no log can be kept").because(error))
+    let given = global.log.as_deref().filter(|filter| !filter.trim().is_empty());
+    telemetry::init(global.log_format.unwrap_or_default().into(), given.unwrap_or(default))
+        .map_err(|error| CliError::usage("no log can be kept").because(error))?;
+    if let (Command::Coordinator(_), Some(control)) = (command, telemetry::control()) {
+        control.follow_settings(given.is_none(), global.log_format.is_none());
+    }
+    Ok(())
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use evenkeel_shared::telemetry;
+
 use super::Parts;
 use crate::{
-    config::{CoordinatorConfig, live::LiveConfig},
+    config::{CoordinatorConfig, LogFormat, live::LiveConfig},
     connections::{ConnectionLimits, Connections},
     gateway::Gateway,
     grpc,
@@ -54,10 +56,25 @@ impl Parts {
         }));
         let board = self.board.clone();
         live.tell(Box::new(move |config| board.set_settings(config.health.clone())));
+        log_as(&live.now());
+        live.tell(Box::new(log_as));
         let shown = live.clone();
         self.board.probe(Component::Config, std::sync::Arc::new(move || config_finding(&shown)));
         let board = self.board.clone();
         live.begin(gateway, Box::new(move || ills(&board)));
+    }
+}
+
+/// Logs as the settings say, where no flag has said something else. A program that has set its log up itself keeps it.
+pub(super) fn log_as(config: &CoordinatorConfig) {
+    let Some(control) = telemetry::control() else { return };
+    let log = &config.log;
+    let format = match log.format {
+        LogFormat::Text => telemetry::LogFormat::Text,
+        LogFormat::Json => telemetry::LogFormat::Json,
+    };
+    if let Err(error) = control.settings_say(&log.filter, format, log.lines_per_second as usize) {
+        tracing::warn!(%error, "the log stays as it is");
     }
 }
 

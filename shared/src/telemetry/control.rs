@@ -5,7 +5,10 @@
 
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -31,7 +34,7 @@ pub(super) fn install(
 ) {
     let state = State { base: base.to_owned(), over: None, number: 0 };
     // A second one would mean a second global subscriber, which has been refused.
-    let _ = CONTROL.set(LogControl { filter, set_format, repeats, state: Mutex::new(state) });
+    let _ = CONTROL.set(LogControl::new(filter, set_format, repeats, state));
 }
 
 /// What the log lets through.
@@ -50,6 +53,8 @@ pub struct LogControl {
     filter: reload::Handle<EnvFilter, Registry>,
     set_format: SetFormat,
     repeats: Repeats,
+    follows_filter: AtomicBool,
+    follows_format: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -75,6 +80,11 @@ impl fmt::Debug for LogControl {
 }
 
 impl LogControl {
+    fn new(filter: reload::Handle<EnvFilter, Registry>, set_format: SetFormat, repeats: Repeats, state: State) -> Self {
+        let (follows_filter, follows_format) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { filter, set_format, repeats, follows_filter, follows_format, state: Mutex::new(state) }
+    }
+
     /// What is let through.
     #[must_use]
     pub fn in_force(&self) -> FilterInForce {
@@ -140,6 +150,27 @@ impl LogControl {
         (self.set_format)(format)
     }
 
+    /// Whether what the settings say of filter and format counts: not where flags have said something else.
+    pub fn follow_settings(&self, filter: bool, format: bool) {
+        self.follows_filter.store(filter, Ordering::Release);
+        self.follows_format.store(format, Ordering::Release);
+    }
+
+    /// The settings say this.
+    ///
+    /// # Errors
+    /// If the filter is none; nothing has changed then.
+    pub fn settings_say(&self, filter: &str, format: LogFormat, lines_per_second: usize) -> Result<(), TelemetryError> {
+        if self.follows_filter.load(Ordering::Acquire) {
+            self.set_base(filter)?;
+        }
+        if self.follows_format.load(Ordering::Acquire) {
+            self.set_format(format)?;
+        }
+        self.repeats.set_lines_per_second(lines_per_second);
+        Ok(())
+    }
+
     /// What keeps lines from repeating.
     #[must_use]
     pub const fn repeats(&self) -> &Repeats {
@@ -160,8 +191,7 @@ mod tests {
         // The handle works for as long as its layer.
         std::mem::forget(layer);
         let state = State { base: "info".to_owned(), over: None, number: 0 };
-        let set_format = Box::new(|_| Ok(()));
-        LogControl { filter, set_format, repeats: Repeats::default(), state: Mutex::new(state) }
+        LogControl::new(filter, Box::new(|_| Ok(())), Repeats::default(), state)
     }
 
     fn in_force(log: &LogControl) -> String {
@@ -190,6 +220,16 @@ mod tests {
         assert_eq!(in_force(&log), "debug");
         log.reset().unwrap();
         assert_eq!(in_force(&log), "error");
+    }
+
+    #[test]
+    fn flags_go_before_settings() {
+        let log = log();
+        log.settings_say("warn", LogFormat::Text, 7).unwrap();
+        assert_eq!(in_force(&log), "info");
+        log.follow_settings(true, false);
+        log.settings_say("warn", LogFormat::Text, 7).unwrap();
+        assert_eq!(in_force(&log), "warn");
     }
 
     #[test]
