@@ -11,7 +11,11 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, transport::Endpoint};
 
+use self::absent::absent;
 use super::*;
+
+#[path = "../../tests/scripted/absent.rs"]
+mod absent;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -49,23 +53,6 @@ impl Fake {
     fn set(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().set.clone()
     }
-}
-
-macro_rules! absent {
-    ($($name:ident($request:ty) -> $response:ty),+ $(,)?) => {
-        $(
-            fn $name<'a, 'b>(
-                &'a self,
-                _request: Request<$request>,
-            ) -> std::pin::Pin<Box<dyn Future<Output = Answer<$response>> + Send + 'b>>
-            where
-                'a: 'b,
-                Self: 'b,
-            {
-                Box::pin(async { Err(Status::unimplemented(stringify!($name))) })
-            }
-        )+
-    };
 }
 
 #[tonic::async_trait]

@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{Code, Status, transport::Server};
 
+mod absent;
 mod services;
 
 /// Waiting tasks that one agent is given at its registration: no more than it may hold beside what it has.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, Message, Scripted};
+use super::{Answers, Message, Scripted, absent::absent};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -35,23 +35,6 @@ impl AgentService for Scripted {
         });
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(answers))))
     }
-}
-
-macro_rules! absent {
-    ($($name:ident($request:ty) -> $response:ty),+ $(,)?) => {
-        $(
-            fn $name<'a, 'b>(
-                &'a self,
-                _request: Request<$request>,
-            ) -> std::pin::Pin<Box<dyn Future<Output = Answer<$response>> + Send + 'b>>
-            where
-                'a: 'b,
-                Self: 'b,
-            {
-                Box::pin(async { Err(Status::unimplemented(stringify!($name))) })
-            }
-        )+
-    };
 }
 
 #[tonic::async_trait]
