@@ -55,9 +55,9 @@ pub struct Global {
     /// What is trusted and shown
     #[command(flatten)]
     pub security: SecurityArgs,
-    /// How to log
-    #[arg(long, global = true, value_enum, default_value_t, env = "EVENKEEL_LOG_FORMAT", hide_env_values = true)]
-    pub log_format: LogFormat,
+    /// How to log [default: text]
+    #[arg(long, global = true, value_enum, env = "EVENKEEL_LOG_FORMAT", hide_env_values = true)]
+    pub log_format: Option<LogFormat>,
 }
 
 /// How a line of log looks.
