@@ -7,7 +7,7 @@ mod support;
 use std::{collections::HashMap, fs, process::Stdio, time::Duration};
 
 use evenkeel_proto::v1::{AttemptEnd, ClusterEventType, EventsRequest, SubmitRequest, TaskState};
-use support::{Clients, Coordinator, assert_succeeded, evenkeel, shell_task, sleep_task, until};
+use support::{Clients, Coordinator, Held, assert_succeeded, evenkeel, shell_task, sleep_task, until};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -27,27 +27,25 @@ async fn running_on(clients: &mut Clients, ids: &[String], agent_id: &str) -> Ve
 async fn tasks_of_a_killed_agent_move_on() {
     let coordinator = Coordinator::start().await;
     let mut clients = coordinator.clients();
-    let mut doomed = coordinator.agent("doomed", 2, &[]).await;
-    let _survivor = coordinator.agent("survivor", 4, &[]).await;
+    let mut doomed = coordinator.agent("doomed", 2, &["--allow", "sh"]).await;
+    let _survivor = coordinator.agent("survivor", 4, &["--allow", "sh"]).await;
 
-    let tasks = vec![sleep_task(Duration::from_millis(300)); 30];
-    let ids = clients.submit(tasks).await;
+    let held = Held::new(&coordinator);
+    let ids = clients.submit(vec![held.task(); 30]).await;
     let hit = until("both slots of the doomed agent are in use", || {
         let (mut clients, ids) = (clients.clone(), &ids);
         async move { Some(running_on(&mut clients, ids, "doomed").await).filter(|running| running.len() == 2) }
     })
     .await;
     doomed.kill();
+    held.go();
 
     assert_succeeded(&clients.wait(&ids).await);
     for id in hit {
         let task = clients.get(&id).await;
         let ends: Vec<_> = task.attempts.iter().map(|attempt| (attempt.agent_id.as_str(), attempt.end())).collect();
-        // It may have finished between the look and the kill.
-        if task.attempts.len() > 1 {
-            assert_eq!(ends, [("doomed", AttemptEnd::AgentLost), ("survivor", AttemptEnd::Succeeded)]);
-            assert_eq!(task.crashes, 1);
-        }
+        assert_eq!(ends, [("doomed", AttemptEnd::AgentLost), ("survivor", AttemptEnd::Succeeded)]);
+        assert_eq!(task.crashes, 1);
     }
     let failovers = EventsRequest { types: vec![ClusterEventType::AgentLost.into()], ..EventsRequest::default() };
     let mut events = clients.cluster.events(failovers).await.unwrap().into_inner();

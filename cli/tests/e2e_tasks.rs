@@ -10,7 +10,8 @@ use evenkeel_proto::v1::{
     self, AdminState, AttemptEnd, FailureClass, RetryPolicy, SetStrategyRequest, TaskSpec, TaskState,
 };
 use evenkeel_shared::{StrategyConfig, wire::strategy::to_strategy};
-use support::{Coordinator, assert_succeeded, shell_task, sleep_task};
+use nix::sys::signal::Signal;
+use support::{Coordinator, Held, WAIT_MAX, assert_succeeded, shell_task, sleep_task};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -19,9 +20,8 @@ async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new() {
     let coordinator = Coordinator::start().await;
     let mut clients = coordinator.clients();
     let _drained = coordinator.agent("drained", 1, &["--allow", "sh"]).await;
-    let gate = coordinator.scratch().join("gate");
-    let script = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
-    let before = clients.submit_one(shell_task(&script)).await;
+    let held = Held::new(&coordinator);
+    let before = clients.submit_one(held.task()).await;
     clients.reach(&before, TaskState::Running).await;
 
     let request = v1::DrainAgentRequest { agent_id: "drained".into(), deadline_ms: 60_000, reason: "test".into() };
@@ -33,7 +33,7 @@ async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new() {
     assert_succeeded(&finished);
     assert!(finished.iter().all(|end| end.agent_id == "other"), "{finished:?}");
 
-    std::fs::write(&gate, "").unwrap();
+    held.go();
     let finished = clients.wait(&[before]).await;
     assert_succeeded(&finished);
     assert_eq!((finished[0].agent_id.as_str(), finished[0].attempts_made), ("drained", 1));
@@ -47,10 +47,16 @@ async fn a_drained_agent_finishes_what_it_runs_and_gets_nothing_new() {
 async fn an_agent_told_to_stop_finishes_what_it_runs() {
     let coordinator = Coordinator::start().await;
     let mut clients = coordinator.clients();
-    let mut leaving = coordinator.agent("leaving", 1, &[]).await;
-    let id = clients.submit_one(sleep_task(Duration::from_millis(500))).await;
+    let mut leaving = coordinator.agent("leaving", 1, &["--allow", "sh"]).await;
+    let held = Held::new(&coordinator);
+    let id = clients.submit_one(held.task()).await;
     clients.reach(&id, TaskState::Running).await;
-    assert!(leaving.terminate().await.success(), "{}", leaving.log());
+    let mut says = clients.events_of("leaving", v1::ClusterEventType::AgentAdmin).await;
+    leaving.signal(Signal::SIGTERM);
+    let drains = tokio::time::timeout(WAIT_MAX, says.message()).await.expect("it says that it leaves");
+    assert!(drains.unwrap().is_some());
+    held.go();
+    assert!(leaving.ended().await.success(), "{}", leaving.log());
     let finished = clients.wait(&[id]).await;
     assert_succeeded(&finished);
     assert_eq!((finished[0].agent_id.as_str(), finished[0].attempts_made), ("leaving", 1));

@@ -3,23 +3,23 @@
 //! Each service listens on free ports and says on stdout where, so tests run side by side; a guard kills what a failed
 //! test leaves.
 
-#![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
+
+#[path = "../patience/mod.rs"]
+mod patience;
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::BufReader,
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    time::{Duration, Instant},
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+pub use patience::{PATIENCE, until, until_within};
 use serde_json::Value;
-
-/// Longest wait for anything; far above what a loaded machine needs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program, without the environment that could change what it does.
 pub fn evenkeel() -> Command {
@@ -65,10 +65,12 @@ impl Service {
         let state = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(state.path().join("log")).unwrap();
         let mut child = command.args(["-o", "jsonl"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("`{line}` is not the ready line"));
+        let said = patience::first_line(child.stdout.take().unwrap());
+        let ready = said.and_then(|(line, stdout)| Some((serde_json::from_str::<Value>(&line).ok()?, stdout)));
+        let Some((ready, stdout)) = ready else {
+            let _ = child.kill();
+            panic!("it is not ready; its log:\n{}", std::fs::read_to_string(state.path().join("log")).unwrap());
+        };
         Self {
             child,
             stdout,
@@ -137,19 +139,5 @@ impl Drop for Service {
 
 /// Waits for the end of a process.
 pub fn wait(child: &mut Child) -> ExitStatus {
-    let mut ended = None;
-    until("the process to end", || {
-        ended = child.try_wait().unwrap();
-        ended.is_some()
-    });
-    ended.unwrap()
-}
-
-/// Waits for something that can only be asked for again and again.
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
-    while !is() {
-        assert!(Instant::now() < give_up, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    patience::ended(child).expect("the process does not end")
 }

@@ -1,44 +1,34 @@
 //! Real processes for tests: coordinators and agents, on free ports and in directories of their own.
 //!
-//! Nothing here sleeps to let something happen: [`until`] asks until a condition holds, and every wait has an end.
+//! Nothing here sleeps to let something happen, and every wait has an end.
 
-#![allow(dead_code, reason = "every test program uses another part of it")]
+#![allow(dead_code, unused_imports, reason = "every test program uses another part of it")]
+
+#[path = "../patience/mod.rs"]
+mod patience;
 
 use std::{
     fs,
-    future::Future,
+    io::BufReader,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use evenkeel_proto::v1::{
-    self, SubmitRequest, Task, TaskFinished, TaskSpec, TaskState, cluster_service_client::ClusterServiceClient,
-    task_service_client::TaskServiceClient,
+    self, ClusterEvent, EventsRequest, SubmitRequest, Task, TaskFinished, TaskSpec, TaskState,
+    cluster_service_client::ClusterServiceClient, task_service_client::TaskServiceClient,
 };
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+pub use patience::{PATIENCE as WAIT_MAX, until_some as until};
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
-
-/// Longest wait for anything. Generous: the tests share two cores with others.
-pub const WAIT_MAX: Duration = Duration::from_secs(60);
-/// How often a condition is asked for.
-const POLL: Duration = Duration::from_millis(20);
-
-/// Asks until `condition` gives something.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + WAIT_MAX;
-    loop {
-        if let Some(found) = condition().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "never came within {} s: {what}", WAIT_MAX.as_secs());
-        tokio::time::sleep(POLL).await;
-    }
-}
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 /// `evenkeel` with these arguments, and none of the caller's settings.
 pub fn evenkeel<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
@@ -54,14 +44,25 @@ pub fn evenkeel<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) ->
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// Kept open, so that it can go on writing.
+    _stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Process {
     /// Starts it with its stderr in the file `log`.
     pub fn start(mut command: Command, log: PathBuf) -> Self {
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        Self { child, log }
+        let child = command.stdout(Stdio::piped()).stderr(file).spawn().unwrap();
+        Self { child, log, _stdout: None }
+    }
+
+    /// The line that it prints when it is ready.
+    pub fn ready(&mut self) -> serde_json::Value {
+        let stdout = self.child.stdout.take().unwrap();
+        let said = tokio::task::block_in_place(|| patience::first_line(stdout));
+        let (line, stdout) = said.unwrap_or_else(|| panic!("it is not ready; its log:\n{}", self.log()));
+        self._stdout = Some(stdout);
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("`{line}` is not ready; its log:\n{}", self.log()))
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -81,18 +82,8 @@ impl Process {
     }
 
     pub async fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + WAIT_MAX;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it did not end; its log:\n{}", self.log());
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        let ended = tokio::task::block_in_place(|| patience::ended(&mut self.child));
+        ended.unwrap_or_else(|| panic!("it did not end; its log:\n{}", self.log()))
     }
 
     pub fn log(&self) -> String {
@@ -134,21 +125,11 @@ impl Coordinator {
     }
 
     async fn launch(directory: &Path, grpc: &str) -> (Process, String) {
-        let ready = directory.join("ready.json");
-        let _ = fs::remove_file(&ready);
-        let mut command = evenkeel(["coordinator", "--grpc", grpc, "--http", "127.0.0.1:0"]);
-        command.arg("--data-dir").arg(directory.join("data")).arg("--ready-file").arg(&ready);
+        let mut command = evenkeel(["coordinator", "-o", "jsonl", "--grpc", grpc, "--http", "127.0.0.1:0"]);
+        command.arg("--data-dir").arg(directory.join("data"));
         let mut process = Process::start(command, directory.join("coordinator.log"));
-        let deadline = Instant::now() + WAIT_MAX;
-        loop {
-            let text = fs::read(&ready).unwrap_or_default();
-            if let Ok(ready) = serde_json::from_slice::<serde_json::Value>(&text) {
-                return (process, ready["grpc"].as_str().unwrap().to_owned());
-            }
-            let ended = process.has_ended();
-            assert!(!ended && Instant::now() < deadline, "the coordinator is not ready:\n{}", process.log());
-            tokio::time::sleep(POLL).await;
-        }
+        let grpc = process.ready()["grpc"].as_str().unwrap().to_owned();
+        (process, grpc)
     }
 
     /// SIGKILL.
@@ -170,14 +151,11 @@ impl Coordinator {
         let slots_text = slots.to_string();
         let mut command = evenkeel(["agent", "--coordinator", &self.url(), "--id", id, "--slots", &slots_text]);
         command.args(args);
+        let mut joins = self.clients().events_of(id, v1::ClusterEventType::AgentJoined).await;
         let process = Process::start(command, self.directory.path().join(format!("{id}.log")));
-        let mut clients = self.clients();
-        until(&format!("agent {id} has a session"), || {
-            let mut clients = clients.clone();
-            async move { (clients.agent(id).await?.health() == v1::Health::Healthy).then_some(()) }
-        })
-        .await;
-        clients.agent(id).await.unwrap();
+        let joined = tokio::time::timeout(WAIT_MAX, joins.message()).await;
+        let joined = joined.unwrap_or_else(|_| panic!("{id} has not joined; its log:\n{}", process.log()));
+        joined.unwrap().expect("the coordinator goes on");
         process
     }
 
@@ -233,19 +211,35 @@ impl Clients {
         self.tasks.get(request).await.unwrap().into_inner().task.unwrap()
     }
 
-    /// Waits until the task is in this state.
+    /// Waits until the task is in this state: looks, and looks again whenever something has happened to it.
     pub async fn reach(&mut self, task_id: &str, state: TaskState) -> Task {
-        until(&format!("task {task_id} is {}", state.as_str_name()), || {
-            let mut clients = self.clone();
-            async move { Some(clients.get(task_id).await).filter(|task| task.state() == state) }
-        })
-        .await
+        let request = v1::WatchRequest { task_ids: vec![task_id.into()], ..v1::WatchRequest::default() };
+        let mut events = self.tasks.watch(request).await.unwrap().into_inner();
+        let reached = async {
+            loop {
+                let task = self.get(task_id).await;
+                if task.state() == state {
+                    return task;
+                }
+                let event = events.message().await.unwrap();
+                assert!(event.is_some(), "the task is over before it is {}: {task:?}", state.as_str_name());
+            }
+        };
+        let reached = tokio::time::timeout(WAIT_MAX, reached).await;
+        reached.unwrap_or_else(|_| panic!("the task does not become {}", state.as_str_name()))
     }
 
     /// The agent, if the coordinator knows it.
     pub async fn agent(&mut self, agent_id: &str) -> Option<v1::Agent> {
         let request = v1::DescribeAgentRequest { agent_id: agent_id.into() };
         self.cluster.describe_agent(request).await.ok().map(tonic::Response::into_inner)
+    }
+
+    /// Events of this kind about an agent: those that were, and those to come.
+    pub async fn events_of(&mut self, agent_id: &str, of: v1::ClusterEventType) -> Streaming<ClusterEvent> {
+        let agent_id = agent_id.to_owned();
+        let request = EventsRequest { follow: true, agent_id, types: vec![of.into()], ..EventsRequest::default() };
+        self.cluster.events(request).await.unwrap().into_inner()
     }
 
     pub async fn cancel(&mut self, task_id: &str) -> TaskState {
@@ -277,6 +271,26 @@ pub fn sleep_task(time: Duration) -> TaskSpec {
 pub fn shell_task(script: &str) -> TaskSpec {
     let payload = serde_json::json!({ "program": "sh", "args": ["-c", script] }).to_string().into();
     TaskSpec { kind: "command".into(), payload, ..TaskSpec::default() }
+}
+
+/// Tasks that run until they are let go; their agent needs `--allow sh`.
+pub struct Held(PathBuf);
+
+impl Held {
+    pub fn new(coordinator: &Coordinator) -> Self {
+        let file = coordinator.scratch().join("held");
+        fs::write(&file, "").unwrap();
+        Self(file)
+    }
+
+    pub fn task(&self) -> TaskSpec {
+        // What outlives a killed agent ends at the latest when the directory is removed.
+        shell_task(&format!("while [ -e {} ]; do sleep 0.05; done", self.0.display()))
+    }
+
+    pub fn go(self) {
+        fs::remove_file(self.0).unwrap();
+    }
 }
 
 /// Asserts that all succeeded.
