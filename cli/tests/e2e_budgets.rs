@@ -4,20 +4,14 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
 use evenkeel_proto::v1::{
     self, AttemptEnd, Budget, BudgetAction, FailureClass, ListBudgetsRequest, PutBudgetRequest, SubmitRequest,
     TaskBudget, TaskSpec, TaskState, resource_service_client::ResourceServiceClient,
 };
 use support::{Clients, Coordinator, assert_succeeded, shell_task, until};
+use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 
 /// Millionths in a unit.
@@ -28,7 +22,6 @@ const COST: u64 = 40_000;
 const TASKS: usize = 1_000;
 /// Tasks of one submission; all submissions are made at once.
 const PER_SUBMISSION: usize = 20;
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 
 type Resources = ResourceServiceClient<Channel>;
 
@@ -80,43 +73,49 @@ async fn submit(clients: Clients, tasks: Vec<TaskSpec>) -> Vec<String> {
     results.into_iter().map(|result| result.task_id).collect()
 }
 
-/// Looks at all budgets all the time: none is ever over its cap.
+/// Looks at all budgets all the time, one look after the other: none is ever over its cap.
 struct Watch {
     task: tokio::task::JoinHandle<()>,
-    samples: Arc<AtomicU32>,
+    looks: watch::Receiver<u32>,
 }
 
 impl Watch {
     fn start(mut resources: Resources) -> Self {
-        let samples = Arc::new(AtomicU32::new(0));
-        let counted = Arc::clone(&samples);
+        let (looked, looks) = watch::channel(0);
         let task = tokio::spawn(async move {
             loop {
-                // While the coordinator is gone there is nothing to see.
-                if let Ok(budgets) = resources.list_budgets(ListBudgetsRequest::default()).await {
-                    for budget in budgets.into_inner().budgets {
-                        let used = budget.r#use.unwrap();
-                        let sum = micros(used.spent) + micros(used.reserved);
-                        assert!(sum <= micros(budget.cap), "{} of {} {}: {used:?}", sum, budget.cap, budget.name);
-                        assert!(used.overrun == 0.0, "{}: {used:?}", budget.name);
-                    }
-                    counted.fetch_add(1, Ordering::Relaxed);
+                let Ok(budgets) = resources.list_budgets(ListBudgetsRequest::default()).await else {
+                    // While the coordinator is gone there is nothing to see.
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                for budget in budgets.into_inner().budgets {
+                    let used = budget.r#use.unwrap();
+                    let sum = micros(used.spent) + micros(used.reserved);
+                    assert!(sum <= micros(budget.cap), "{} of {} {}: {used:?}", sum, budget.cap, budget.name);
+                    assert!(used.overrun == 0.0, "{}: {used:?}", budget.name);
                 }
-                tokio::time::sleep(SAMPLE_INTERVAL).await;
+                looked.send_modify(|looks| *looks += 1);
             }
         });
-        Self { task, samples }
+        Self { task, looks }
     }
 
-    /// How often it looked; fails if it saw a budget over its cap.
-    async fn end(self) -> u32 {
-        self.task.abort();
-        if let Err(error) = self.task.await
-            && error.is_panic()
-        {
+    /// Waits until it has looked at what is now.
+    async fn looks(&mut self) {
+        // The next look may have begun before.
+        let wanted = *self.looks.borrow() + 2;
+        let looked = self.looks.wait_for(|looks| *looks >= wanted).await.map(|looks| *looks);
+        if looked.is_err() {
+            let error = (&mut self.task).await.unwrap_err();
             std::panic::resume_unwind(error.into_panic());
         }
-        self.samples.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -146,7 +145,7 @@ async fn no_budget_is_passed_while_agents_and_the_coordinator_die() {
     let mut doomed = coordinator.agent("doomed", 8, &["--allow", "sh"]).await;
     let _survivors =
         [coordinator.agent("a", 8, &["--allow", "sh"]).await, coordinator.agent("b", 8, &["--allow", "sh"]).await];
-    let watch = Watch::start(resources.clone());
+    let mut watch = Watch::start(resources.clone());
 
     let tasks: Vec<TaskSpec> = (0..TASKS).map(costly).collect();
     let submissions: Vec<_> =
@@ -163,9 +162,11 @@ async fn no_budget_is_passed_while_agents_and_the_coordinator_die() {
     };
     spent(2.0).await;
     doomed.kill();
+    watch.looks().await;
     spent(5.0).await;
     coordinator.kill();
     coordinator.restart().await;
+    watch.looks().await;
     let mut ids = Vec::new();
     for submission in submissions {
         ids.extend(submission.await.unwrap());
@@ -184,6 +185,7 @@ async fn no_budget_is_passed_while_agents_and_the_coordinator_die() {
     })
     .await;
     assert!(micros(held.spent) + MAX > 20 * UNIT, "there was money for another: {held:?}");
+    watch.looks().await;
 
     // More money, and they go.
     put(&mut resources, budget("acme", "acme", 100.0)).await;
@@ -195,10 +197,10 @@ async fn no_budget_is_passed_while_agents_and_the_coordinator_die() {
         let used = get(&mut resources, name).await;
         assert_eq!((micros(used.spent), used.reserved), (sum, 0.0), "{name}: what is spent is what was recorded");
     }
-    let samples = watch.end().await;
+    watch.looks().await;
     assert!(attempts >= TASKS + TASKS / 5, "{attempts} attempts");
-    assert!(samples >= 100, "the budgets were looked at only {samples} times");
-    eprintln!("{TASKS} tasks, {attempts} attempts, {lost} lost, {samples} looks, {sums:?} spent");
+    let looks = *watch.looks.borrow();
+    eprintln!("{TASKS} tasks, {attempts} attempts, {lost} lost, {looks} looks, {sums:?} spent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +235,11 @@ async fn a_program_over_its_budget_of_resources_is_ended_and_not_run_again() {
     for (budget, script, message) in [
         (TaskBudget { cpu_max_ms: 200, ..none() }, "while :; do :; done", "its budget allows 200 ms"),
         (TaskBudget { wall_max_ms: 200, ..none() }, "sleep 600", "the 200 ms of wall time"),
-        (TaskBudget { memory_max_bytes: 16 << 20, ..none() }, "head -c 99999999 /dev/zero | tail; sleep 60", "memory"),
+        (
+            TaskBudget { memory_max_bytes: 16 << 20, ..none() },
+            "(head -c 99999999 /dev/zero; exec sleep 600) | tail",
+            "memory",
+        ),
     ] {
         let id = clients.submit_one(TaskSpec { budget: Some(budget.clone()), ..shell_task(script) }).await;
         let task = clients.reach(&id, TaskState::Failed).await;
