@@ -166,7 +166,8 @@ mod tests {
         let (stuck, said) = mpsc::channel();
         let lifecycle = Lifecycle::default();
         let board = Board::new(HealthConfig { watchdog_ms: 50, ..HealthConfig::default() });
-        let watchdog = Watchdog::start(lifecycle.clone(), board, Box::new(move |silent| drop(stuck.send(silent))));
+        let watchdog =
+            Watchdog::start(lifecycle.clone(), board, Box::new(move |silent| stuck.send(silent).unwrap_or_default()));
         assert!(said.recv().unwrap() >= Duration::from_millis(50));
         assert!(lifecycle.loop_silent() > Duration::ZERO);
         drop(watchdog);
