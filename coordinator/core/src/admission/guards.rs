@@ -3,11 +3,7 @@
 //! The engine asks before it places a task or lets one leave the queue, and says when an attempt begins and how it ends. As
 //! long as nothing is shut, and nothing fails, each of these is a look at whether something is empty.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use evenkeel_shared::{AgentId, AssignmentId, Kind, QuotaKey, Timestamp};
 
@@ -16,6 +12,10 @@ use super::{
     breaker::{Attempt, Breaker, BreakerSettings, BreakerState},
     quota::{Cooldown, Quotas, Reported},
 };
+
+mod breakers;
+
+use breakers::Breakers;
 
 /// Breakers of kinds, and as many of quotas, of which something is known: those that had failures lately. Beyond it a kind
 /// that begins to fail has no breaker, until others are well.
@@ -129,92 +129,6 @@ pub struct BreakerView {
     pub times_opened: u32,
     /// Why it stands there.
     pub reason: String,
-}
-
-/// Breakers of one sort, by what they watch: those of which something is known.
-#[derive(Clone, Debug)]
-struct Breakers<K> {
-    known: BTreeMap<K, Breaker>,
-    /// Those that are not closed.
-    turned: BTreeSet<K>,
-}
-
-impl<K: Ord + Clone> Default for Breakers<K> {
-    fn default() -> Self {
-        Self { known: BTreeMap::new(), turned: BTreeSet::new() }
-    }
-}
-
-impl<K: Ord + Clone> Breakers<K> {
-    fn shut_until(&self, key: &K, settings: &BreakerSettings) -> Option<(Timestamp, bool)> {
-        // Nearly always nothing has turned, so that no name is compared.
-        if self.turned.is_empty() || !self.turned.contains(key) {
-            return None;
-        }
-        let breaker = self.known.get(key)?;
-        Some((breaker.shut_until(settings)?, breaker.state() == BreakerState::HalfOpen))
-    }
-
-    fn follow(&mut self, key: &K) {
-        match self.known.get(key).map(Breaker::state) {
-            None | Some(BreakerState::Closed) => self.turned.remove(key),
-            Some(_) => self.turned.insert(key.clone()),
-        };
-    }
-
-    /// The breaker of this, made if there is room.
-    fn entry(&mut self, now: Timestamp, key: &K, settings: &BreakerSettings) -> Option<&mut Breaker> {
-        if !self.known.contains_key(key) {
-            if self.known.len() >= BREAKERS_MAX {
-                self.known.retain(|_, breaker| !breaker.is_idle(now, settings));
-            }
-            if self.known.len() >= BREAKERS_MAX {
-                return None;
-            }
-        }
-        Some(self.known.entry(key.clone()).or_insert_with(|| Breaker::new(now)))
-    }
-
-    /// An attempt ended. Answers the breaker if it turned.
-    fn ended(
-        &mut self,
-        now: Timestamp,
-        key: &K,
-        settings: &BreakerSettings,
-        attempt: Attempt,
-        fleet: (usize, AssignmentId),
-        draw: f64,
-    ) -> Option<&Breaker> {
-        if attempt.ok && (self.known.is_empty() || !self.known.contains_key(key)) {
-            return None;
-        }
-        if !settings.enabled && !self.turned.contains(key) {
-            return None;
-        }
-        let breaker = self.entry(now, key, settings)?;
-        let turned = breaker.ended(now, settings, attempt, fleet, draw);
-        if attempt.ok && breaker.is_idle(now, settings) {
-            self.known.remove(key);
-        }
-        self.follow(key);
-        self.known.get(key).filter(|_| turned)
-    }
-
-    fn due(&mut self, now: Timestamp, settings: &BreakerSettings, next: AssignmentId) -> Vec<(K, Breaker)> {
-        let mut changed = Vec::new();
-        for key in &self.turned {
-            if let Some(breaker) = self.known.get_mut(key).filter(|breaker| breaker.shut_until(settings).is_some())
-                && breaker.due(now, settings, next)
-            {
-                changed.push((key.clone(), breaker.clone()));
-            }
-        }
-        changed
-    }
-
-    fn next_due(&self, settings: &BreakerSettings) -> Option<Timestamp> {
-        self.turned.iter().filter_map(|key| self.known.get(key)?.shut_until(settings)).min()
-    }
 }
 
 /// All of them. See the module.
