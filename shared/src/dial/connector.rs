@@ -17,7 +17,7 @@ use rustls::{
     version::TLS13,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
@@ -27,6 +27,8 @@ use super::{DialError, Security, Way};
 
 /// A file of certificates is no larger: the authorities of a whole system are a quarter of that.
 const PEM_BYTES_MAX: u64 = 1 << 20;
+/// What is looked at of a server's first words. Small, so that what comes later is read past this buffer.
+const FIRST_BYTES: usize = 64;
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
@@ -57,6 +59,7 @@ impl Way {
     }
 
     async fn dial_tls(&self, protocol: &[u8]) -> Result<Box<dyn Io>, DialError> {
+        let server_begins = protocol == HTTP_2;
         let (security, protocol) = (Arc::clone(&self.security), protocol.to_owned());
         let made = tokio::task::spawn_blocking(move || client_config(&security, protocol));
         let config = made.await.map_err(|error| DialError::Tls(rustls::Error::General(error.to_string())))??;
@@ -68,6 +71,12 @@ impl Way {
         let stream = self.dial().await?;
         let failed = |source| DialError::Handshake { host: self.named(), source };
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)?;
+        let mut stream = BufReader::with_capacity(FIRST_BYTES, stream);
+        // To a client a handshake of TLS 1.3 is over before the server has looked at its certificate. Who goes on at once hears
+        // of a refusal somewhere in the middle of its first call, or only that the connection is gone.
+        if server_begins {
+            stream.fill_buf().await.map_err(failed)?;
+        }
         Ok(Box::new(stream))
     }
 
