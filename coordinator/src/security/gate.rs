@@ -291,7 +291,7 @@ impl Gate {
         if access::is_open(path) {
             return Ok(Admitted { caller: Arc::clone(&self.0.nobody), call: None, account: None });
         }
-        let (call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
+        let (mut call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
         let rule = access::rule(path);
         allowed(rule, &caller).map_err(|why| self.refuse(path, why, Some(&caller)))?;
         let account = self.account(&caller);
@@ -300,6 +300,7 @@ impl Gate {
                 self.0.counts.add(Refused::Rate);
                 error
             })?;
+            call.hold(self.turn(&account)?);
         }
         Ok(Admitted { caller, call: Some(Arc::new(call)), account: Some(account) })
     }
@@ -445,10 +446,7 @@ impl Gate {
     }
 
     /// One more call of an account is under way.
-    ///
-    /// # Errors
-    /// RESOURCE_EXHAUSTED if there are as many as there may be.
-    pub fn turn(&self, account: &Arc<Account>) -> Result<Turn, Error> {
+    fn turn(&self, account: &Arc<Account>) -> Result<Turn, Error> {
         let max = self.0.policy.load().config.client_calls_open_max;
         let turn = Turn(Arc::clone(account));
         if account.open.fetch_add(1, Ordering::Relaxed) < max {

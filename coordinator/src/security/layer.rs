@@ -68,10 +68,6 @@ where
             Ok(admitted) => admitted,
             Err(error) => return answer(to_status(&error)),
         };
-        let turn = match admitted.account.as_ref().map(|account| self.gate.turn(account)).transpose() {
-            Ok(turn) => turn,
-            Err(error) => return answer(to_status(&error)),
-        };
         let Admitted { caller, call, account } = admitted;
         let extensions = request.extensions_mut();
         extensions.insert(Arc::clone(&caller));
@@ -89,8 +85,6 @@ where
         };
         let Some(call) = call else { return Either::Right(answered) };
         Either::Right(Box::pin(async move {
-            // Its place among those under way lasts until it is answered; what follows as a stream is held by the credential.
-            let _turn = turn;
             tokio::select! {
                 biased;
                 answered = answered => Ok(answered?.map(|body| Held::answer(body, &call))),

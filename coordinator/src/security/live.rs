@@ -21,7 +21,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body};
 
-use super::Caller;
+use super::{Caller, gate::Turn};
 use crate::{
     connections::{END_WITHIN, Peer},
     metrics::ClosedConnection,
@@ -96,6 +96,7 @@ impl Live {
 pub struct Call {
     id: u64,
     lives: Vec<Arc<Live>>,
+    turn: Option<Turn>,
 }
 
 impl Call {
@@ -108,7 +109,12 @@ impl Call {
             live.calls().insert(id, peer.cloned());
             live.last_used_unix_ms.store(now_unix_ms, Ordering::Relaxed);
         }
-        Self { id, lives }
+        Self { id, lives, turn: None }
+    }
+
+    /// Counts among its client's calls for as long as it lasts, what follows as a stream included.
+    pub fn hold(&mut self, turn: Turn) {
+        self.turn = Some(turn);
     }
 
     /// Done once one of the credentials is over.

@@ -176,6 +176,8 @@ pub struct Credentials {
     tokens: Vec<KnownToken>,
     /// Places in the list, by the first bytes of the hash.
     by_hash: HashMap<[u8; 8], Vec<usize>>,
+    /// The same, by their ids.
+    by_id: HashMap<String, usize>,
     /// Ids that are refused.
     pub revoked: Vec<String>,
     certificates: Vec<(String, AgentGrant)>,
@@ -192,12 +194,11 @@ impl Credentials {
             return Err(CredentialsError::TooMany(file.credential.len()));
         }
         let mut read = Self { revoked: file.revoked, ..Self::default() };
-        let mut ids = std::collections::HashSet::new();
         for entry in &file.credential {
             let id = entry.id.get_ref().clone();
             let wrong = |problem: String| CredentialsError::Credential { id: id.clone(), problem };
             let token = known(entry).map_err(wrong)?;
-            if !ids.insert(id.clone()) {
+            if read.by_id.insert(id.clone(), read.tokens.len()).is_some() {
                 return Err(wrong("there are two of this id".into()));
             }
             let same = read.places(&token.hash).iter().any(|place| read.tokens[*place].hash == token.hash);
@@ -225,7 +226,7 @@ impl Credentials {
     /// The token of this id.
     #[must_use]
     pub fn by_id(&self, id: &str) -> Option<&KnownToken> {
-        self.tokens.iter().find(|token| token.caller.credential == id)
+        self.tokens.get(*self.by_id.get(id)?)
     }
 
     /// All tokens, in the order of the file.

@@ -365,7 +365,3 @@ async fn read_whole(body: Body) -> Result<Bytes, Status> {
         Err(_) => Status::out_of_range("the request is too large"),
     })
 }
-
-#[cfg(test)]
-#[path = "audit_tests.rs"]
-mod tests;

@@ -75,7 +75,6 @@ fn key_of(key: &MapKey) -> String {
 #[cfg(test)]
 mod tests {
     use evenkeel_proto::v1;
-    use prost::Message as _;
 
     use super::*;
 

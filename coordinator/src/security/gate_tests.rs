@@ -1,0 +1,170 @@
+use rcgen::{CertificateParams, KeyPair, SanType};
+use tonic::codegen::http::HeaderValue;
+
+use super::*;
+use crate::{
+    actors::manager::ManagerState,
+    config::AuditConfig,
+    directory::{Directory, KeptLimits},
+    security::tokens::{hash, hex},
+    sessions::Sessions,
+    snapshot::Snapshot,
+};
+
+struct World {
+    gate: Gate,
+    directory: tempfile::TempDir,
+}
+
+/// A token `ek_ID` of this name and role.
+fn token(id: &str, name: &str, role: &str, more: &str) -> String {
+    let hash = hex(&hash(&format!("ek_{id}")));
+    format!("[[credential]]\nid = \"{id}\"\nname = \"{name}\"\nroles = [\"{role}\"]\nsha256 = \"{hash}\"\n{more}\n")
+}
+
+fn world(credentials: &str, change: impl FnOnce(&mut AuthConfig)) -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("credentials.toml");
+    std::fs::write(&path, credentials).unwrap();
+    let mut config = AuthConfig { enabled: true, credentials_file: path, ..AuthConfig::default() };
+    change(&mut config);
+    let kept = Directory::new(&[], KeptLimits { tasks: 1, bytes: 1 });
+    let metrics = Metrics::new(Snapshot::default(), kept, Sessions::new(1, 1), ManagerState::new(true));
+    let audit = Audit::start(&AuditConfig::default(), directory.path());
+    World { gate: Gate::new(&config, audit, directory.path(), &metrics).unwrap(), directory }
+}
+
+fn bearing(token: Option<&str>) -> HeaderMap {
+    let value = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+    value.into_iter().map(|value| ("authorization".parse().unwrap(), value)).collect()
+}
+
+fn certificate(uri: &str) -> Extensions {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+    let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    let mut extensions = Extensions::default();
+    extensions.insert(PeerCertificate(made.der().to_vec().into()));
+    extensions
+}
+
+const WHO: &str = "/evenkeel.v1.AdminService/WhoAmI";
+
+impl World {
+    fn ask(&self, uri: Option<&str>, token: Option<&str>) -> Result<Admitted, Error> {
+        let extensions = uri.map(certificate).unwrap_or_default();
+        self.gate.admit(WHO, &bearing(token), &extensions)
+    }
+
+    fn who(&self, uri: Option<&str>, token: Option<&str>) -> Arc<Caller> {
+        self.ask(uri, token).unwrap_or_else(|error| panic!("{uri:?} {token:?}: {error}")).caller
+    }
+
+    fn refused(&self, uri: Option<&str>, token: Option<&str>) -> Code {
+        self.ask(uri, token).err().unwrap_or_else(|| panic!("{uri:?} {token:?}: let in")).code
+    }
+}
+
+#[test]
+fn a_certificate_says_who_calls() {
+    let world = world("[[certificate]]\nname = \"a-*\"\nslots_max = 3\n", |_| {});
+    let client = world.who(Some("evenkeel://client/billing?tenant=acme"), None);
+    assert_eq!((client.name.as_str(), &client.roles[..]), ("billing", &[Role::Client][..]));
+    assert_eq!((client.method, client.tenant.as_ref().unwrap().as_str()), (Method::Certificate, "acme"));
+    assert!(client.credential.starts_with("certificate:") && client.credential.len() == 76, "{client:?}");
+    let agent = world.who(Some("evenkeel://agent/a-1"), None);
+    assert_eq!((&agent.agent.ids[..], agent.agent.slots_max), (&["a-1".to_owned()][..], Some(3)));
+    for uri in ["evenkeel://king/x", "evenkeel://admin/x?tenant=acme", "https://other.example"] {
+        assert_eq!(world.refused(Some(uri), None), Code::Unauthenticated, "{uri}");
+    }
+}
+
+#[test]
+fn a_certificate_of_nobody_here_leaves_it_to_the_token() {
+    let world = world(&token("t", "app", "client", ""), |_| {});
+    assert_eq!(world.who(Some("https://other.example"), Some("ek_t")).name, "app");
+}
+
+#[test]
+fn two_credentials_are_of_one_caller_and_allow_what_both_do() {
+    let grant = "[credential.agent]\nids = [\"a-*\"]\nslots_max = 2";
+    let tokens = [
+        token("c", "app", "client", ""),
+        token("tenant", "app", "client", "tenant = \"acme\""),
+        token("a", "a-1", "agent", grant),
+    ];
+    let world = world(&tokens.concat(), |_| {});
+    assert_eq!(world.who(Some("evenkeel://client/app"), Some("ek_c")).roles, [Role::Client]);
+    let agent = world.who(Some("evenkeel://agent/a-1"), Some("ek_a"));
+    assert_eq!((&agent.agent.ids[..], agent.agent.slots_max), (&["a-1".to_owned()][..], Some(2)));
+    for (uri, token) in [
+        ("evenkeel://client/other", "ek_c"),
+        ("evenkeel://client/app", "ek_tenant"),
+        ("evenkeel://client/app", "ek_nobody"),
+        ("evenkeel://king/app", "ek_c"),
+    ] {
+        assert_eq!(world.refused(Some(uri), Some(token)), Code::Unauthenticated, "{uri} {token}");
+    }
+    // Nothing is left that both allow.
+    assert_eq!(world.refused(Some("evenkeel://admin/app"), Some("ek_c")), Code::PermissionDenied);
+}
+
+#[test]
+fn certificates_say_nothing_where_they_are_off() {
+    let world = world("", |config| config.certificates = false);
+    assert_eq!(world.refused(Some("evenkeel://admin/root"), None), Code::Unauthenticated);
+}
+
+#[test]
+fn what_is_no_token_at_all_is_refused() {
+    let world = world(&token("t", "app", "client", ""), |_| {});
+    let of = |values: &[&str]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("authorization", HeaderValue::from_str(value).unwrap());
+        }
+        world.gate.admit(WHO, &headers, &Extensions::default()).is_ok()
+    };
+    assert!(of(&["Bearer ek_t"]) && of(&["bearer ek_t"]));
+    let long = format!("Bearer {}", "x".repeat(10_000));
+    for values in [&["Basic ek_t"][..], &["ek_t"], &["Bearer "], &[""], &[&long], &["Bearer ek_t", "Bearer ek_t"]] {
+        assert!(!of(values), "{values:?}");
+    }
+}
+
+#[test]
+fn a_client_has_so_many_calls_under_way_and_others_have_theirs() {
+    let tokens =
+        token("one", "app", "client", "") + &token("two", "app", "client", "") + &token("x", "x", "client", "");
+    let world = world(&tokens, |config| config.client_calls_open_max = 2);
+    let first = world.ask(None, Some("ek_one")).unwrap();
+    let _second = world.ask(None, Some("ek_two")).unwrap();
+    let error = world.ask(None, Some("ek_one")).err().unwrap();
+    assert_eq!((error.code, error.retry_after.is_some()), (Code::ResourceExhausted, true));
+    assert!(world.ask(None, Some("ek_x")).is_ok());
+    drop(first);
+    assert!(world.ask(None, Some("ek_two")).is_ok());
+}
+
+#[test]
+fn a_credential_is_seen_in_use_and_gives_its_places_back() {
+    let world = world(&token("t", "app", "client", ""), |_| {});
+    let admitted = world.ask(None, Some("ek_t")).unwrap();
+    let live = world.gate.lives().remove(0);
+    assert_eq!((live.open(), live.last_used_unix_ms() > 0), (1, true));
+    drop(admitted);
+    assert_eq!(live.open(), 0);
+}
+
+#[test]
+fn revocations_are_kept_beside_the_data() {
+    let world = world(&token("t", "app", "client", ""), |_| {});
+    let revocation = Revocation { id: "t".into(), at_unix_ms: 1, by: "root".into(), reason: "lost".into() };
+    world.gate.revoke(revocation.clone()).unwrap();
+    assert_eq!(world.refused(None, Some("ek_t")), Code::Unauthenticated);
+    assert_eq!(RevokedFile::open(world.directory.path()).unwrap().all(), [revocation]);
+    // A file that is read again does not bring it back.
+    std::fs::write(world.directory.path().join("credentials.toml"), token("t", "app", "admin", "")).unwrap();
+    assert!(world.gate.reload(None).unwrap());
+    assert_eq!(world.refused(None, Some("ek_t")), Code::Unauthenticated);
+}
