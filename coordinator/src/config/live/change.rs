@@ -284,6 +284,8 @@ impl LiveConfig {
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let because = format!("the file is wrong: {}", words.join("; "));
         let known = self.shown().differs_because == because;
+        // Before it is said, so that who hears of it and asks is told.
+        self.show(|shown| shown.differs_because.clone_from(&because));
         if let Some(hash) = hash {
             turn.seen_hash = hash;
         }
@@ -298,7 +300,6 @@ impl LiveConfig {
                 tracing::warn!(%error, "that the configuration is wrong could not be put into the history");
             }
         }
-        self.show(|shown| shown.differs_because.clone_from(&because));
         Outcome { problems, ..Outcome::default() }
     }
 }
