@@ -5,7 +5,11 @@ use evenkeel_shared::{dial::Security, telemetry};
 
 use crate::{
     client::Address,
-    commands::{advice, agent, agents, allocation, audit, breakers, budgets, certs, completions, config, coordinator, costs, credentials, dev, doctor, events, health, healthcheck, limits, loadtest, log, metrics, profile, quotas, run, scaling, strategy, task, tokens, top},
+    commands::{
+        advice, agent, agents, allocation, audit, backup, breakers, budgets, certs, completions, config, coordinator,
+        costs, credentials, dev, doctor, events, health, healthcheck, limits, loadtest, log, metrics, profile, quotas,
+        run, scaling, strategy, task, tokens, top,
+    },
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
     security::SecurityArgs,
@@ -190,6 +194,10 @@ pub enum Command {
     Profile(profile::ProfileArgs),
     /// Check settings, ports, disk, clock and limits, and the coordinator that runs
     Doctor(doctor::DoctorArgs),
+    /// Write a copy of what a coordinator has stored, while it runs or not
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a copy
+    Restore(backup::RestoreArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel_proto::v1::{
-    admin_service_client::AdminServiceClient, cluster_service_client::ClusterServiceClient, resource_service_client::ResourceServiceClient,
-    task_service_client::TaskServiceClient,
+    admin_service_client::AdminServiceClient, cluster_service_client::ClusterServiceClient,
+    resource_service_client::ResourceServiceClient, task_service_client::TaskServiceClient,
 };
 use evenkeel_shared::{
     dial::{Channel, DialError, Security, Way, explain},

@@ -39,7 +39,12 @@ fn a_file_and_the_environment_are_checked_before_a_start_and_all_mistakes_are_na
     let wrong = check("x");
     assert_eq!(wrong.status.code(), Some(2));
     let said = text(&wrong.stderr);
-    for part in ["line 2: `limits.connections_max`", "line 3: `limits.watchers`", "`watchers_max`", "EVENKEEL_STORE__FINE_HOURS"] {
+    for part in [
+        "line 2: `limits.connections_max`",
+        "line 3: `limits.watchers`",
+        "`watchers_max`",
+        "EVENKEEL_STORE__FINE_HOURS",
+    ] {
         assert!(said.contains(part), "{said}");
     }
     fs::write(&file, "[limits]\nconnections_max = 9\n").unwrap();
@@ -117,7 +122,8 @@ fn while_a_run_goes_on_the_configuration_changes_and_no_task_fails() {
     let mut changes = 0;
     let ended = loop {
         changes += 1;
-        let text = format!("[limits]\nwatchers_max = {}\n[engine]\ntasks_max = {}\n", 1_000 + changes, 10_000 + changes);
+        let text =
+            format!("[limits]\nwatchers_max = {}\n[engine]\ntasks_max = {}\n", 1_000 + changes, 10_000 + changes);
         fs::write(directory.path().join("evenkeel.toml"), format!("{text}[reload]\nwatch = false\n")).unwrap();
         let made = service.json(&["config", "reload"]);
         assert_eq!(made["changes"].as_array().unwrap().len(), 2, "{made}");

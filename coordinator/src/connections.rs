@@ -37,15 +37,15 @@ use crate::{
 };
 
 mod addresses;
+mod connection;
 mod guarded;
 mod incoming;
 mod peer;
-mod connection;
 
 use addresses::Addresses;
+pub use connection::Connection;
 pub use guarded::Guarded;
 pub use incoming::Incoming;
-pub use connection::Connection;
 pub use peer::{END_WITHIN, Peer, Reading, Sending};
 
 /// Between two rounds: how exactly the times below are kept.

@@ -251,7 +251,14 @@ impl Coordinator {
         let audit = Audit::start(&config.audit, &data_dir);
         let gate = Gate::new(&config.auth, audit, &data_dir, &parts.metrics)?;
         gate.follow(&live);
-        let admin = Admin { gate: gate.clone(), gateway: gateway.clone(), metrics: parts.metrics.clone(), board: parts.board.clone(), profiler: Profiler::default(), config: live.clone() };
+        let admin = Admin {
+            gate: gate.clone(),
+            gateway: gateway.clone(),
+            metrics: parts.metrics.clone(),
+            board: parts.board.clone(),
+            profiler: Profiler::default(),
+            config: live.clone(),
+        };
         let (sessions, for_sampler) = (parts.sessions.clone(), gateway.clone());
         let gateway_for_config = gateway.clone();
         let agents = Agents {
@@ -445,7 +452,13 @@ impl Parts {
     }
 
     /// Looks at the parts.
-    fn sampler(&self, gateway: Gateway, connections: Connections, data_dir: &Path, reporter: HealthReporter) -> Sampler {
+    fn sampler(
+        &self,
+        gateway: Gateway,
+        connections: Connections,
+        data_dir: &Path,
+        reporter: HealthReporter,
+    ) -> Sampler {
         Sampler {
             board: self.board.clone(),
             gateway,
@@ -465,7 +478,8 @@ impl Parts {
         // None of it takes a lock that the loop may hold.
         let what_is_known = move || {
             let turns = lifecycle.loop_turns();
-            let parts: Vec<_> = board.now().components.iter().map(|of| (of.component.name(), of.level.name())).collect();
+            let parts: Vec<_> =
+                board.now().components.iter().map(|of| (of.component.name(), of.level.name())).collect();
             format!("it had turned {turns} times, {} requests were made; parts: {parts:?}", pending.made())
         };
         Watchdog::start(self.lifecycle.clone(), self.board.clone(), watchdog::end_process(what_is_known))

@@ -96,7 +96,7 @@ fn coordinator(text: &str) {
     let hub: Hub<ClusterEvent> = Hub::new(EventPosition(0), HubLimits { ring, queue, watchers: limits.watchers_max });
     assert!(hub.join(None).is_ok());
     let _ = Sessions::new(1, limits.session_queue_max).open();
-    let _ = config.retention();
+    let _ = config.store.retention();
     // What is drawn from the operating system otherwise would make two runs of one input differ.
     try_out(Settings { seed: config.engine.seed.unwrap_or(1), ..config.engine.settings() });
 }

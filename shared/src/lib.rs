@@ -20,10 +20,10 @@ pub mod time;
 pub mod trace;
 pub mod units;
 
-#[cfg(feature = "otlp")]
-pub mod otlp;
 #[cfg(feature = "dial")]
 pub mod dial;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 #[cfg(feature = "wire")]

@@ -39,5 +39,6 @@ pub(crate) fn assignment(number: u32, payload: impl Into<Bytes>) -> Assignment {
         idempotency_key: String::new(),
         budget: None,
         quota_keys: Vec::new(),
+        trace: None,
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use evenkeel_coordinator::{
-    config::{Layer, Loaded, Source, Sources, document, read_file, table, variables},
+    config::{Layer, Loaded, Source, Sources, document, read_file, table},
     services::admin::setting_shown,
 };
 use evenkeel_proto::v1;
@@ -164,6 +164,8 @@ fn refused(change: &v1::ConfigChange) -> Result<(), CliError> {
 /// Variables are read here too, so that a mistake in one is found before a start.
 #[cfg(test)]
 mod tests {
+    use evenkeel_coordinator::config::variables;
+
     use super::*;
 
     #[test]

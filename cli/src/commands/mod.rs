@@ -5,6 +5,7 @@ pub mod agent;
 pub mod agents;
 pub mod allocation;
 pub mod audit;
+pub mod backup;
 pub mod breakers;
 pub mod budgets;
 pub mod certs;
@@ -57,6 +58,8 @@ pub async fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Coordinator(args) => coordinator::run(args, global).await,
         Command::Agent(args) => agent::run(*args, global).await,
         Command::Run(args) => run::run(args, global).await,
+        Command::Backup(args) => backup::backup(args, global).await,
+        Command::Restore(args) => backup::restore(args, global).await,
         Command::Task(command) => task::run(command, global).await,
         Command::Agents(command) => agents::run(command, global).await,
         Command::Strategy(command) => strategy::run(command, global).await,

@@ -13,10 +13,10 @@ mod jwt;
 pub mod layer;
 pub mod live;
 pub mod names;
-pub mod tls;
 mod rate;
 pub mod revoked;
 mod seldom;
+pub mod tls;
 pub mod tokens;
 
 pub use gate::Gate;

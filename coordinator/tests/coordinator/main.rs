@@ -4,7 +4,6 @@
 
 mod agents;
 mod bad_input;
-mod config;
 #[path = "../../src/security/tls/testing.rs"]
 mod certificates;
 mod connections;

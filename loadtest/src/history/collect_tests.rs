@@ -232,7 +232,7 @@ async fn tasks_that_are_not_over_are_collected_as_they_are() {
 
 #[tokio::test]
 async fn a_coordinator_that_is_not_there_is_named_as_the_cause() {
-    let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+    let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy().into();
     let collector = Collector { calls: TaskServiceClient::new(channel), patience: Patience::hasty() };
     let error = collector.ids().await.unwrap_err().to_string();
     assert!(error.contains("List failed"), "{error}");

@@ -102,7 +102,7 @@ async fn changer() -> (Fake, Changer, Restored) {
     tokio::spawn(
         tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)),
     );
-    let client = ClusterServiceClient::new(Endpoint::from_shared(url).unwrap().connect_lazy());
+    let client = ClusterServiceClient::new(Endpoint::from_shared(url).unwrap().connect_lazy().into());
     let (changer, restored) = Changer::start(client, &StrategyConfig::Random);
     (fake, changer, restored)
 }

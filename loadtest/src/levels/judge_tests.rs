@@ -27,7 +27,7 @@ fn scenario(stops_run: bool) -> Scenario {
 
 fn judge(scenario: &Scenario) -> Judge {
     // Nobody is there, and nobody is asked.
-    let cluster = ClusterServiceClient::new(Endpoint::from_static("http://127.0.0.1:9").connect_lazy());
+    let cluster = ClusterServiceClient::new(Endpoint::from_static("http://127.0.0.1:9").connect_lazy().into());
     Judge::start(scenario, "r1", &cluster, Instant::now()).unwrap()
 }
 

@@ -79,7 +79,9 @@ use self::{
 pub use self::{
     allocation::{AllocationBy, AllocationView, Blocked},
     costs::LiveCosts,
-    effects::{AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Placed, Reply, Submitted},
+    effects::{
+        AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Placed, Reply, Submitted,
+    },
     event::{AdminCommand, Configure, ControlCommand, Event, NewTask, RequestId, StoredKey},
     guards::{DynamicLimitView, QuotaView},
     samples::Gated,

@@ -14,7 +14,14 @@ use evenkeel_shared::Error;
 use tonic::{Request, Response, Status};
 
 use super::refuse;
-use crate::{config::live::LiveConfig, gateway::Gateway, health::Board, metrics::Metrics, profile::Profiler, security::{Gate, caller}};
+use crate::{
+    config::live::LiveConfig,
+    gateway::Gateway,
+    health::Board,
+    metrics::Metrics,
+    profile::Profiler,
+    security::{Gate, caller},
+};
 
 /// The service.
 #[derive(Clone)]

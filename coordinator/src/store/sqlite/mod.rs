@@ -23,6 +23,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{Expiry, Pruned, Store, StoreError, StoreReader};
 
+mod backup;
 mod codes;
 mod declared;
 mod list;
@@ -45,6 +46,7 @@ mod earlier_tests;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{Copied, backup, restore};
 pub use read::CONNECTIONS_MAX as READ_CONNECTIONS_MAX;
 use read::SqliteReader;
 

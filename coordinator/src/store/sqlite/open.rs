@@ -38,9 +38,7 @@ pub fn database_path(dir: &Path) -> PathBuf {
 
 /// Opens the database in `dir` for the one who owns it, and the lock that makes it so.
 pub fn open(dir: &Path, durability: Durability) -> Result<(Connection, File), StoreError> {
-    check_library()?;
-    create_dir(dir)?;
-    let lock = lock(dir)?;
+    let lock = own(dir)?;
     let path = database_path(dir);
     create_file(&path)?;
     log::check(&log::path(&path))?;
@@ -54,6 +52,13 @@ pub fn open(dir: &Path, durability: Durability) -> Result<(Connection, File), St
     migrate(&mut connection, version)?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("flush", dir))?;
     Ok((connection, lock))
+}
+
+/// Makes a directory for a database if there is none, and takes it for the one who holds the lock.
+pub fn own(dir: &Path) -> Result<File, StoreError> {
+    check_library()?;
+    create_dir(dir)?;
+    lock(dir)
 }
 
 /// A connection with what all of them have in common.
@@ -89,7 +94,7 @@ fn create_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// The log takes over the rights of the database.
-fn create_file(path: &Path) -> Result<File, StoreError> {
+pub fn create_file(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -108,7 +113,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 }
 
 /// Answers the version of the database, 0 for a new one. Reads only: what is not ours stays as it is.
-fn check_identity(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
+pub fn check_identity(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

@@ -21,7 +21,7 @@ suite!(open);
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
-fn accept(order: u64) -> Change {
+pub fn accept(order: u64) -> Change {
     Change::Accept(Arc::new(AcceptedTask {
         id: TaskId::new(NOW, u128::from(order) << 8),
         spec: Arc::new(TaskSpec::of_kind(Kind::new("echo").unwrap())),
@@ -34,7 +34,7 @@ fn accept(order: u64) -> Change {
 }
 
 /// A data directory in which a hundred tasks were accepted.
-fn used(durability: Durability, release: bool) -> TempDir {
+pub fn used(durability: Durability, release: bool) -> TempDir {
     let dir = TempDir::new().unwrap();
     let mut store = SqliteStore::open(dir.path(), durability).unwrap();
     store.claim(NOW).unwrap();
