@@ -71,8 +71,9 @@ impl Address {
     /// # Errors
     /// [`Exit::Unreachable`] if nobody answers there.
     pub async fn channel(&self) -> Result<Channel, CliError> {
-        self.way.connect(&self.endpoint).await.map_err(|error| match &error {
-            DialError::Connect(_) => {
+        self.way.connect(&self.endpoint).await.map_err(|error| match (&error, own_fault(&error)) {
+            (_, Some(fault)) => CliError::usage(format!("could not set up TLS to {}", self.url())).because(fault),
+            (DialError::Connect(_), None) => {
                 CliError::new(Exit::Unreachable, format!("no coordinator answers at {}", self.url()))
                     .because(root_cause(&error))
                     .hint(explain(&error).unwrap_or_else(|| UNREACHABLE_HINT.to_owned()))
@@ -88,6 +89,18 @@ impl Address {
     pub async fn connect(&self) -> Result<Clients, CliError> {
         self.channel().await.map(Clients::new)
     }
+}
+
+/// What is wrong on this side: with a file, say.
+fn own_fault(error: &DialError) -> Option<&DialError> {
+    let first: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    let causes = std::iter::successors(first, |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<DialError>()).find(|fault| {
+        matches!(
+            fault,
+            DialError::File { .. } | DialError::Unusable { .. } | DialError::NoAuthorities | DialError::Tls(_)
+        )
+    })
 }
 
 /// The innermost error, which says what really happened ("connection refused").

@@ -50,7 +50,7 @@ fn wrong_settings_are_refused_with_what_was_meant() {
         check_refused(&["coordinator", "--config", file.to_str().unwrap()], 2, parts);
     };
     check("grcp = \"127.0.0.1:1\"", &["line 1: `grcp` is no setting", "did you mean `grpc`?"]);
-    check("grpc = \"0.0.0.0:0\"", &["without TLS or authentication", "--insecure"]);
+    check("grpc = \"0.0.0.0:0\"", &["takes TLS and authentication", "--insecure"]);
     check("[store]\nretention_hours = 1", &["store.retention_hours"]);
 }
 

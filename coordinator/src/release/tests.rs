@@ -5,9 +5,10 @@ use super::*;
 use crate::{sessions::SessionEnd, snapshot::Snapshot, store::Store as _, store::sqlite::SqliteStore};
 
 /// A dispatcher that asks the store nothing before it is given turns, so that what is to be looked up waits.
-fn dispatcher() -> Dispatcher {
-    let store = SqliteStore::ephemeral().unwrap().reader();
-    testing::dispatcher(Sessions::new(1, HELD_ATTEMPTS_MAX), Snapshot::default(), store, 0)
+fn dispatcher() -> (SqliteStore, Dispatcher) {
+    let store = SqliteStore::ephemeral().unwrap();
+    let reader = store.reader();
+    (store, testing::dispatcher(Sessions::new(1, HELD_ATTEMPTS_MAX), Snapshot::default(), reader, 0))
 }
 
 /// An agent's session.
@@ -46,7 +47,7 @@ impl Agent {
 
 #[tokio::test]
 async fn an_agent_with_more_old_results_than_it_can_hold_is_told_to_come_back() {
-    let dispatcher = dispatcher();
+    let (_store, dispatcher) = dispatcher();
     let (flooding, honest) = (Agent::of(&dispatcher), Agent::of(&dispatcher));
     flooding.sends_old_results(&dispatcher, HELD_ATTEMPTS_MAX);
     assert!(flooding.end.error().is_none(), "so many are within its rights");
@@ -58,7 +59,8 @@ async fn an_agent_with_more_old_results_than_it_can_hold_is_told_to_come_back() 
 
 #[tokio::test]
 async fn a_fleet_with_more_old_results_than_there_is_room_for_is_told_to_come_back() {
-    let dispatcher = Dispatcher { look_ups: Arc::new(Semaphore::new(2)), ..dispatcher() };
+    let (_store, dispatcher) = dispatcher();
+    let dispatcher = Dispatcher { look_ups: Arc::new(Semaphore::new(2)), ..dispatcher };
     let (first, second) = (Agent::of(&dispatcher), Agent::of(&dispatcher));
     first.sends_old_results(&dispatcher, 2);
     second.sends_old_results(&dispatcher, 1);
@@ -68,7 +70,7 @@ async fn a_fleet_with_more_old_results_than_there_is_room_for_is_told_to_come_ba
 
 #[tokio::test]
 async fn what_was_looked_up_is_answered_and_makes_room() {
-    let dispatcher = dispatcher();
+    let (_store, dispatcher) = dispatcher();
     let mut agent = Agent::of(&dispatcher);
     agent.sends_old_results(&dispatcher, HELD_ATTEMPTS_MAX);
     dispatcher.look_up_turns.add_permits(LOOK_UPS_ASKING_MAX);

@@ -72,9 +72,10 @@ impl Live {
 
     /// Ends all that is under way, and returns how many calls that is.
     pub fn end(self: &Arc<Self>) -> usize {
-        self.ended.cancel();
+        // Before they hear of it: they end at once.
         let open = self.open();
-        if open > 0 {
+        self.ended.cancel();
+        if open > 0 || self.open() > 0 {
             let live = Arc::clone(self);
             tokio::spawn(async move {
                 tokio::time::sleep(END_WITHIN).await;

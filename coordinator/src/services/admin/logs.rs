@@ -16,7 +16,8 @@ use crate::config::FILTER_BYTES_MAX;
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 pub async fn get_log_filter(_: &Admin, _: v1::GetLogFilterRequest) -> Result<v1::LogFilter, Error> {
-    Ok(shown(log()?))
+    // Where the log is somebody else's there is nothing to show, and nothing wrong with asking.
+    Ok(control().map(shown).unwrap_or_default())
 }
 
 pub async fn set_log_filter(_: &Admin, request: v1::SetLogFilterRequest) -> Result<v1::LogFilter, Error> {

