@@ -47,7 +47,7 @@ const P99_ROLLS_BACK: &str = r#"
     [[levels]]
     name = "p99"
     measure = { kind = "percentile", phase = "end_to_end", percent = 99 }
-    at_most = 1200
+    at_most = 3000
     rolls_back = true
 "#;
 
@@ -123,7 +123,7 @@ fn a_bad_change_is_rolled_back_the_levels_recover_and_the_verdict_is_no_go() {
     let coordinator = coordinator(&directory);
     let before = strategy(&coordinator);
     let (webhook, alerts) = receiver();
-    let scenario = Scenario::of(16, &[LOAD, P99_ROLLS_BACK, BAD_CHANGE, &webhook]);
+    let scenario = Scenario::of(20, &[LOAD, P99_ROLLS_BACK, BAD_CHANGE, &webhook]);
 
     let output = coordinator.output(&scenario.args());
 
@@ -153,7 +153,7 @@ fn a_change_that_does_no_harm_is_go_and_is_put_back_after_the_run() {
     let coordinator = coordinator(&directory);
     let before = strategy(&coordinator);
     let change = "[change]\nat_share = 0.2\nstrategy = \"round_robin\"\nrecovery_max_s = 1\n";
-    let level = P99_ROLLS_BACK.replace("1200", "30000");
+    let level = P99_ROLLS_BACK.replace("3000", "30000");
 
     let output = coordinator.output(&Scenario::of(4, &[LOAD, &level, change]).args());
 
@@ -170,7 +170,7 @@ fn a_run_that_is_interrupted_puts_back_what_it_changed() {
     let before = strategy(&coordinator);
     let change = "[change]\nat_share = 0.01\nstrategy = \"round_robin\"\nrecovery_max_s = 1\n";
     // What the level says does not matter here, and how fast this machine is.
-    let level = P99_ROLLS_BACK.replace("1200", "30000");
+    let level = P99_ROLLS_BACK.replace("3000", "30000");
     let scenario = Scenario::of(100, &[LOAD, &level, change]);
     let run = coordinator.command(&scenario.args()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("the change is in force", || strategy(&coordinator) != before);

@@ -1,5 +1,7 @@
 //! Traces end to end: real processes, and a collector written for the test.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[allow(dead_code, reason = "another part of it is for other tests")]
 #[path = "../../shared/src/otlp/receiver.rs"]
 mod receiver;

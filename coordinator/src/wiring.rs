@@ -285,7 +285,7 @@ impl Coordinator {
         let (for_grpc, for_http) = parts.connections(&config);
         parts.follow(&live, gateway_for_config, &for_grpc, &for_http);
         let grpc = Incoming::new(grpc, for_grpc.clone(), tls.as_ref().map(Tls::grpc));
-        let sampler = parts.sampler(for_sampler, for_grpc.clone(), &data_dir, health.clone());
+        let sampler = parts.sampler(for_sampler, for_grpc, &data_dir, health.clone());
         phases.end("actors");
         let http = Incoming::new(http, for_http, tls.as_ref().and_then(Tls::http));
         let serves_http = http::serve(http, api, stop_servers.clone()).map(Ok::<_, Infallible>);

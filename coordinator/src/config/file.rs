@@ -75,7 +75,7 @@ impl Reading<'_> {
                 match (place.get_ref(), value) {
                     (DeValue::Table(places), Value::Object(values)) => self.table(&path, places, values),
                     _ => {
-                        self.problems.push(Problem::new(path, "has settings of its own, and is a table", Some(origin)))
+                        self.problems.push(Problem::new(path, "has settings of its own, and is a table", Some(origin)));
                     }
                 }
             } else {

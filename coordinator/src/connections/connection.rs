@@ -60,7 +60,7 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         match &mut *self {
-            Self::Plain(guarded) => return Pin::new(guarded).poll_read(cx, buffer),
+            Self::Plain(guarded) => Pin::new(guarded).poll_read(cx, buffer),
             Self::Encrypted { stream, received_bytes } => {
                 let read = Pin::new(&mut **stream).poll_read(cx, buffer);
                 *received_bytes += (buffer.filled().len() - before) as u64;

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     AgentGrant, Caller, Method, PeerCertificate,
     gate::Refused,
-    jwt::{JwtError, WebTokens},
+    jwt::{JwtError, Known, WebTokens},
     names::{CertificateName, CertificateNameError},
     tokens::{self, Credentials, CredentialsError, TokenHash, hex},
 };
@@ -113,14 +113,14 @@ impl Files {
     }
 
     /// Who has a web token, and until when.
-    pub(super) fn web_token(&self, token: &str, now_unix_ms: i64) -> Result<(Arc<Caller>, Option<i64>), Refused> {
+    pub(super) fn web_token(&self, token: &str, now_unix_ms: i64) -> Result<Known, Refused> {
         // What has two dots is a web token, as far as anybody can say of it.
         let web_tokens = self.web_tokens.as_ref().filter(|_| token.bytes().filter(|byte| *byte == b'.').count() == 2);
         web_tokens.ok_or(Refused::Unknown)?.caller(token, now_unix_ms)
     }
 
     /// Who has a certificate; `None`: it names nobody here. Its end is the handshake's affair.
-    pub(super) fn certificate(&self, shown: &PeerCertificate) -> Result<Option<(Arc<Caller>, Option<i64>)>, Refused> {
+    pub(super) fn certificate(&self, shown: &PeerCertificate) -> Result<Option<Known>, Refused> {
         let holder = match holder(&shown.0) {
             Ok(holder) => holder,
             Err(CertificateNameError::Missing) => return Ok(None),

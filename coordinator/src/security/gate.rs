@@ -296,10 +296,7 @@ impl Gate {
         allowed(rule, &caller).map_err(|why| self.refuse(path, why, Some(&caller)))?;
         let account = self.account(&caller);
         if !is_session(rule) {
-            self.rate(&account).map_err(|error| {
-                self.0.counts.add(Refused::Rate);
-                error
-            })?;
+            self.rate(&account).inspect_err(|_| self.0.counts.add(Refused::Rate))?;
             call.hold(self.turn(&account)?);
         }
         Ok(Admitted { caller, call: Some(Arc::new(call)), account: Some(account) })

@@ -63,13 +63,18 @@ struct Key {
     key: DecodingKey,
 }
 
+/// Who a credential is of, and until when, in milliseconds since 1970; `None`: for ever.
+pub(super) type Known = (Arc<Caller>, Option<i64>);
+/// Tokens that were good, by their hashes: whose they are, from when and until when.
+type Remembered = HashMap<TokenHash, (Arc<Caller>, i64, i64)>;
+
 /// Checks web tokens.
 pub struct WebTokens {
     config: JwtConfig,
     algorithm: Algorithm,
     validation: Validation,
     keys: Vec<Key>,
-    remembered: Mutex<HashMap<TokenHash, (Arc<Caller>, i64, i64)>>,
+    remembered: Mutex<Remembered>,
 }
 
 impl std::fmt::Debug for WebTokens {
@@ -118,7 +123,7 @@ impl WebTokens {
     }
 
     /// Who has this token, and until when.
-    pub(super) fn caller(&self, token: &str, now_unix_ms: i64) -> Result<(Arc<Caller>, Option<i64>), Refused> {
+    pub(super) fn caller(&self, token: &str, now_unix_ms: i64) -> Result<Known, Refused> {
         let hash = hash(token);
         if let Some((caller, from, end)) = self.remembered().get(&hash)
             && (*from..*end).contains(&now_unix_ms)
@@ -193,7 +198,7 @@ impl WebTokens {
         })
     }
 
-    fn remembered(&self) -> MutexGuard<'_, HashMap<TokenHash, (Arc<Caller>, i64, i64)>> {
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

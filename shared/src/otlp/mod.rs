@@ -13,6 +13,7 @@ mod context;
 mod exporter;
 mod health;
 #[cfg(test)]
+#[allow(dead_code, reason = "tests of other crates use the rest")]
 mod receiver;
 mod sampler;
 mod send;

@@ -262,7 +262,7 @@ mod tests {
     fn after_its_second_a_place_is_heard_again() {
         let repeats = Repeats::default();
         repeats.set_lines_per_second(1);
-        let place = tracing::callsite::Identifier(&PLACE);
+        let place = Identifier(&PLACE);
         let now = Instant::now();
         let says = |after: Duration| repeats.admits(now + after, place.clone(), Level::INFO, String::new).0;
         assert_eq!([says(Duration::ZERO), says(WINDOW), says(WINDOW)], [true, true, false]);

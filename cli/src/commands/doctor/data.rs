@@ -105,7 +105,7 @@ impl Drop for Removed {
 #[cfg(target_os = "linux")]
 fn kind(existing: &Path) -> Option<Check> {
     let number = nix::sys::statfs::statfs(existing).ok()?.filesystem_type().0;
-    Some(kind_of(i64::from(number)))
+    Some(kind_of(number))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -203,14 +203,14 @@ impl Audit {
 
     fn send(&self, job: Job) -> Result<(), AuditError> {
         let to_writer = self.0.to_writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = to_writer.as_ref().map(|to_writer| to_writer.try_send(job));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_))) => Err(AuditError::Busy),
-            Some(Err(TrySendError::Disconnected(_))) | None => {
-                let problem = "it is closed: the coordinator stops".to_owned();
-                Err(AuditError::Failed { directory: self.0.directory.clone(), problem })
-            }
+        let closed = || {
+            let problem = "it is closed: the coordinator stops".to_owned();
+            AuditError::Failed { directory: self.0.directory.clone(), problem }
+        };
+        match to_writer.as_ref().ok_or_else(closed)?.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(AuditError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(closed()),
         }
     }
 }

@@ -160,7 +160,7 @@ pub fn verify(directory: &Path, noted: Option<&str>) -> io::Result<Verification>
     }
     found.head = if found.entries > 0 { hex(&head) } else { String::new() };
     if begins_after.is_some() {
-        let what = format!("it is the first that is there, and nothing says that those before it were removed");
+        let what = "it is the first that is there, and nothing says that those before it were removed".to_owned();
         found.broken = Some((found.first, what));
     } else if !noted_is_there {
         let what = "no entry has the hash that was noted; entries after it, or with it, were removed or changed";

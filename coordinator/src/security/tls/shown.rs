@@ -23,7 +23,6 @@ const SOON_S: i64 = 7 * 86_400;
 impl Tls {
     /// Shows the certificates in the metrics and in the coordinator's health, and keeps them as the files have them until what
     /// is returned is dropped.
-    #[must_use]
     pub fn run(&self, config: &LiveConfig, metrics: &Metrics, board: &Board) -> AbortOnDropHandle<()> {
         let shown = self.clone();
         let name = "certificate_expiry_timestamp_seconds";
@@ -48,7 +47,7 @@ fn finding(status: &CertificateStatus, now_unix_s: i64) -> Finding {
     let left_s = status.expires_unix_s - now_unix_s;
     let finding = match left_s {
         ..=0 => Finding::of(Level::Unhealthy, "the certificate has expired: nobody can connect"),
-        ..=SOON_S => Finding::of(Level::Degraded, format!("the certificate expires in {} hours", left_s / 3_600)),
+        1..=SOON_S => Finding::of(Level::Degraded, format!("the certificate expires in {} hours", left_s / 3_600)),
         _ => Finding::healthy(),
     };
     let mut finding = finding.with("expires_in_seconds", left_s as f64).exactly();

@@ -13,7 +13,7 @@ use crate::support::{World, soon};
 
 fn random() -> v1::SetStrategyRequest {
     let strategy = Some(strategy_config::Strategy::Random(v1::Random::default()));
-    v1::SetStrategyRequest { strategy: Some(v1::StrategyConfig { strategy }), ..Default::default() }
+    v1::SetStrategyRequest { strategy: Some(v1::StrategyConfig { strategy }) }
 }
 
 fn cluster(world: &World, id: &str) -> ClusterServiceClient<Keyed> {
