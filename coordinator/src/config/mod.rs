@@ -70,7 +70,7 @@ pub enum ConfigError {
     /// The address can be reached from other machines, and is not protected.
     #[error(
         "{setting} = {address} can be reached from other machines, and that takes TLS and authentication; \
-         set `tls.cert_file` and `auth.enabled`, or listen on 127.0.0.1, or set `insecure = true` where the network protects it"
+         set `tls.cert_file` and `auth.enabled`, or listen on 127.0.0.1, or set `insecure = true` (--insecure) where the network protects it"
     )]
     Exposed {
         /// Which setting.
