@@ -5,62 +5,40 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Once},
+    sync::Arc,
     time::Duration,
 };
 
-use actix::Addr;
 use evenkeel_core::{
     engine::{Engine, Settings},
     manager::ManagerRecovery,
-    model::{ClusterEvent, Recovery},
+    model::Recovery,
     routing::ClassLimit,
 };
-use evenkeel_shared::EventPosition;
 use futures_util::FutureExt as _;
 use tokio::{
     net::TcpListener,
-    runtime::Handle,
     sync::{Mutex, Semaphore},
-    time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic_health::server::HealthReporter;
 
 use crate::{
     actors::{
-        coordinator::CoordinatorActor,
-        manager::{self, Caches, ManagerActor, ManagerHandle, ManagerParts, ManagerState},
+        manager::ManagerState,
         publisher::{self, Publisher},
-        store_writer::{self, Prune, StoreWriter},
         system::{self, ActorThreads},
     },
-    actuators::Actuator,
     clock::Clock,
     config::{ConfigError, CoordinatorConfig, Loaded, live::LiveConfig},
-    connections::{Connections, Incoming},
-    directory::{Directory, KeptLimits},
+    connections::Incoming,
     failpoint::{self, BadFailpoints},
-    gateway::Gateway,
     grpc,
-    health::{
-        Board,
-        sampler::Sampler,
-        serving::Serving,
-        watchdog::{self, Watchdog},
-    },
-    heartbeats::Heartbeats,
+    health::serving::Serving,
     hindsight::Hindsight,
     http,
-    hub::{Hub, HubLimits},
-    intake::{self, Intake},
-    lifecycle::Lifecycle,
+    intake::Intake,
     listen::listen,
-    metrics::Metrics,
-    pending::Pending,
     profile::Profiler,
-    reads::Reads,
-    release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, Spare, WatchedEvent},
     security::{
         audit::Audit,
         gate::{Gate, GateError},
@@ -76,33 +54,30 @@ use crate::{
         submit_stream,
         task::Tasks,
     },
-    sessions::Sessions,
-    snapshot::Snapshot,
     start::StartPhases,
     store::{
-        Retention, Store, StoreError,
+        Store, StoreError,
         sqlite::{Durability, SqliteStore},
     },
     telemetry::Traces,
-    waiters::Waiters,
 };
 
 mod following;
+mod panics;
+mod parts;
+mod retention;
 mod running;
 
+pub use panics::end_process_on_panic;
+use panics::end_process_when_an_actor_panics;
+use parts::Parts;
+use retention::retain;
 pub use running::{RunningCoordinator, StopError};
 
 /// The exit code of a process whose commit failed (`EX_IOERR`).
 pub const EXIT_STORE_FAILED: i32 = 74;
 /// The exit code of a process whose actor panicked (`EX_SOFTWARE`).
 pub const EXIT_PANICKED: i32 = 70;
-/// Bits of a position in the history below the incarnation.
-const POSITION_BITS: u32 = 40;
-/// Between two rounds of removing what is kept no longer.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
-/// Tasks, and rows of each other kind, removed in one transaction, so that removing holds up commits for some milliseconds
-/// only.
-const PRUNE_ROWS_MAX: usize = 500;
 
 /// Why a coordinator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -146,24 +121,6 @@ pub enum StartError {
 /// A coordinator that can be started.
 #[derive(Debug)]
 pub struct Coordinator;
-
-/// Everything that is shared between the actors and the services.
-struct Parts {
-    clock: Clock,
-    lifecycle: Lifecycle,
-    snapshot: Snapshot,
-    directory: Directory,
-    sessions: Sessions,
-    waiters: Waiters,
-    pending: Pending,
-    heartbeats: Heartbeats,
-    reads: Reads,
-    metrics: Metrics,
-    board: Board,
-    traces: Traces,
-    task_hub: Hub<WatchedEvent>,
-    cluster_hub: Hub<ClusterEvent>,
-}
 
 impl Coordinator {
     /// Starts a coordinator and returns once it takes work. Must be called on a tokio runtime with several threads.
@@ -331,180 +288,6 @@ impl Coordinator {
     }
 }
 
-impl Parts {
-    fn new(
-        clock: Clock,
-        config: &CoordinatorConfig,
-        recovery: &Recovery,
-        store: &dyn Store,
-        manager: ManagerState,
-        traces: Traces,
-    ) -> io::Result<Self> {
-        let limits = &config.limits;
-        let kept = KeptLimits { tasks: limits.ephemeral_kept_max, bytes: limits.ephemeral_kept_bytes_max };
-        let hub = HubLimits {
-            ring: limits.recent_events_max,
-            queue: limits.watcher_queue_max,
-            watchers: limits.watchers_max,
-        };
-        // What earlier incarnations said is in the store alone.
-        let start = EventPosition(recovery.incarnation << POSITION_BITS);
-        let snapshot = Snapshot::default();
-        let directory = Directory::new(&recovery.tasks, kept);
-        let sessions = Sessions::new(recovery.incarnation, limits.session_queue_max);
-        let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone(), manager);
-        traces.show(&metrics);
-        Ok(Self {
-            clock,
-            lifecycle: Lifecycle::default(),
-            snapshot,
-            directory,
-            sessions,
-            waiters: Waiters::default(),
-            pending: Pending::default(),
-            heartbeats: Heartbeats::new(clock),
-            reads: Reads::start(store.reader())?,
-            metrics,
-            board: Board::new(config.health.clone()),
-            traces,
-            task_hub: Hub::new(start, hub),
-            cluster_hub: Hub::new(start, hub),
-        })
-    }
-
-    async fn start_writer(
-        &self,
-        threads: &ActorThreads,
-        store: Box<dyn Store>,
-        publisher: Addr<Publisher>,
-        dispatcher: Dispatcher,
-    ) -> Addr<StoreWriter> {
-        let lifecycle = self.lifecycle.clone();
-        let on_fatal: store_writer::OnFatal = Arc::new(|_| std::process::exit(EXIT_STORE_FAILED));
-        let make = move || StoreWriter::new(store, dispatcher, publisher, lifecycle, on_fatal);
-        system::start(&threads.store, store_writer::MAILBOX_MAX, make).await
-    }
-
-    fn dispatcher(&self) -> Dispatcher {
-        Dispatcher {
-            pending: self.pending.clone(),
-            sessions: self.sessions.clone(),
-            directory: self.directory.clone(),
-            waiters: self.waiters.clone(),
-            task_hub: self.task_hub.clone(),
-            cluster_hub: self.cluster_hub.clone(),
-            reads: self.reads.clone(),
-            look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
-            look_up_turns: Arc::new(Semaphore::new(LOOK_UPS_ASKING_MAX)),
-            metrics: self.metrics.clone(),
-            runtime: Handle::current(),
-            spare: Spare::default(),
-            traces: self.traces.clone(),
-        }
-    }
-
-    async fn start_coordinator(
-        &self,
-        threads: &ActorThreads,
-        engine: Engine,
-        writer: Addr<StoreWriter>,
-        dispatcher: Dispatcher,
-    ) -> Addr<CoordinatorActor> {
-        let (clock, lifecycle, heartbeats) = (self.clock, self.lifecycle.clone(), self.heartbeats.clone());
-        let make = move || CoordinatorActor::new(engine, clock, lifecycle, writer, dispatcher, heartbeats);
-        system::start(&threads.engine, intake::MAILBOX_MAX, make).await
-    }
-
-    async fn start_manager(
-        &self,
-        threads: &ActorThreads,
-        config: &CoordinatorConfig,
-        gateway: Gateway,
-        recovery: ManagerRecovery,
-        actuator: Arc<dyn Actuator>,
-    ) -> ManagerHandle {
-        let state = self.metrics.manager().clone();
-        let actor = if config.resources.enabled {
-            let parts = ManagerParts {
-                gateway: gateway.clone(),
-                snapshot: self.snapshot.clone(),
-                metrics: self.metrics.clone(),
-                caches: self.caches(),
-                state: state.clone(),
-                settings: config.manager_settings(),
-                recovery,
-                actuator,
-                runtime: Handle::current(),
-            };
-            Some(system::start(&threads.manager, manager::MAILBOX_MAX, || ManagerActor::new(parts)).await)
-        } else {
-            None
-        };
-        ManagerHandle::new(actor, state, gateway)
-    }
-
-    /// The coordinator's caches, for the manager to show.
-    fn caches(&self) -> Caches {
-        let (directory, tasks, cluster) = (self.directory.clone(), self.task_hub.clone(), self.cluster_hub.clone());
-        Arc::new(move || {
-            vec![directory.cache(), tasks.cache("recent_task_events"), cluster.cache("recent_cluster_events")]
-        })
-    }
-
-    /// Looks at the parts.
-    fn sampler(
-        &self,
-        gateway: Gateway,
-        connections: Connections,
-        data_dir: &Path,
-        reporter: HealthReporter,
-    ) -> Sampler {
-        Sampler {
-            board: self.board.clone(),
-            gateway,
-            snapshot: self.snapshot.clone(),
-            sessions: self.sessions.clone(),
-            connections,
-            manager: self.metrics.manager().clone(),
-            metrics: self.metrics.clone(),
-            data_dir: data_dir.to_path_buf(),
-            reporter,
-        }
-    }
-
-    /// Ends the process if the engine's loop is stuck.
-    fn watchdog(&self) -> io::Result<Watchdog> {
-        let (board, lifecycle, pending) = (self.board.clone(), self.lifecycle.clone(), self.pending.clone());
-        // None of it takes a lock that the loop may hold.
-        let what_is_known = move || {
-            let turns = lifecycle.loop_turns();
-            let parts: Vec<_> =
-                board.now().components.iter().map(|of| (of.component.name(), of.level.name())).collect();
-            format!("it had turned {turns} times, {} requests were made; parts: {parts:?}", pending.made())
-        };
-        Watchdog::start(self.lifecycle.clone(), self.board.clone(), watchdog::end_process(what_is_known))
-    }
-
-    /// The connections of the gRPC port and of the HTTP port.
-    fn connections(&self, config: &CoordinatorConfig) -> (Connections, Connections) {
-        let (grpc, http) = following::connection_limits(config);
-        (Connections::new(grpc, self.metrics.clone()), Connections::new(http, self.metrics.clone()))
-    }
-
-    fn gateway(&self, intake: Intake) -> Gateway {
-        Gateway {
-            intake,
-            pending: self.pending.clone(),
-            directory: self.directory.clone(),
-            waiters: self.waiters.clone(),
-            reads: self.reads.clone(),
-            clock: self.clock,
-            lifecycle: self.lifecycle.clone(),
-            traces: self.traces.clone(),
-        }
-    }
-}
-
 fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     listen(address).map_err(|source| StartError::Bind { setting, address, source })
 }
@@ -551,57 +334,4 @@ fn server<E: std::fmt::Display + Send + 'static>(
             stopped.cancel();
         }
     }))
-}
-
-/// Removes what is kept no longer, a little at a time.
-async fn retain(writer: Addr<StoreWriter>, clock: Clock, config: LiveConfig) {
-    let mut rounds = interval(PRUNE_INTERVAL);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        let retention = config.now().store.retention();
-        let retention = Retention { tasks: failpoint::retention(retention.tasks), ..retention };
-        let expiry = retention.at(clock.now());
-        loop {
-            match writer.send(Prune { expiry, limit: PRUNE_ROWS_MAX }).await {
-                Ok(Ok(pruned)) if pruned.more => tokio::task::yield_now().await,
-                Ok(Ok(_)) => break,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "what is past its time could not be removed; the next round tries again");
-                    break;
-                }
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-/// Ends the process when anything in it panics that nobody is there to catch: for a process that runs nothing but a
-/// coordinator, where going on without a part is worse than starting again from the store.
-pub fn end_process_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            before(panic);
-            if !system::expects_panics() {
-                std::process::exit(EXIT_PANICKED);
-            }
-        }));
-    });
-}
-
-/// An actor that panics leaves its mailbox closed for ever, so the process ends and starts again from the store. Other
-/// threads may run what is not the coordinator's, such as executors of agents in the same process.
-fn end_process_when_an_actor_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            before(panic);
-            if system::is_actor_thread() && !system::expects_panics() {
-                std::process::exit(EXIT_PANICKED);
-            }
-        }));
-    });
 }

@@ -14,10 +14,7 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -27,18 +24,17 @@ use evenkeel_shared::{Code, Error};
 use tonic::{Extensions, codegen::http::HeaderMap};
 
 use super::{
-    Caller, Method, PeerCertificate, Role,
+    Caller, Role,
     access::{self, RouteRule, Rule},
     audit::Audit,
-    files::{self, Files, FilesError},
+    files::{Files, FilesError},
     live::{Call, Live},
-    rate::{Bucket, Rate},
     revoked::{Revocation, RevokedError, RevokedFile},
     seldom::Seldom,
     tokens::Credentials,
 };
 use crate::{
-    config::{AuthConfig, Problem, live::LiveConfig},
+    config::AuthConfig,
     connections::Peer,
     metrics::{
         Metrics,
@@ -46,72 +42,24 @@ use crate::{
     },
 };
 
+mod account;
+mod changes;
+mod refused;
+mod shown;
+
+pub use account::{Account, Turn};
+use account::{calls_rate, tasks_rate};
+use changes::refused_ids;
+use refused::Counts;
+pub use refused::Refused;
+use shown::{Known, agree, bearer, certificate};
+
 /// Credentials of which something is known beyond the file: those in use, and those used lately.
 const LIVES_MAX: usize = 65_536;
 /// Clients whose rates are kept.
 const ACCOUNTS_MAX: usize = 65_536;
 /// When a caller may come again that has as many calls under way as it may.
 const BUSY_RETRY_AFTER: Duration = Duration::from_millis(500);
-/// Characters of a token; a web token with many roles has some two thousand.
-const TOKEN_CHARS_MAX: usize = 8 << 10;
-
-/// Why somebody was turned away, as it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refused {
-    /// Nothing was shown.
-    Absent,
-    /// What was shown is not of the form.
-    Malformed,
-    /// It is nobody's, or its signature is not good, or it is not meant for this coordinator.
-    Unknown,
-    /// It is over, or has not begun.
-    Expired,
-    /// It was revoked.
-    Revoked,
-    /// Two credentials are not of the same caller.
-    Disagree,
-    /// Its roles do not allow it.
-    Role,
-    /// Its tenant does not.
-    Tenant,
-    /// It is too fast.
-    Rate,
-    /// It has as many calls under way as it may.
-    Busy,
-}
-
-impl Refused {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Absent,
-        Self::Malformed,
-        Self::Unknown,
-        Self::Expired,
-        Self::Revoked,
-        Self::Disagree,
-        Self::Role,
-        Self::Tenant,
-        Self::Rate,
-        Self::Busy,
-    ];
-
-    /// Its name in the metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Malformed => "malformed",
-            Self::Unknown => "unknown",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Disagree => "disagree",
-            Self::Role => "role",
-            Self::Tenant => "tenant",
-            Self::Rate => "rate",
-            Self::Busy => "busy",
-        }
-    }
-}
 
 /// A call that may go on.
 pub struct Admitted {
@@ -121,40 +69,6 @@ pub struct Admitted {
     pub call: Option<Arc<Call>>,
     /// How much it may still submit.
     pub account: Option<Arc<Account>>,
-}
-
-/// How much one client has asked, by its name.
-#[derive(Debug, Default)]
-pub struct Account {
-    calls: Bucket,
-    tasks: Bucket,
-    tasks_rate: std::sync::Mutex<Option<Rate>>,
-    open: AtomicU32,
-}
-
-impl Account {
-    /// So many tasks are to be submitted.
-    ///
-    /// # Errors
-    /// RESOURCE_EXHAUSTED with when to come again. Nothing was written.
-    pub fn submits(&self, tasks: usize) -> Result<(), Error> {
-        let Some(rate) = *self.tasks_rate.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
-        let too_fast = |after| {
-            let what = format!("this client may submit {} tasks a second, and {} at once", rate.per_s, rate.burst);
-            Error::exhausted(what, after)
-        };
-        self.tasks.take(tasks, rate, Instant::now()).map_err(too_fast)
-    }
-}
-
-/// One call of an account that is under way.
-#[derive(Debug)]
-pub struct Turn(Arc<Account>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The gate. Clones share it.
@@ -173,47 +87,11 @@ struct State {
     audit: Audit,
 }
 
-/// How often somebody was turned away for what. Clones share it.
-#[derive(Clone, Debug, Default)]
-struct Counts(Arc<[AtomicU64; Refused::ALL.len()]>);
-
-impl Counts {
-    fn add(&self, why: Refused) {
-        let place = Refused::ALL.iter().position(|one| *one == why);
-        if let Some(count) = place.and_then(|place| self.0.get(place)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn register(&self, metrics: &Metrics) {
-        let counts = self.clone();
-        let values = move || {
-            let all = Refused::ALL.iter().zip(counts.0.iter());
-            let series = |(why, count): (&Refused, &AtomicU64)| {
-                (vec![("reason", why.name().to_owned())], count.load(Ordering::Relaxed) as f64)
-            };
-            all.map(series).collect()
-        };
-        metrics.add(Row {
-            name: "auth_refused",
-            help: "Calls refused for who made them, or for how many that one makes.",
-            sort: Sort::Counter,
-            values: Arc::new(values),
-        });
-    }
-}
-
 /// What is accepted at a time.
 struct Policy {
     config: AuthConfig,
     files: Files,
     revoked: HashSet<String>,
-}
-
-/// What was shown, and is good.
-struct Known {
-    caller: Arc<Caller>,
-    live: Arc<Live>,
 }
 
 /// Why there is no gate.
@@ -482,75 +360,6 @@ impl Gate {
         }
     }
 
-    /// Reads the files again and puts what they say in force, as a whole or not at all. Ends what is under way in the name of
-    /// credentials that are no longer there, or no longer the same. Returns whether anything has changed.
-    ///
-    /// # Errors
-    /// If a file cannot be read; what was in force stays so.
-    pub fn reload(&self, config: Option<&AuthConfig>) -> Result<bool, FilesError> {
-        let before = self.0.policy.load_full();
-        let config = config.unwrap_or(&before.config);
-        let files = Files::read(config)?;
-        if *config == before.config && files.is_same(&before.files) {
-            return Ok(false);
-        }
-        let revoked = refused_ids(&files, &self.0.revoked);
-        let other_keys = config.jwt != before.config.jwt || !files.has_same_keys(&before.files);
-        self.0.policy.store(Arc::new(Policy { config: config.clone(), files, revoked }));
-        if other_keys {
-            // Which key a web token was signed with is not kept; those that are still good come back.
-            self.end(|live| live.caller.method == Method::Jwt);
-        }
-        self.end_what_is_over();
-        Ok(true)
-    }
-
-    /// Refuses a credential from now on, for ever, and ends what is under way in its name. Returns how many calls that is.
-    ///
-    /// # Errors
-    /// If it cannot be kept; then it is still accepted.
-    pub fn revoke(&self, revocation: Revocation) -> Result<usize, RevokedError> {
-        let id = revocation.id.clone();
-        self.0.revoked.add(revocation)?;
-        self.0.policy.rcu(|policy| {
-            let mut revoked = policy.revoked.clone();
-            revoked.insert(id.clone());
-            Policy { config: policy.config.clone(), files: policy.files.clone(), revoked }
-        });
-        Ok(self.0.lives.remove(&id).map_or(0, |(_, live)| live.end()))
-    }
-
-    /// Ends what is under way in the name of credentials that are not accepted any more. Asked for once a second or so.
-    pub fn end_what_is_over(&self) {
-        let (policy, now) = (self.0.policy.load_full(), now_unix_ms());
-        let credentials = policy.files.credentials();
-        self.end(|live| {
-            let caller = &live.caller;
-            let is_same = match caller.method {
-                Method::None | Method::Jwt => true,
-                Method::Token => {
-                    credentials.by_id(&caller.credential).is_some_and(|token| !token.revoked && token.caller == *caller)
-                }
-                Method::Certificate => {
-                    policy.config.certificates && caller.agent == files::certificate_grant(credentials, caller)
-                }
-            };
-            !is_same || !policy.config.is_on() || policy.revoked.contains(&caller.credential) || live.is_expired(now)
-        });
-    }
-
-    /// Ends what is under way in the name of some credentials.
-    fn end(&self, is_over: impl Fn(&Live) -> bool) {
-        let over: Vec<String> =
-            self.0.lives.iter().filter(|live| is_over(live)).map(|live| live.key().clone()).collect();
-        for id in over {
-            if let Some((_, live)) = self.0.lives.remove_if(&id, |_, live| is_over(live)) {
-                let streams = live.end();
-                tracing::info!(credential = %id, streams, "a credential is over; what was under way in its name ends");
-            }
-        }
-    }
-
     /// The credentials' file as it is in force.
     #[must_use]
     pub fn credentials(&self) -> Arc<Credentials> {
@@ -580,42 +389,6 @@ impl Gate {
     pub fn expires_unix_ms(&self, caller: &Caller) -> i64 {
         self.0.lives.get(&caller.credential).and_then(|live| live.expires_unix_ms).unwrap_or(0)
     }
-
-    /// Takes changes of the settings over; those whose files cannot be used are refused.
-    pub fn follow(&self, live: &LiveConfig) {
-        live.check_with(Box::new(|config| {
-            let read = Files::read(&config.auth);
-            read.map(drop).map_err(|error| Problem::new("auth.credentials_file", error.to_string(), None))
-        }));
-        let gate = self.clone();
-        live.tell(Box::new(move |config| {
-            if let Err(error) = gate.reload(Some(&config.auth)) {
-                tracing::error!(%error, "the settings of credentials cannot be used; those before stay in force");
-            }
-        }));
-    }
-
-    /// Looks at the files and at what is over, for ever.
-    pub async fn keep_watch(self) {
-        let mut failed = String::new();
-        loop {
-            let interval = self.0.policy.load().config.reload_interval_ms;
-            tokio::time::sleep(Duration::from_millis(interval)).await;
-            self.end_what_is_over();
-            let gate = self.clone();
-            // Files are read off the async threads: a volume of the network may be slow.
-            match tokio::task::spawn_blocking(move || gate.reload(None)).await {
-                Ok(Ok(true)) => tracing::info!("the credentials have changed and are in force"),
-                Ok(Ok(false)) => failed.clear(),
-                Ok(Err(error)) if error.to_string() != failed => {
-                    failed = error.to_string();
-                    tracing::error!(%error, "the credentials have changed and cannot be used; those before stay in force");
-                }
-                Ok(Err(_)) => {}
-                Err(_) => return,
-            }
-        }
-    }
 }
 
 /// Whether a caller may make a call.
@@ -627,53 +400,6 @@ fn allowed(rule: Option<&Rule>, caller: &Caller) -> Result<(), Refused> {
 /// Sessions of agents last, and are few: they count neither as calls nor as a client's.
 fn is_session(rule: Option<&Rule>) -> bool {
     rule.is_some_and(|rule| rule.1 == [Role::Agent])
-}
-
-fn calls_rate(config: &AuthConfig) -> Rate {
-    Rate { per_s: config.client_calls_per_s, burst: config.client_calls_burst }
-}
-
-fn tasks_rate(config: &AuthConfig) -> Rate {
-    Rate { per_s: config.client_tasks_per_s, burst: config.client_tasks_burst }
-}
-
-fn refused_ids(files: &Files, revoked: &RevokedFile) -> HashSet<String> {
-    let by_file = files.credentials().revoked.iter().cloned();
-    by_file.chain(revoked.all().into_iter().map(|one| one.id)).collect()
-}
-
-fn certificate(extensions: &Extensions) -> Option<PeerCertificate> {
-    let of_peer = || extensions.get::<Peer>().and_then(|peer| peer.certificate().cloned());
-    extensions.get::<PeerCertificate>().cloned().or_else(of_peer)
-}
-
-/// The token of a request.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
-    let mut shown = headers.get_all("authorization").iter();
-    let Some(value) = shown.next() else { return Ok(None) };
-    if shown.next().is_some() {
-        return Err(Refused::Malformed);
-    }
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Refused::Malformed)?;
-    let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= TOKEN_CHARS_MAX;
-    if fits { Ok(Some(token.trim())) } else { Err(Refused::Malformed) }
-}
-
-/// The one caller of all that was shown.
-fn agree(shown: &[Known]) -> Result<Arc<Caller>, Refused> {
-    let [first, rest @ ..] = shown else { return Err(Refused::Absent) };
-    let mut caller = Arc::clone(&first.caller);
-    for other in rest.iter().map(|known| &known.caller) {
-        if caller.name != other.name || caller.tenant != other.tenant {
-            return Err(Refused::Disagree);
-        }
-        // The last one shown is the token, which says more than the name in a certificate.
-        let mut both = Caller::clone(other);
-        both.roles.retain(|role| caller.roles.contains(role));
-        both.agent = caller.agent.and(&other.agent);
-        caller = Arc::new(both);
-    }
-    Ok(caller)
 }
 
 fn now_unix_ms() -> i64 {

@@ -6,7 +6,10 @@ use crate::{
     actors::manager::ManagerState,
     config::AuditConfig,
     directory::{Directory, KeptLimits},
-    security::tokens::{hash, hex},
+    security::{
+        Method, PeerCertificate,
+        tokens::{hash, hex},
+    },
     sessions::Sessions,
     snapshot::Snapshot,
 };

@@ -126,7 +126,7 @@ mod tests {
             "evenkeel://agent",
             "evenkeel://agent/",
             "evenkeel:///name",
-            "evenkeel://root/name",
+            "evenkeel://chief/name",
             "evenkeel://Agent/name",
             "evenkeel://agent@x/name",
             "evenkeel://agent/na%6de",
