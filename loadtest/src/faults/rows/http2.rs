@@ -219,7 +219,7 @@ async fn abuse_on(kind: Abuse, address: String, until: Instant) -> Vec<Duration>
     lasted
 }
 
-/// Abuses one connection until it is closed or the time is up.
+/// Abuses one connection until it is closed, or nothing that it asked for is held any more, or the time is up.
 async fn abuse_once(kind: Abuse, address: &str, until: Instant) {
     let Ok(stream) = TcpStream::connect(address).await else { return };
     let (mut reads, mut writes) = stream.into_split();
@@ -244,7 +244,13 @@ async fn abuse_once(kind: Abuse, address: &str, until: Instant) {
         if kind == Abuse::PingsUnread {
             std::future::pending::<()>().await;
         }
-        while matches!(reads.read(&mut answer).await, Ok(count) if count > 0) {}
+        let mut resets = Resets::default();
+        while let Ok(count @ 1..) = reads.read(&mut answer).await {
+            // A peer of whose messages none found room is harmless, and need not be closed.
+            if kind == Abuse::HalfMessages && resets.count(&answer[..count]) == HALF_MESSAGES {
+                return;
+            }
+        }
     };
     let closed = async {
         tokio::select! {
@@ -259,7 +265,7 @@ async fn abuse_once(kind: Abuse, address: &str, until: Instant) {
 /// Streams with the beginning of a message each, all that the window of a connection lets through.
 fn half_messages() -> Vec<u8> {
     let mut frames = Vec::new();
-    for stream in (1..2 * 80).step_by(2) {
+    for stream in (1..).step_by(2).take(HALF_MESSAGES) {
         frames.extend(frame(HEADERS, END_HEADERS, stream, &headers(SUBMIT)));
         frames.extend(frame(DATA, 0, stream, &MESSAGE_OF_A_MEBIBYTE));
         for _ in 0..3 {
@@ -267,6 +273,28 @@ fn half_messages() -> Vec<u8> {
         }
     }
     frames
+}
+
+/// Counts the streams that the other side resets.
+#[derive(Default)]
+struct Resets {
+    /// The beginning of a frame whose end is still to come.
+    rest: Vec<u8>,
+    seen: usize,
+}
+
+impl Resets {
+    fn count(&mut self, bytes: &[u8]) -> usize {
+        self.rest.extend_from_slice(bytes);
+        while let [a, b, c, sort, ..] = *self.rest
+            && let end = FRAME_HEAD_BYTES + u32::from_be_bytes([0, a, b, c]) as usize
+            && self.rest.len() >= end
+        {
+            self.seen += usize::from(sort == RST_STREAM);
+            self.rest.drain(..end);
+        }
+        self.seen
+    }
 }
 
 /// Opens streams and resets each at once.
@@ -286,6 +314,10 @@ async fn flood_resets(writes: &mut tokio::net::tcp::OwnedWriteHalf) -> std::io::
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frames in one write.
 const FRAMES: usize = 200;
+/// Half messages of a mebibyte on one connection: on all eight more than the coordinator has room for.
+const HALF_MESSAGES: usize = 80;
+/// Length, sort, flags and stream.
+const FRAME_HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
