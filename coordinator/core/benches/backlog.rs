@@ -11,10 +11,10 @@ use std::{cell::LazyCell, time::Duration};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use evenkeel_shared::StrategyConfig;
 
-#[path = "fleets/agent.rs"]
-mod agent;
 #[path = "fleets/backlog.rs"]
 mod fleet;
+#[path = "fleets/rig.rs"]
+mod rig;
 
 use fleet::Fleet;
 

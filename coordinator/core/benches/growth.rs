@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use evenkeel_shared::StrategyConfig;
 
-#[path = "fleets/agent.rs"]
-mod agent;
 #[path = "fleets/backlog.rs"]
 mod backlog;
 #[path = "fleets/engine.rs"]
 mod engine;
 #[path = "fleets/queue.rs"]
 mod queue;
+#[path = "fleets/rig.rs"]
+mod rig;
 #[path = "fleets/routing.rs"]
 mod routing;
 

@@ -6,14 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use evenkeel_core::{
-    engine::{AgentMessage, Effects, Engine, Event, Message, NewTask, RequestId, Settings, StoredKey},
-    model::Recovery,
-};
-use evenkeel_shared::{AttemptRef, Kind, Outcome, Priority, SessionEpoch, StrategyConfig, TaskSpec, Tenant, Timestamp};
+use evenkeel_shared::{Kind, Priority, StrategyConfig, TaskSpec, Tenant, Timestamp};
 
-use super::agent::joins;
+use super::rig::{BEGIN, Held, Rig};
 
 const SLOTS: u32 = 4;
 const TENANTS: usize = 100;
@@ -23,13 +18,9 @@ const BACKLOG_PER_AGENT: usize = 10;
 /// Freed slots in a row.
 const BATCH: u64 = 100;
 
-/// A task that an agent has, and the session of its agent.
-type Held = (SessionEpoch, AttemptRef);
-
 pub struct Fleet {
-    engine: Engine,
+    rig: Rig,
     specs: Vec<Arc<TaskSpec>>,
-    out: Effects,
     held: Vec<Held>,
     draws: fastrand::Rng,
     now: Timestamp,
@@ -54,16 +45,12 @@ fn specs(classes: usize, draws: &mut fastrand::Rng) -> Vec<Arc<TaskSpec>> {
 impl Fleet {
     pub fn new(agents: usize, classes: usize, strategy: &StrategyConfig) -> Self {
         let mut draws = fastrand::Rng::with_seed(3);
-        let now = Timestamp::from_unix_millis(1_000_000_000);
-        let settings = Settings { strategy: strategy.clone(), ..Settings::default() };
-        let recovery = Recovery { incarnation: 1, ..Recovery::default() };
-        let engine = Engine::new(now, settings, recovery).expect("valid");
         let specs = specs(classes, &mut draws);
-        let mut fleet = Self { engine, specs, out: Effects::default(), held: Vec::new(), draws, now };
+        let mut fleet = Self { rig: Rig::new(strategy), specs, held: Vec::new(), draws, now: BEGIN };
         let mut kinds: Vec<Kind> = (0..classes).map(kind).collect();
         kinds.sort();
         for n in 0..agents {
-            fleet.join(n, &kinds);
+            fleet.rig.join(BEGIN, n, &kinds, SLOTS, 1);
         }
         let places = agents * SLOTS as usize * 2;
         for _ in 0..places + agents * BACKLOG_PER_AGENT {
@@ -75,40 +62,18 @@ impl Fleet {
         fleet
     }
 
-    fn join(&mut self, n: usize, kinds: &[Kind]) {
-        self.handle(joins(n, kinds, SLOTS, 1));
-    }
-
-    fn handle(&mut self, event: Event) {
-        self.out.changes.clear();
-        self.out.messages.clear();
-        self.engine.handle(self.now, event, &mut self.out);
-        self.held.extend(self.out.messages.iter().filter_map(|message| match message {
-            Message::ToAgent { session, message: AgentMessage::Assign(assignment) } => {
-                Some((*session, assignment.attempt))
-            }
-            _ => None,
-        }));
-    }
-
     fn submit(&mut self) {
-        let task = NewTask {
-            spec: self.specs[self.draws.usize(..self.specs.len())].clone(),
-            payload: Bytes::new(),
-            fingerprint: 0,
-            stored_key: StoredKey::None,
-            redrive_of: None,
-        };
+        let spec = self.specs[self.draws.usize(..self.specs.len())].clone();
         self.now = self.now.plus(Duration::from_micros(1));
-        self.handle(Event::Submit { request: RequestId(1), tasks: vec![task] });
+        self.rig.submit(self.now, spec);
+        self.held.extend(self.rig.given());
     }
 
     /// A task ends, the next one of the backlog takes its place, and another one comes to wait.
     fn turn(&mut self) {
-        let (session, attempt) = self.held.swap_remove(self.draws.usize(..self.held.len()));
-        let outcome = Outcome::Succeeded(Bytes::new());
-        self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(10), usage: None });
-        black_box(&self.out);
+        let ended = self.held.swap_remove(self.draws.usize(..self.held.len()));
+        self.rig.succeed(self.now, ended);
+        self.held.extend(self.rig.given());
         self.submit();
     }
 
@@ -120,7 +85,7 @@ impl Fleet {
             let start = Instant::now();
             (first..slots.min(first + BATCH)).for_each(|_| self.turn());
             spent += start.elapsed();
-            black_box(self.engine.take_changed_agents());
+            black_box(self.rig.engine.take_changed_agents());
         }
         spent
     }

@@ -6,17 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use evenkeel_core::{
     admission::{Limit, LimitScope},
-    engine::{AgentMessage, ControlCommand, Effects, Engine, Event, Message, NewTask, RequestId, Settings, StoredKey},
-    model::Recovery,
+    engine::{ControlCommand, Event, RequestId},
 };
-use evenkeel_shared::{AttemptRef, Kind, Outcome, SessionEpoch, StrategyConfig, TaskSpec, Tenant, Timestamp};
+use evenkeel_shared::{Kind, StrategyConfig, TaskSpec, Tenant};
 
-use super::agent::joins;
+use super::rig::{BEGIN, Held, Rig};
 
-const NOW: Timestamp = Timestamp::from_unix_millis(1_000_000_000);
 const SLOTS: u32 = 4;
 const BUSY_PERCENT: usize = 70;
 /// Tasks in a row, as in one batch of the engine.
@@ -24,28 +21,22 @@ const BATCH: u64 = 100;
 /// Tasks between two snapshots for readers.
 const SNAPSHOT_EVERY: u64 = 10_000;
 
-/// A task that runs, and the session of its agent.
-type Running = (SessionEpoch, AttemptRef);
-
 pub struct Fleet {
-    engine: Engine,
+    rig: Rig,
     spec: Arc<TaskSpec>,
-    out: Effects,
-    running: Vec<Running>,
+    running: Vec<Held>,
     draws: fastrand::Rng,
     since_snapshot: u64,
 }
 
 impl Fleet {
     pub fn new(agents: usize, strategy: &StrategyConfig) -> Self {
-        let settings = Settings { strategy: strategy.clone(), ..Settings::default() };
-        let recovery = Recovery { incarnation: 1, ..Recovery::default() };
-        let engine = Engine::new(NOW, settings, recovery).expect("valid");
-        let spec = Arc::new(TaskSpec::of_kind(Kind::new("work").expect("valid")));
+        let kind = Kind::new("work").expect("valid");
+        let spec = Arc::new(TaskSpec::of_kind(kind.clone()));
         let draws = fastrand::Rng::with_seed(3);
-        let mut fleet = Self { engine, spec, out: Effects::default(), running: Vec::new(), draws, since_snapshot: 0 };
+        let mut fleet = Self { rig: Rig::new(strategy), spec, running: Vec::new(), draws, since_snapshot: 0 };
         for n in 0..agents {
-            fleet.join(n);
+            fleet.rig.join(BEGIN, n, std::slice::from_ref(&kind), SLOTS, 0);
         }
         let tasks = agents * SLOTS as usize * BUSY_PERCENT / 100;
         for _ in 0..tasks {
@@ -55,7 +46,7 @@ impl Fleet {
         for _ in 0..2 * tasks {
             let ended = fleet.draw();
             fleet.begin();
-            fleet.end(ended);
+            fleet.rig.succeed(BEGIN, ended);
         }
         fleet
     }
@@ -75,58 +66,28 @@ impl Fleet {
             let (name, concurrency_max) = (format!("limit-{n}"), Some(1_000_000));
             let limit = Limit { name, scope, concurrency_max, rate_per_s: None, burst: 1 };
             let command = Box::new(ControlCommand::PutLimit(limit));
-            self.handle(Event::Control { request: RequestId(1), command, reason: String::new() });
+            self.rig.handle(BEGIN, Event::Control { request: RequestId(1), command, reason: String::new() });
         }
-    }
-
-    fn join(&mut self, n: usize) {
-        let kind = Kind::new("work").expect("valid");
-        self.handle(joins(n, &[kind], SLOTS, 0));
-    }
-
-    fn handle(&mut self, event: Event) {
-        self.out.changes.clear();
-        self.out.messages.clear();
-        self.engine.handle(NOW, event, &mut self.out);
     }
 
     /// A task is submitted, and its agent begins it.
     fn begin(&mut self) {
-        let task = NewTask {
-            spec: self.spec.clone(),
-            payload: Bytes::new(),
-            fingerprint: 0,
-            stored_key: StoredKey::None,
-            redrive_of: None,
-        };
-        self.handle(Event::Submit { request: RequestId(1), tasks: vec![task] });
-        let assigned = self.out.messages.iter().find_map(|message| match message {
-            Message::ToAgent { session, message: AgentMessage::Assign(assignment) } => {
-                Some((*session, assignment.attempt))
-            }
-            _ => None,
-        });
-        let (session, attempt) = assigned.expect("the fleet has room");
-        self.handle(Event::Started { session, attempt });
+        self.rig.submit(BEGIN, self.spec.clone());
+        let (session, attempt) = self.rig.given().next().expect("the fleet has room");
+        self.rig.handle(BEGIN, Event::Started { session, attempt });
         self.running.push((session, attempt));
-    }
-
-    fn end(&mut self, (session, attempt): Running) {
-        let outcome = Outcome::Succeeded(Bytes::new());
-        self.handle(Event::Result { session, attempt, outcome, run: Duration::from_millis(10), usage: None });
-        black_box(&self.out);
     }
 
     /// What the manager asks of the engine each second.
     #[allow(dead_code, reason = "a bench that shares this file asks for none")]
     pub fn look(&self) {
-        let gated = self.engine.gated(NOW);
-        black_box((self.engine.more_samples(&gated), self.engine.quotas_used_up()));
-        black_box(self.engine.breakers_not_closed(NOW));
+        let engine = &self.rig.engine;
+        black_box((engine.more_samples(&engine.gated(BEGIN)), engine.quotas_used_up()));
+        black_box(engine.breakers_not_closed(BEGIN));
     }
 
     /// Any of the tasks that run.
-    fn draw(&mut self) -> Running {
+    fn draw(&mut self) -> Held {
         self.running.swap_remove(self.draws.usize(..self.running.len()))
     }
 
@@ -141,13 +102,13 @@ impl Fleet {
             let start = Instant::now();
             for task in ended.drain(..) {
                 self.begin();
-                self.end(task);
+                self.rig.succeed(BEGIN, task);
             }
             spent += start.elapsed();
             self.since_snapshot += count;
             if self.since_snapshot >= SNAPSHOT_EVERY {
                 self.since_snapshot = 0;
-                black_box(self.engine.take_changed_agents());
+                black_box(self.rig.engine.take_changed_agents());
             }
         }
         spent
