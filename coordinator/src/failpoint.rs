@@ -1,4 +1,4 @@
-//! Places where the process can be made to die, to panic, or to break a promise, for tests that need the exact moment.
+//! Places where the process can be made to die, to panic, to hang, or to break a promise, for tests that need the exact moment.
 //!
 //! What holds when a process is killed between a commit and its answer cannot be shown by killing it at random: the gap is
 //! microseconds wide. So the gap has a name here, and a binary built with the feature `failpoints` reads from
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `@n` is the n-th visit (the first where nothing is said), `~p/s` each visit with probability p from seed s. `abort` ends
-//! the process at once and runs nothing more, as SIGKILL does; `panic` panics; `on` is for what lasts: sabotage, which proves
-//! that a checker notices, and a short retention.
+//! the process at once and runs nothing more, as SIGKILL does; `panic` panics; `hang` keeps the thread that comes by for ever,
+//! as an endless loop would; `on` is for what lasts: sabotage, which proves that a checker notices, and a short retention.
 //!
 //! The crate `fail` was looked at and rejected: its last release (0.5.1) is of 2022, and its closures, pauses and registry
 //! that is changed at run time are not needed.

@@ -35,6 +35,7 @@ const POINTS: [(&str, Point); 10] = [
 enum Action {
     Abort,
     Panic,
+    Hang,
     On,
 }
 
@@ -72,6 +73,12 @@ pub fn hit(point: Point) {
     match due(point) {
         Some(Action::Abort) => std::process::abort(),
         Some(Action::Panic) => panic!("failpoint {point:?}"),
+        Some(Action::Hang) => {
+            tracing::error!("failpoint {point:?} hangs");
+            loop {
+                thread::park();
+            }
+        }
         Some(Action::On) | None => {}
     }
 }
@@ -160,8 +167,9 @@ fn one(entry: &str) -> Result<Failpoint, &'static str> {
     let action = match action {
         "abort" => Action::Abort,
         "panic" => Action::Panic,
+        "hang" => Action::Hang,
         "on" => Action::On,
-        _ => return Err("names no action: abort, panic or on"),
+        _ => return Err("names no action: abort, panic, hang or on"),
     };
     if (action == Action::On) != matches!(point, Point::AckBeforeCommit | Point::ShortRetention) {
         return Err("has an action of another sort of failpoint");
@@ -175,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_happens_and_when() {
-        let parsed = parse("after-commit=abort@17, publisher=panic~0.5/42,ack-before-commit=on,engine=panic").unwrap();
+        let parsed = parse("after-commit=abort@17, publisher=panic~0.5/42,ack-before-commit=on,engine=hang").unwrap();
         let points: Vec<_> = parsed.iter().map(|failpoint| (failpoint.point, failpoint.action)).collect();
         assert_eq!(
             points,
@@ -183,7 +191,7 @@ mod tests {
                 (Point::AfterCommit, Action::Abort),
                 (Point::Publisher, Action::Panic),
                 (Point::AckBeforeCommit, Action::On),
-                (Point::Engine, Action::Panic),
+                (Point::Engine, Action::Hang),
             ]
         );
         assert!(matches!(parsed[0].when, When::Nth(17)) && matches!(parsed[3].when, When::Nth(1)));
@@ -200,6 +208,7 @@ mod tests {
             "engine=panic~2/1",
             "engine=panic~0.5",
             "engine=on",
+            "short-retention=hang",
             "ack-before-commit=abort",
             "short-retention=panic",
         ] {
