@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_shared::{Error, wire::status::to_status};
+use evenkeel_shared::{Error, TraceContext, wire::status::to_status};
 use futures_util::{FutureExt as _, future::Map};
 use hyper::body::{Frame, SizeHint};
 use tonic::{
@@ -29,6 +29,7 @@ use tonic::{
 use crate::{
     connections::{Peer, Reading, Sending},
     metrics::calls::{CallUnderWay, Calls},
+    telemetry::place_of,
 };
 
 /// The calls whose requests are streams.
@@ -70,8 +71,14 @@ where
         self.service.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let call = self.calls.begin(request.uri().path());
+        if let Some(trace) = call.as_ref().and_then(CallUnderWay::trace) {
+            if let Some(from) = place_of(request.headers()).filter(TraceContext::is_sampled) {
+                trace.is(from.trace);
+            }
+            request.extensions_mut().insert(trace.clone());
+        }
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return self.service.call(request).map(Box::new(|answered| answered));
         };

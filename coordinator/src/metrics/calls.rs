@@ -11,6 +11,7 @@ use std::{
 };
 
 use evenkeel_proto::FILE_DESCRIPTOR_SET;
+use evenkeel_shared::trace::TraceId;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -111,18 +112,31 @@ impl Calls {
             ended: [const { OnceLock::new() }; CODES.len()],
         });
         made.under_way.inc();
-        Some(CallUnderWay { calls: self.clone(), call, began: Instant::now(), trace_id: None, ended: false })
+        let trace = call.unary.then(TraceOfCall::default);
+        Some(CallUnderWay { calls: self.clone(), call, began: Instant::now(), trace, ended: false })
     }
 
-    fn end(&self, call: &Call, code: Code, began: Instant, trace_id: Option<String>) {
+    fn end(&self, call: &Call, code: Code, began: Instant, trace: Option<TraceId>) {
         let Some(made) = call.made.get() else { return };
         made.under_way.dec();
         if call.unary {
-            made.latency.observe(began.elapsed().as_secs_f64(), trace_id);
+            made.latency.observe(began.elapsed().as_secs_f64(), trace.map(|trace| trace.to_string()));
         }
         let code = usize::try_from(i32::from(code)).unwrap_or_default().min(CODES.len() - 1);
         let label = || EndLabel { service: call.label.service, method: call.label.method, code: CODES[code] };
         made.ended[code].get_or_init(|| self.0.ended.get_or_create(&label()).clone()).inc();
+    }
+}
+
+/// Which trace a call belongs to, as far as anybody has found out who handles it. It goes with the request, since some are
+/// traced by their headers and some by the tasks in them. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct TraceOfCall(Arc<OnceLock<TraceId>>);
+
+impl TraceOfCall {
+    /// The call belongs to this trace, whose spans are kept: others cannot be looked up. The first one stays.
+    pub fn is(&self, trace: TraceId) {
+        self.0.get_or_init(|| trace);
     }
 }
 
@@ -131,20 +145,23 @@ pub struct CallUnderWay {
     calls: Calls,
     call: Arc<Call>,
     began: Instant,
-    trace_id: Option<String>,
+    /// None where no time is taken.
+    trace: Option<TraceOfCall>,
     ended: bool,
 }
 
 impl CallUnderWay {
-    /// It belongs to this trace, which is kept: 32 hexadecimal digits.
-    pub fn traced(&mut self, trace_id: String) {
-        self.trace_id = Some(trace_id);
+    /// Where its trace is to be told; `None`: nobody asks for the traces of such calls.
+    #[must_use]
+    pub const fn trace(&self) -> Option<&TraceOfCall> {
+        self.trace.as_ref()
     }
 
     /// It has ended with this code. The first one counts.
     pub fn ends(&mut self, code: Code) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.calls.end(&self.call, code, self.began, self.trace_id.take());
+            let trace = self.trace.as_ref().and_then(|trace| trace.0.get()).copied();
+            self.calls.end(&self.call, code, self.began, trace);
         }
     }
 }
@@ -230,10 +247,15 @@ mod tests {
         let mut registries = Registries::default();
         let calls = Calls::register(&mut registries);
         let mut call = calls.begin(SUBMIT).unwrap();
-        call.traced("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
+        for trace in [0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 7] {
+            call.trace().unwrap().is(TraceId::new(trace).unwrap());
+        }
         call.ends(Code::Ok);
         let text = text(&registries);
         assert!(text.contains("# {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"}"), "{text}");
+        assert_eq!(text.matches("trace_id").count(), 1, "{text}");
+        let stream = calls.begin("/evenkeel.v1.TaskService/Watch").unwrap();
+        assert!(stream.trace().is_none(), "streams have no time that says anything");
     }
 
     #[test]

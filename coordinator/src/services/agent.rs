@@ -70,7 +70,7 @@ impl AgentService for Agents {
         let peer = request.extensions().get::<Peer>().cloned();
         let (epoch, queue, end) = self.sessions.open();
         let outbound = Outbound::new(epoch, queue, Arc::clone(&end), Arc::clone(&self.identity));
-        let from = place_of(request.metadata());
+        let from = place_of(request.metadata().as_ref());
         let caller = caller(request.extensions());
         let session = self.clone().serve(epoch, Arc::clone(&end), request.into_inner(), caller, from);
         tokio::spawn(async move {

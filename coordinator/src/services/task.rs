@@ -267,7 +267,7 @@ impl TaskService for Tasks {
     type WatchStream = ReceiverStream<Result<v1::TaskEvent, Status>>;
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        let call = Call::new(&self.gateway.traces, "Submit", request.metadata());
+        let call = Call::new(&self.gateway.traces, "Submit", &request);
         let scope = Scope::of(request.extensions());
         self.submit_all(request.into_inner(), &scope, &call).instrument(call.in_log()).await.map(Response::new)
     }
@@ -282,7 +282,7 @@ impl TaskService for Tasks {
             return Err(to_status(&Error::exhausted(what, submit_stream::RETRY_AFTER)));
         };
         let (outbound, responses) = mpsc::channel(submit_stream::OUTBOUND_MAX);
-        let call = Call::new(&self.gateway.traces, "SubmitStream", request.metadata());
+        let call = Call::new(&self.gateway.traces, "SubmitStream", &request);
         let stream = SubmitStream::new(
             self.gateway.clone(),
             self.metrics.clone(),
@@ -296,7 +296,7 @@ impl TaskService for Tasks {
     }
 
     async fn execute(&self, request: Request<v1::ExecuteRequest>) -> Result<Response<v1::ExecuteResponse>, Status> {
-        let call = Call::new(&self.gateway.traces, "Execute", request.metadata());
+        let call = Call::new(&self.gateway.traces, "Execute", &request);
         let scope = Scope::of(request.extensions());
         let ran = self.run(request.into_inner(), &scope, &call).instrument(call.in_log()).await;
         ran.map(Response::new).map_err(|error| to_status(&error))

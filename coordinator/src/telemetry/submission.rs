@@ -8,9 +8,10 @@ use evenkeel_shared::{
     otlp::{Kind, Span, in_log, new_span, new_trace},
     trace::SpanId,
 };
-use tonic::metadata::MetadataMap;
+use tonic::{Request, codegen::http::HeaderMap};
 
 use super::{Active, Traces};
+use crate::metrics::calls::TraceOfCall;
 
 /// The headers of W3C Trace Context.
 const PARENT: &str = "traceparent";
@@ -23,6 +24,8 @@ pub struct Call {
     method: &'static str,
     /// Where its client is in a trace.
     from: Option<TraceContext>,
+    /// Where the trace of its time is told, if anybody takes its time.
+    timed: Option<TraceOfCall>,
 }
 
 /// A task that is traced, on its way in.
@@ -36,17 +39,18 @@ pub struct Accept {
 
 /// Where the sender of these headers is in a trace.
 #[must_use]
-pub fn place_of(headers: &MetadataMap) -> Option<TraceContext> {
+pub fn place_of(headers: &HeaderMap) -> Option<TraceContext> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let parent = text(PARENT);
     if parent.is_empty() { None } else { TraceContext::parse(parent, text(STATE)) }
 }
 
 impl Call {
-    /// A call of this method, with these headers.
+    /// A call of this method.
     #[must_use]
-    pub fn new(traces: &Traces, method: &'static str, headers: &MetadataMap) -> Self {
-        Self { traces: traces.clone(), method, from: place_of(headers) }
+    pub fn new<T>(traces: &Traces, method: &'static str, request: &Request<T>) -> Self {
+        let timed = request.extensions().get().cloned();
+        Self { traces: traces.clone(), method, from: place_of(request.metadata().as_ref()), timed }
     }
 
     /// A span of the log for what is written meanwhile; none where the call is in no trace that is kept.
@@ -61,6 +65,7 @@ impl Call {
         let from = spec.trace.take().map(|own| *own).or_else(|| self.from.clone());
         let Some(active) = self.traces.active() else {
             // Who makes no spans passes on what came.
+            self.is_timed_in(from.as_ref());
             spec.trace = from.map(Box::new);
             return None;
         };
@@ -74,8 +79,16 @@ impl Call {
                 return None;
             }
         };
+        self.is_timed_in(Some(&place));
         spec.trace = Some(Box::new(place.clone()));
         Some(Accept { place, parent, since: active.now(), method: self.method })
+    }
+
+    /// The time that the call takes belongs to this trace, if its spans are kept.
+    fn is_timed_in(&self, place: Option<&TraceContext>) {
+        if let (Some(timed), Some(place)) = (&self.timed, place.filter(|place| place.is_sampled())) {
+            timed.is(place.trace);
+        }
     }
 
     /// The task has its answer.
