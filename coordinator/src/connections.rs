@@ -33,7 +33,7 @@ use tokio::{
 
 use crate::{
     beginnings::Beginnings,
-    metrics::{ClosedConnection, Metrics},
+    metrics::{ClosedConnection, ClosedConnections},
 };
 
 mod addresses;
@@ -81,7 +81,7 @@ struct State {
     limits: ArcSwap<ConnectionLimits>,
     /// Asked with every read, and never changed.
     greeting_bytes: u64,
-    metrics: Metrics,
+    closed: ClosedConnections,
     open: DashMap<u64, Peer>,
     addresses: Addresses,
     beginnings: Beginnings,
@@ -90,13 +90,13 @@ struct State {
 }
 
 impl Connections {
-    /// No connections yet.
+    /// No connections yet; those that are closed are counted here.
     #[must_use]
-    pub fn new(limits: ConnectionLimits, metrics: Metrics) -> Self {
+    pub fn new(limits: ConnectionLimits, closed: ClosedConnections) -> Self {
         Self(Arc::new(State {
             greeting_bytes: limits.greeting_bytes,
             limits: ArcSwap::from_pointee(limits),
-            metrics,
+            closed,
             open: DashMap::new(),
             addresses: Addresses::default(),
             beginnings: Beginnings::default(),
@@ -125,7 +125,7 @@ impl Connections {
             match listener.accept().await {
                 Ok((stream, address)) => match self.admit(stream, address) {
                     Ok(guarded) => return guarded,
-                    Err(reason) => self.0.metrics.connection_closed(reason),
+                    Err(reason) => self.0.closed.add(reason),
                 },
                 // The peer has given up before it was its turn.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -30,13 +30,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::CoordinatorConfig,
-    connections::{Incoming, Peer},
+    connections::{Connections, Incoming, Peer},
     security::Gate,
     services::{admin::Admin, cluster::Cluster, resource::Resources, task::Tasks},
 };
 
 mod bodies;
 mod calls;
+pub mod early;
 mod interface;
 mod openapi;
 mod origin;
@@ -78,7 +79,14 @@ pub struct Api {
 }
 
 /// Serves until it is told to stop, and then until what was asked is answered.
-pub async fn serve(mut incoming: Incoming, api: Api, stop: CancellationToken) {
+pub async fn serve(incoming: Incoming, api: Api, stop: CancellationToken) {
+    let connections = incoming.connections().clone();
+    let answering = answer(incoming, router(api), &stop).await;
+    until_answered(answering, connections).await;
+}
+
+/// Takes connections on until it is told to stop. Gives those that are still open.
+async fn answer(mut incoming: Incoming, router: Router, stop: &CancellationToken) -> GracefulShutdown {
     let connections = incoming.connections().clone();
     let mut http1 = http1::Builder::new();
     http1
@@ -87,7 +95,7 @@ pub async fn serve(mut incoming: Incoming, api: Api, stop: CancellationToken) {
         .header_read_timeout(connections.limits().greeting_within)
         .max_headers(HEADERS_MAX)
         .max_buf_size(REQUEST_BYTES_MAX);
-    let service = TowerToHyperService::new(router(api));
+    let service = TowerToHyperService::new(router);
     let graceful = GracefulShutdown::new();
     let accept = async {
         loop {
@@ -103,9 +111,13 @@ pub async fn serve(mut incoming: Incoming, api: Api, stop: CancellationToken) {
         () = connections.keep_watch() => {}
         () = stop.cancelled() => {}
     }
-    drop(incoming);
+    graceful
+}
+
+/// Ends connections as soon as what they were asked is answered.
+async fn until_answered(answering: GracefulShutdown, connections: Connections) {
     tokio::select! {
-        () = graceful.shutdown() => {}
+        () = answering.shutdown() => {}
         () = connections.keep_watch() => {}
     }
 }
@@ -144,7 +156,7 @@ fn router(api: Api) -> Router {
     };
     // Only what has a route is asked about: what has none is nothing to anybody.
     let router = router.route_layer(from_fn_with_state(api.gate, may_use));
-    router.method_not_allowed_fallback(only_get).fallback(nothing_here)
+    router.method_not_allowed_fallback(nothing_but_get).fallback(nothing_here)
 }
 
 /// Lets a request on to its route, or not; those that are calls are asked about as calls.
@@ -160,6 +172,6 @@ async fn nothing_here(request: Request<Body>) -> Response {
         .answer(request.uri().path())
 }
 
-async fn only_get(request: Request<Body>) -> Response {
+async fn nothing_but_get(request: Request<Body>) -> Response {
     Problem::other_method(request.method().as_str(), &[routes::Verb::Get]).answer(request.uri().path())
 }

@@ -30,6 +30,9 @@ const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// When a client of a coordinator that stops may try again: a restart of it, or the switch to another one, takes about so long.
 const RESTART_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// When a client of a coordinator that starts may try again: most starts are over by then.
+pub const STARTING_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// The state of the process. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle(Arc<State>);

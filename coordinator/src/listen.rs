@@ -25,6 +25,16 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Two listeners on the port of one: a connection is for whichever of them takes it on first.
+///
+/// # Errors
+/// If there is no descriptor for it.
+pub fn twice(listener: TcpListener) -> io::Result<(TcpListener, TcpListener)> {
+    let one = listener.into_std()?;
+    let other = one.try_clone()?;
+    Ok((TcpListener::from_std(one)?, TcpListener::from_std(other)?))
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, time::Duration};

@@ -67,6 +67,17 @@ struct PhaseLabel {
     phase: &'static str,
 }
 
+/// Connections that the coordinator has closed, by reason. Clones share them; the default one is shown nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct ClosedConnections(Family<ClosedLabel, Counter>);
+
+impl ClosedConnections {
+    /// One more.
+    pub fn add(&self, reason: ClosedConnection) {
+        self.0.get_or_create(&ClosedLabel { reason: reason.name() }).inc();
+    }
+}
+
 /// The metrics. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<State>);
@@ -77,7 +88,7 @@ struct State {
     calls: Calls,
     bad_input: Family<ReasonLabel, Counter>,
     slow_consumers: Family<StreamLabel, Counter>,
-    connections_closed: Family<ClosedLabel, Counter>,
+    connections_closed: ClosedConnections,
     commit_seconds: Latency,
     commit_changes: Histogram,
     task_seconds: Latency,
@@ -122,9 +133,9 @@ impl Metrics {
         all.both("bad_input", "Input that was refused", Family::clone(&bad_input));
         let slow_consumers = Family::default();
         all.both("slow_consumers", "Streams cut off because they were not read", Family::clone(&slow_consumers));
-        let connections_closed = Family::default();
+        let connections_closed = ClosedConnections::default();
         let help = "Connections closed because there were too many, or for what their peers did not do";
-        all.both("connections_closed", help, Family::clone(&connections_closed));
+        all.both("connections_closed", help, connections_closed.0.clone());
         let buckets = |first_seconds, count| Buckets { first_seconds, count };
         let help = "Time of one transaction of the store";
         let commit_seconds = Latency::register(&mut all, "commit_seconds", help, buckets(0.000_1, 16));
@@ -200,7 +211,7 @@ impl Metrics {
             drop(self.0.slow_consumers.get_or_create(&StreamLabel { stream: who.name() }));
         }
         for why in ClosedConnection::ALL {
-            drop(self.0.connections_closed.get_or_create(&ClosedLabel { reason: why.name() }));
+            drop(self.0.connections_closed.0.get_or_create(&ClosedLabel { reason: why.name() }));
         }
         self.component_levels(&Assessment::default());
     }
@@ -228,9 +239,10 @@ impl Metrics {
         }
     }
 
-    /// A connection was closed.
-    pub fn connection_closed(&self, reason: ClosedConnection) {
-        self.0.connections_closed.get_or_create(&ClosedLabel { reason: reason.name() }).inc();
+    /// Where connections are counted that the coordinator closes.
+    #[must_use]
+    pub fn connections_closed(&self) -> ClosedConnections {
+        self.0.connections_closed.clone()
     }
 
     /// A transaction was made.

@@ -30,14 +30,15 @@ use crate::{
     },
     clock::Clock,
     config::{ConfigError, CoordinatorConfig, Loaded, live::LiveConfig},
-    connections::Incoming,
+    connections::{Connections, Incoming},
     failpoint::{self, BadFailpoints},
     grpc,
     health::serving::Serving,
     hindsight::Hindsight,
-    http,
+    http::{self, early::EarlyProbes},
     intake::Intake,
-    listen::listen,
+    listen::{listen, twice},
+    metrics::ClosedConnections,
     profile::Profiler,
     security::{
         audit::Audit,
@@ -140,12 +141,14 @@ impl Coordinator {
         // The ports first: who holds them most likely holds the store as well, and the address names the mistake better.
         let grpc = bind("grpc", config.grpc)?;
         let http = bind("http", config.http)?;
+        let (http, early) = early_probes(http, config, tls.as_ref())?;
         phases.end("listen");
         let clock = Clock::start();
         let (store, recovery, data_dir) = open_store(config, clock).await?;
         let live = LiveConfig::new(loaded, &recovery.declarations, clock.now());
         let config = live.now();
         phases.end("store");
+        early.is_at("recover");
         let coordinator_id = format!("c{}-{:08x}", recovery.incarnation, fastrand::u32(..));
         let traces = Traces::start(&config.telemetry, clock, &coordinator_id)?;
         traces.recovered(&recovery.tasks);
@@ -166,6 +169,7 @@ impl Coordinator {
         };
         let engine = make_engine(clock, config.engine.settings(), recovery).await?;
         phases.end("recover");
+        early.is_at("actors");
         let threads = ActorThreads::start().map_err(StartError::Threads)?;
         let snapshot = parts.snapshot.clone();
         let publisher = system::start(&threads.rest, publisher::MAILBOX_MAX, || Publisher::new(snapshot)).await;
@@ -195,8 +199,13 @@ impl Coordinator {
         };
         let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?, tls.is_some());
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
-        let hindsight =
-            Hindsight { reads: parts.reads.clone(), manager: manager.clone(), clock, strategy: Arc::clone(&strategy) };
+        let hindsight = Hindsight {
+            reads: parts.reads.clone(),
+            manager: manager.clone(),
+            clock,
+            strategy: Arc::clone(&strategy),
+            interval: Duration::from_millis(config.resources.look_back_interval_ms),
+        };
         let asked = manager.clone();
         let resources = Resources {
             gateway: gateway.clone(),
@@ -244,6 +253,7 @@ impl Coordinator {
         let grpc = Incoming::new(grpc, for_grpc.clone(), tls.as_ref().map(Tls::grpc));
         let sampler = parts.sampler(for_sampler, for_grpc, &data_dir, health.clone());
         phases.end("actors");
+        early.end().await;
         let http = Incoming::new(http, for_http, tls.as_ref().and_then(Tls::http));
         let serves_http = http::serve(http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
         let servers = vec![
@@ -290,6 +300,20 @@ impl Coordinator {
 
 fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     listen(address).map_err(|source| StartError::Bind { setting, address, source })
+}
+
+/// Answers probes on this port until the coordinator can serve it itself.
+fn early_probes(
+    http: TcpListener,
+    config: &CoordinatorConfig,
+    tls: Option<&Tls>,
+) -> Result<(TcpListener, EarlyProbes), StartError> {
+    let cannot = |source| StartError::Bind { setting: "http", address: config.http, source };
+    let (http, early) = twice(http).map_err(cannot)?;
+    let (_, limits) = following::connection_limits(config);
+    // Who is turned away so early is in no metric: there are none yet.
+    let connections = Connections::new(limits, ClosedConnections::default());
+    Ok((http, EarlyProbes::begin(Incoming::new(early, connections, tls.and_then(Tls::http)), "store")))
 }
 
 fn local_addr(setting: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {

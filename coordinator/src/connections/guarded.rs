@@ -46,7 +46,7 @@ impl Drop for Guarded {
         self.peer.begun();
         self.connections.0.open.remove(&self.id);
         if let Some(reason) = self.peer.closed_for() {
-            self.connections.0.metrics.connection_closed(reason);
+            self.connections.0.closed.add(reason);
         }
     }
 }

@@ -68,11 +68,16 @@ pub fn not_ready(admin: &Admin) -> Option<String> {
 }
 
 fn answer(admin: &Admin, uri: &Uri, problem: Option<String>) -> Response {
+    said(uri, problem, |problem| whole(admin, problem))
+}
+
+/// The answer of a probe: its line, or if the request wants that, everything.
+pub fn said(uri: &Uri, problem: Option<String>, whole: impl FnOnce(Option<String>) -> Value) -> Response {
     let code = if problem.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose =
         uri.query().is_some_and(|query| query.split('&').any(|word| word == "verbose" || word == "verbose=true"));
     if verbose {
-        return (code, Json(whole(admin, problem))).into_response();
+        return (code, Json(whole(problem))).into_response();
     }
     (code, problem.map_or_else(|| "ok\n".to_owned(), |problem| format!("{problem}\n"))).into_response()
 }

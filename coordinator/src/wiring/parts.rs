@@ -225,7 +225,10 @@ impl Parts {
     /// The connections of the gRPC port and of the HTTP port.
     pub(super) fn connections(&self, config: &CoordinatorConfig) -> (Connections, Connections) {
         let (grpc, http) = following::connection_limits(config);
-        (Connections::new(grpc, self.metrics.clone()), Connections::new(http, self.metrics.clone()))
+        (
+            Connections::new(grpc, self.metrics.connections_closed()),
+            Connections::new(http, self.metrics.connections_closed()),
+        )
     }
 
     pub(super) fn gateway(&self, intake: Intake) -> Gateway {
