@@ -28,8 +28,6 @@ use crate::{
     store::{Page, StoreError, StoreReader, TaskFilter, TimeRange, UsageQuery},
 };
 
-/// Between two looks: advice is about an hour, and some minutes more or less do not matter.
-const LOOK_INTERVAL: Duration = Duration::from_secs(600);
 /// How far back.
 const SPAN: Duration = Duration::from_secs(3_600);
 /// Tasks read in a look: about a quarter of a second of one reader's time.
@@ -52,6 +50,8 @@ pub struct Hindsight {
     pub clock: Clock,
     /// The strategy in force.
     pub strategy: Arc<Mutex<StrategyConfig>>,
+    /// Between two looks.
+    pub interval: Duration,
 }
 
 impl Hindsight {
@@ -60,7 +60,7 @@ impl Hindsight {
         if let Err(error) = self.restore().await {
             tracing::debug!(%error, "measurements of earlier days are not in memory; trends begin anew");
         }
-        let mut rounds = interval(LOOK_INTERVAL);
+        let mut rounds = interval(self.interval);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is at once, when there is nothing new to see.
         rounds.tick().await;
@@ -88,7 +88,8 @@ impl Hindsight {
                 self.manager.ask(move |manager, _, _| manager.insight.restore(metric, &rows)).await?;
             }
         }
-        Ok(())
+        // What was remembered may be advice already.
+        self.manager.ask(|manager, _, _| manager.advisor.look_soon()).await
     }
 
     /// Looks back once.

@@ -145,7 +145,7 @@ impl Coordinator {
         phases.end("listen");
         let clock = Clock::start();
         let (store, recovery, data_dir) = open_store(config, clock).await?;
-        let live = LiveConfig::new(loaded, &recovery.declarations, clock.now());
+        let live = LiveConfig::new(loaded, &recovery.declarations, recovery.incarnation, clock.now());
         let config = live.now();
         phases.end("store");
         early.is_at("recover");
@@ -215,6 +215,7 @@ impl Coordinator {
             metrics: parts.metrics.clone(),
         };
         let audit = Audit::start(&config.audit, &data_dir);
+        live.write_down_in(audit.clone());
         let gate = Gate::new(&config.auth, audit, &data_dir, &parts.metrics)?;
         gate.follow(&live);
         let admin = Admin {

@@ -7,6 +7,7 @@
 //!
 //! If the manager fails or is off, nothing that it had set is taken back, and tasks are placed as before.
 
+mod advised;
 pub mod change;
 pub mod scaling;
 
@@ -122,7 +123,8 @@ impl Manager {
         let price = |agent: &AgentView| sample.more.prices.agent(&agent.spec.labels).units();
         self.scaling.turn(sample, held, None, price, out);
         if self.advisor.is_due(self.now) {
-            let seen = Seen { insight: &self.insight, policy: self.scaling.deciding(), now: self.now };
+            let (policy, carried) = (self.scaling.deciding(), self.scaling.is_carried());
+            let seen = Seen { insight: &self.insight, policy, carried, now: self.now };
             self.advisor.found(self.now, findings(&seen), out);
         }
     }

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigError, at_most, ms};
 use crate::actuators::ActuatorConfig;
 
+/// Advice is about an hour, and some minutes more or less do not matter.
+const LOOK_BACK_INTERVAL: Duration = Duration::from_secs(600);
+
 /// Settings of the resource manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,11 +25,13 @@ pub struct ResourcesConfig {
     /// Whether there is one: without it the fleet is not measured over time, not scaled and not advised about; limits,
     /// quotas, breakers and budgets are the engine's and stay.
     pub enabled: bool,
+    /// How often recent history is looked back at for advice.
+    pub look_back_interval_ms: u64,
 }
 
 impl Default for ResourcesConfig {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, look_back_interval_ms: ms(LOOK_BACK_INTERVAL) }
     }
 }
 

@@ -57,6 +57,11 @@ impl Advisor {
         now.since(self.looked_at) >= LOOK_INTERVAL
     }
 
+    /// More is known all at once: it is time to look for findings at the next turn.
+    pub const fn look_soon(&mut self) {
+        self.looked_at = Timestamp::ZERO;
+    }
+
     /// Takes in what was found now, from wherever.
     pub fn found(&mut self, now: Timestamp, mut findings: Vec<Finding>, out: &mut Outputs) {
         self.looked_at = now;

@@ -9,7 +9,11 @@ use evenkeel_shared::{AgentId, Health, Timestamp};
 
 use super::{Action, AdviceKind, Finding};
 use crate::{
-    capacity::policy::Policy,
+    capacity::{
+        drain::{self, DrainCosts},
+        policy::Policy,
+        templates::TEMPLATES,
+    },
     insight::{
         Insight,
         bottleneck::{Bottleneck, title},
@@ -51,6 +55,8 @@ pub struct Seen<'a> {
     pub insight: &'a Insight,
     /// The scaling policy, if one is in force that decides.
     pub policy: Option<&'a Policy>,
+    /// Something carries out what a policy decides: to put one is more than to be told.
+    pub carried: bool,
     /// When.
     pub now: Timestamp,
 }
@@ -99,7 +105,9 @@ fn over_provisioned(seen: &Seen<'_>) -> Option<Finding> {
         }
         // The policy sees it as well, and takes the time that it was given.
         Some(_) => return None,
-        None => Action::Tell(format!("stop {spare} agents after draining them, or put a scaling policy in force")),
+        None if seen.carried => put_policy(1, agents, false),
+        None => drain_spare(seen, needed)
+            .unwrap_or_else(|| Action::Tell(format!("stop {spare} agents, or put a scaling policy in force"))),
     };
     let would = 100.0 * peak * f64::from(agents) / f64::from(needed);
     Some(Finding {
@@ -118,6 +126,25 @@ fn over_provisioned(seen: &Seen<'_>) -> Option<Finding> {
         confidence: sureness(used.len(), 60),
         action,
     })
+}
+
+/// A policy to begin with, with these bounds.
+fn put_policy(agents_min: u32, agents_max: u32, predictive: bool) -> Action {
+    let policy = TEMPLATES[0].policy();
+    let predictive = predictive || policy.predictive;
+    Action::PolicyPut(Box::new(Policy { agents_min, agents_max: agents_max.max(1), predictive, ..policy }))
+}
+
+/// Drains those that are cheapest to lose, until so many are left that can be given work. `None`: nobody may go.
+fn drain_spare(seen: &Seen<'_>, needed: u32) -> Option<Action> {
+    let sample = seen.insight.last()?;
+    let usable = sample.agents.iter().filter(|agent| drain::is_usable(agent)).count();
+    let spare = usable.saturating_sub(needed as usize).min(DRAINED_MAX);
+    let costs = DrainCosts::of_strategy(sample.status.strategy == "consistent_hash");
+    let price = |agent: &AgentView| sample.more.prices.agent(&agent.spec.labels).units();
+    let chosen = drain::choose(seen.now, &sample.agents, spare, &costs, price, drain::is_usable);
+    let agents: Vec<AgentId> = chosen.into_iter().map(|chosen| chosen.agent).collect();
+    (!agents.is_empty()).then_some(Action::Drain(agents))
 }
 
 /// More with more data: 0.5 at the least that there must be, towards 0.9.
@@ -179,6 +206,7 @@ fn held_up(seen: &Seen<'_>, found: &Bottleneck) -> Option<Finding> {
             }
             // It grows by itself.
             Some(_) => return None,
+            None if seen.carried => put_policy(agents as u32, widened(agents as u32), false),
             None => Action::Tell(found.advice.clone()),
         },
         (Metric::Queued, Subject::Limit(name)) => match limit(seen, name) {
@@ -233,6 +261,10 @@ fn rhythm(seen: &Seen<'_>) -> Option<Finding> {
     let action = match seen.policy {
         Some(policy) if policy.predictive => return None,
         Some(_) => Action::PolicyPredictive,
+        None if seen.carried => {
+            let agents = seen.insight.book().last(&Subject::Fleet, Metric::Agents).unwrap_or(0.0) as u32;
+            put_policy(1, widened(agents), true)
+        }
         None => {
             Action::Tell(format!("start agents before {clock}, or put a scaling policy with `predictive` in force"))
         }

@@ -14,12 +14,14 @@
 //! To change requests on their way was rejected: a task must mean what its client said.
 
 mod advisor;
+pub(crate) mod applying;
 pub mod findings;
 pub mod history;
 mod recommendation;
 pub mod strategy;
 
 pub use advisor::{Advisor, KEPT_MAX, LOOK_INTERVAL, OPEN_MAX, QUIET_AFTER, WITHDRAWN_AFTER};
+pub use applying::{because, drainable, limit_after, limit_undone, policy_after, resumable, strategy_undone};
 pub use recommendation::{Action, AdviceKind, AdviceState, Finding, Recommendation, Undo};
 
 #[cfg(test)]

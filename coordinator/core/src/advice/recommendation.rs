@@ -62,6 +62,8 @@ impl AdviceState {
 pub enum Action {
     /// Nothing: somebody else must do this.
     Tell(String),
+    /// This scaling policy is put in force, where there is none.
+    PolicyPut(Box<Policy>),
     /// The scaling policy in force gets other bounds.
     PolicyBounds {
         /// Agents at least, if that changes.
@@ -96,6 +98,11 @@ impl Action {
     pub fn words(&self) -> String {
         match self {
             Self::Tell(what) => what.clone(),
+            Self::PolicyPut(policy) => {
+                let Policy { name, agents_min, agents_max, predictive, .. } = &**policy;
+                let ahead = if *predictive { ", counting forecast demand" } else { "" };
+                format!("put the scaling policy {name} in force, for {agents_min} to {agents_max} agents{ahead}")
+            }
             Self::PolicyBounds { agents_min, agents_max } => {
                 let bounds = [("agents_min", agents_min), ("agents_max", agents_max)];
                 let bounds = bounds.iter().filter_map(|(name, value)| value.map(|value| format!("{name} to {value}")));
@@ -120,6 +127,8 @@ impl Action {
 pub enum Undo {
     /// This policy.
     Policy(Box<Policy>),
+    /// None had been put: that of the settings, if there is one.
+    NoPolicy,
     /// This strategy.
     Strategy(StrategyConfig),
     /// This limit.

@@ -1,10 +1,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use evenkeel_shared::{Code, Error, Kind, Resources};
+use evenkeel_shared::{AgentId, Code, Error, Kind, Resources};
 
 use super::{findings::Seen, history::PastTask, *};
 use crate::{
-    capacity::{policy::Policy, templates::Template},
+    capacity::{policy::Policy, templates::Template, validate},
     insight::{
         Insight,
         fixture::{agent, at},
@@ -133,7 +133,7 @@ fn seen_for(seconds: u64, used: u32, queued: u64, limits: Vec<LimitSample>) -> I
 }
 
 fn found(insight: &Insight, policy: Option<&Policy>) -> Vec<Finding> {
-    findings::findings(&Seen { insight, policy, now: at(3_660) })
+    findings::findings(&Seen { insight, policy, carried: false, now: at(3_660) })
 }
 
 fn policy(agents_min: u32, agents_max: u32) -> Policy {
@@ -147,7 +147,7 @@ fn a_fleet_with_room_to_spare_is_told_how_much() {
     let ids: Vec<&str> = all.iter().map(|finding| finding.id.as_str()).collect();
     assert_eq!(ids, ["cost:over-provisioned", "cost:idle-agents"]);
     assert_eq!(all[0].title, "7 of 10 agents are not needed");
-    assert!(!all[0].action.is_applicable());
+    assert!(matches!(&all[0].action, Action::Drain(agents) if agents.len() == 7), "{:?}", all[0].action);
     assert!(matches!(&all[1].action, Action::Drain(agents) if agents.len() == 8));
     let bounded = found(&insight, Some(&policy(5, 20)));
     assert_eq!(bounded[0].action, Action::PolicyBounds { agents_min: Some(3), agents_max: None });
@@ -159,7 +159,11 @@ fn a_fleet_that_is_well_used_or_hardly_known_is_told_nothing() {
     assert_eq!(found(&hour(7, 0, Vec::new()), Some(&policy(1, 20))), []);
     assert_eq!(found(&Insight::default(), None), []);
     let insight = seen_for(1_500, 2, 0, Vec::new());
-    assert_eq!(findings::findings(&Seen { insight: &insight, policy: None, now: at(1_500) }), [], "25 minutes");
+    assert_eq!(
+        findings::findings(&Seen { insight: &insight, policy: None, carried: false, now: at(1_500) }),
+        [],
+        "25 minutes"
+    );
 }
 
 #[test]
@@ -194,13 +198,53 @@ fn a_daily_rhythm_is_found_and_the_policy_told_to_look_ahead() {
         let sample = FleetSample { at: at(step * 20), status, agents: Vec::new(), more };
         insight.observe(&sample, &mut Outputs::default());
     }
-    let seen = |policy| Seen { insight: &insight, policy, now: at(3 * DAY) };
+    let seen = |policy| Seen { insight: &insight, policy, carried: policy.is_none(), now: at(3 * DAY) };
     let policy = Policy { predictive: false, ..policy(1, 9) };
     let ahead = Policy { predictive: true, ..policy.clone() };
     let all = findings::findings(&seen(Some(&policy)));
     assert_eq!((all[0].id.as_str(), &all[0].action), ("schedule:request-rate", &Action::PolicyPredictive), "{all:?}");
     assert_eq!(all[0].title, "work comes in a rhythm of 24.0 h");
     assert!(findings::findings(&seen(Some(&ahead))).is_empty());
+    let Action::PolicyPut(put) = &findings::findings(&seen(None))[0].action else { panic!("no policy is put") };
+    assert!(put.predictive && validate(put).iter().all(|advice| !advice.error), "{put:?}");
+}
+
+#[test]
+fn where_something_carries_decisions_out_a_policy_is_put_in_force() {
+    let put = |insight: &Insight| {
+        let found = findings::findings(&Seen { insight, policy: None, carried: true, now: at(3_660) });
+        let Action::PolicyPut(policy) = found[0].action.clone() else { panic!("{found:?}") };
+        assert!(validate(&policy).iter().all(|advice| !advice.error), "{policy:?}");
+        (policy.agents_min, policy.agents_max)
+    };
+    assert_eq!(put(&hour(2, 0, Vec::new())), (1, 10), "room to spare: never more than there are");
+    assert_eq!(put(&hour(10, 50, Vec::new())), (10, 15), "no room: never fewer than there are");
+}
+
+#[test]
+fn the_spare_agents_that_are_drained_are_the_cheapest_to_lose_and_leave_enough() {
+    let fleet = |used: u32, unusable: u32| {
+        let agents: Vec<Arc<AgentView>> = (0..10_u32)
+            .map(|n| {
+                let plan = agent(&format!("a{n}")).kinds(&["echo"]).slots(1, u32::from(n < used)).heard(3_700);
+                if n >= 10 - unusable { plan.admin(evenkeel_shared::AdminState::Cordoned).view() } else { plan.view() }
+            })
+            .collect();
+        let mut insight = Insight::default();
+        let status = Arc::new(EngineStatus { slots_total: 10, slots_used: used, ..EngineStatus::default() });
+        for second in 0..3_660 {
+            let more = MoreSamples::default();
+            let sample = FleetSample { at: at(second), status: status.clone(), agents: agents.clone(), more };
+            insight.observe(&sample, &mut Outputs::default());
+        }
+        found(&insight, None)[0].action.clone()
+    };
+    let Action::Drain(go) = fleet(2, 0) else { panic!("nobody goes") };
+    let names: Vec<&str> = go.iter().map(AgentId::as_str).collect();
+    assert_eq!(names, ["a9", "a8", "a7", "a6", "a5", "a4", "a3"], "idle ones, and three stay");
+    let Action::Drain(go) = fleet(2, 5) else { panic!("nobody goes") };
+    assert_eq!(go.len(), 2, "of five that can be given work three stay");
+    assert!(matches!(fleet(2, 7), Action::Tell(_)), "those who are in work are needed");
 }
 
 fn past(memory_mib: u64, used_mib: impl Fn(u64) -> u64, count: u64) -> Vec<PastTask> {

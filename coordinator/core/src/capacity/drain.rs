@@ -126,7 +126,8 @@ pub fn choose(
     goes
 }
 
-fn is_usable(agent: &AgentView) -> bool {
+/// Whether it is given work.
+pub(crate) fn is_usable(agent: &AgentView) -> bool {
     agent.admin == AdminState::Active && matches!(agent.health, Health::Healthy | Health::Degraded)
 }
 

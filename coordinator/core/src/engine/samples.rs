@@ -1,6 +1,6 @@
 //! What the resource manager is told each second of tenants, kinds and limits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use evenkeel_shared::{Kind, Timestamp};
 
@@ -12,6 +12,7 @@ use crate::{
     },
     cost::ledger::BudgetView,
     insight::sample::{GroupSample, LimitSample, MoreSamples},
+    model::AgentView,
 };
 
 /// Limits and budgets as they stand at one moment, each with the tasks that wait for it: found once for all who look.
@@ -28,6 +29,15 @@ impl Engine {
     #[must_use]
     pub fn gated(&self, now: Timestamp) -> Gated {
         Gated { limits: self.limit_views(now), budgets: self.budget_views(now) }
+    }
+
+    /// The agents as they are now, by id. Walks the fleet: for an operator's call, never for a task. Unlike what is published
+    /// it has every change that was answered so far.
+    #[must_use]
+    pub fn fleet(&self, now: Timestamp) -> Vec<Arc<AgentView>> {
+        let mut agents: Vec<_> = self.agents.iter().map(|(_, agent)| Arc::new(agent.view(now))).collect();
+        agents.sort_unstable_by(|one, other| one.spec.id.cmp(&other.spec.id));
+        agents
     }
 
     /// What a sample tells beside the status and the agents; the shell's own part is left out. `gated` is of the same moment.

@@ -97,6 +97,11 @@ impl Plan {
         self
     }
 
+    pub fn admin(mut self, admin: AdminState) -> Self {
+        self.0.admin = admin;
+        self
+    }
+
     pub fn lost(self) -> Self {
         self.health(Health::Lost)
     }

@@ -48,6 +48,7 @@ pub struct Scaling {
     scaler: Scaler,
     decides: bool,
     policy_stored: Option<Timestamp>,
+    policy_version: u64,
     override_version: u64,
     load: Load,
     verdict: Verdict,
@@ -72,6 +73,8 @@ impl Scaling {
             let policy: Policy = serde_json::from_str(declaration.body.as_deref()?).ok()?;
             Some((Policy { version: declaration.version, ..policy }, declaration.at))
         };
+        // Versions count on after the policy was taken back.
+        let policy_version = of(DeclarationKind::ScalingPolicy).map(|declaration| declaration.version).max();
         let stored = of(DeclarationKind::ScalingPolicy).filter_map(read).next_back();
         let fixed = of(DeclarationKind::ScalingOverride).next_back();
         let policy_stored = stored.as_ref().map(|(_, at)| *at);
@@ -91,6 +94,7 @@ impl Scaling {
             scaler,
             decides,
             policy_stored,
+            policy_version: policy_version.unwrap_or(0),
             override_version: fixed.map_or(0, |declaration| declaration.version),
             load: Load::default(),
             verdict: Verdict::default(),

@@ -26,6 +26,14 @@ pub const RESOURCES: &[Setting] = &[
          about; limits, quotas, breakers and budgets stay.",
     ),
     Setting::new(
+        "resources.look_back_interval_ms",
+        // Often: some tenths of a second of a thread each time. Seldom: advice is about an hour.
+        Kind::Whole { min: 1_000, max: 3_600_000 },
+        "How often the last hour's tasks are looked back at for advice: what they requested and used, and whether another \
+         strategy would have done better.",
+    )
+    .of("ms"),
+    Setting::new(
         "scaling.template",
         Kind::Text,
         "The template of the policy at first start; a policy that was put later is kept in the store and wins. Not set: the \

@@ -2,18 +2,21 @@
 //!
 //! Applying a recommendation keeps what was in force before, then changes it. What the manager itself holds is changed with the
 //! same commit that says so. What others hold is changed after it: a process that ends between the two leaves a recommendation that
-//! says it was applied, whose undoing is harmless; the other order would leave a change that nobody can undo.
+//! says it was applied, whose undoing is refused or harmless; the other order would leave a change that nobody can undo.
+
+use std::sync::Arc;
 
 use evenkeel_core::{
     admission::Limit,
-    advice::{Action, AdviceKind, AdviceState, Recommendation, Undo},
-    capacity::{Policy, validate},
+    advice::{
+        Action, AdviceKind, AdviceState, Recommendation, Undo, because, drainable, limit_after, limit_undone,
+        resumable, strategy_undone,
+    },
     engine::{AdminCommand, ControlCommand},
-    manager::{Manager, Outputs},
-    model::DeclarationKind,
+    model::{AgentView, DeclarationKind},
 };
 use evenkeel_proto::v1;
-use evenkeel_shared::{AgentId, Code, Error, StrategyConfig, Timestamp, Violation, wire::cut_note};
+use evenkeel_shared::{AgentId, Code, Error, StrategyConfig, Violation, wire::cut_note};
 
 use super::{super::page_size, Resources};
 use crate::store::DeclarationQuery;
@@ -64,13 +67,16 @@ pub(super) async fn apply_recommendation(
     let asked = id.clone();
     let action = resources.manager.ask(move |manager, _, _| manager.advisor.action(&asked).cloned()).await??;
     let undo = match &action {
-        Action::PolicyBounds { .. } | Action::PolicyPredictive => {
-            let applied = resources.manager.ask(move |manager, now, out| apply_policy(manager, now, &id, reason, out));
+        Action::PolicyPut(_) | Action::PolicyBounds { .. } | Action::PolicyPredictive => {
+            let applied = resources.manager.ask(move |manager, now, out| manager.apply_policy(now, &id, &reason, out));
             return applied.await?.map(recommendation);
         }
         Action::Strategy(_) => Undo::Strategy(resources.strategy.lock().await.clone()),
-        Action::LimitConcurrency { name, .. } => Undo::Limit(Box::new(limit(resources, name).await?)),
-        Action::Drain(agents) => Undo::Resume(agents.clone()),
+        Action::LimitConcurrency { name, .. } => {
+            let limit = limit(resources, name).await?.ok_or_else(|| Error::not_found("limit", name))?;
+            Undo::Limit(Box::new(limit))
+        }
+        Action::Drain(agents) => Undo::Resume(drainable(&id, agents, &fleet(resources).await?)?),
         // Refused above.
         Action::Tell(_) => return Err(Error::new(Code::Internal, "it cannot be applied")),
     };
@@ -78,18 +84,14 @@ pub(super) async fn apply_recommendation(
     let applied =
         resources.manager.ask(move |manager, now, out| manager.advisor.applied(&marked, now, before, &why, out));
     let applied = applied.await??;
-    let done = match action {
-        Action::Strategy(strategy) => set_strategy(resources, strategy).await,
-        Action::LimitConcurrency { concurrency_max, .. } => match undo {
-            Undo::Limit(limit) => {
-                let limit = Limit { concurrency_max: Some(concurrency_max), ..*limit };
-                resources.gateway.control(ControlCommand::PutLimit(limit), because("applied", &id, &reason)).await
-            }
-            _ => Ok(()),
+    let words = cut_note(because("applied", &id, &reason));
+    let done = match (&action, undo) {
+        (Action::Strategy(strategy), _) => set_strategy(resources, strategy.clone()).await,
+        (_, Undo::Limit(before)) => match limit_after(&action, &before) {
+            Some(limit) => resources.gateway.control(ControlCommand::PutLimit(limit), words).await,
+            None => Ok(()),
         },
-        Action::Drain(agents) => {
-            admin(resources, &agents, AdminCommand::Drain(None), because("applied", &id, &reason)).await
-        }
+        (_, Undo::Resume(agents)) => admin(resources, &agents, AdminCommand::Drain(None), words).await,
         _ => Ok(()),
     };
     if let Err(error) = done {
@@ -106,20 +108,37 @@ pub(super) async fn undo_recommendation(
 ) -> Result<v1::Recommendation, Error> {
     let (id, reason) = checked(request)?;
     let asked = id.clone();
-    let undo = resources.manager.ask(move |manager, _, _| manager.advisor.undo(&asked).cloned()).await??;
-    let words = because("undid", &id, &reason);
+    let applied = resources.manager.ask(move |manager, _, _| {
+        let undo = manager.advisor.undo(&asked)?.clone();
+        Ok::<_, Error>((manager.advisor.get(&asked)?.action.clone(), undo))
+    });
+    let (action, undo) = applied.await??;
+    let words = cut_note(because("undid", &id, &reason));
     match undo {
-        Undo::Policy(policy) => {
-            let undone = resources.manager.ask(move |manager, now, out| {
-                let open = manager.advisor.reopened(&id, now, &reason, out)?;
-                manager.scaling.put_policy(now, *policy, words, out);
-                Ok::<_, Error>(open)
-            });
+        Undo::Policy(_) | Undo::NoPolicy => {
+            let undone = resources.manager.ask(move |manager, now, out| manager.undo_policy(now, &id, &reason, out));
             return undone.await?.map(recommendation);
         }
-        Undo::Strategy(strategy) => set_strategy(resources, strategy).await?,
-        Undo::Limit(limit) => resources.gateway.control(ControlCommand::PutLimit(*limit), words).await?,
-        Undo::Resume(agents) => admin(resources, &agents, AdminCommand::Resume, words).await?,
+        Undo::Strategy(before) => {
+            let mut current = resources.strategy.lock().await;
+            // What is undone twice is as it was: the first time may have been cut short.
+            if *current != before {
+                strategy_undone(&id, &action, &current)?;
+                resources.gateway.set_strategy(before.clone()).await?;
+                *current = before;
+            }
+        }
+        Undo::Limit(before) => {
+            let now = limit(resources, &before.name).await?;
+            if now.as_ref() != Some(&*before) {
+                limit_undone(&id, &action, &before, now.as_ref())?;
+                resources.gateway.control(ControlCommand::PutLimit(*before), words).await?;
+            }
+        }
+        Undo::Resume(agents) => {
+            let agents = resumable(&agents, &fleet(resources).await?);
+            admin(resources, &agents, AdminCommand::Resume, words).await?;
+        }
     }
     // What is undone twice is as it was; so the order is the other way round here.
     let undone = resources.manager.ask(move |manager, now, out| manager.advisor.reopened(&id, now, &reason, out));
@@ -135,42 +154,18 @@ pub(super) async fn dismiss_recommendation(
     done.await?.map(recommendation)
 }
 
-/// Changes the scaling policy as the recommendation says, and marks it, in one.
-fn apply_policy(
-    manager: &mut Manager,
-    now: Timestamp,
-    id: &str,
-    reason: String,
-    out: &mut Outputs,
-) -> Result<Recommendation, Error> {
-    let before = manager.scaling.policy().clone();
-    let after = match manager.advisor.action(id)? {
-        Action::PolicyBounds { agents_min, agents_max } => Policy {
-            agents_min: agents_min.unwrap_or(before.agents_min),
-            agents_max: agents_max.unwrap_or(before.agents_max),
-            ..before.clone()
-        },
-        _ => Policy { predictive: true, ..before.clone() },
-    };
-    if let Some(wrong) = validate(&after).into_iter().find(|advice| advice.error) {
-        let words =
-            format!("the scaling policy has changed since, and would not be valid: {}: {}", wrong.field, wrong.advice);
-        return Err(Error::new(Code::FailedPrecondition, words).about("recommendation", id));
-    }
-    let words = because("applied", id, &reason);
-    let applied = manager.advisor.applied(id, now, Undo::Policy(Box::new(before)), &reason, out)?;
-    manager.scaling.put_policy(now, after, words, out);
-    Ok(applied)
-}
-
 /// The limit as it is declared.
-async fn limit(resources: &Resources, name: &str) -> Result<Limit, Error> {
+async fn limit(resources: &Resources, name: &str) -> Result<Option<Limit>, Error> {
     let query =
         DeclarationQuery { kind: DeclarationKind::Limit, name: Some(name.to_owned()), history: false, limit: 1 };
     let found = resources.gateway.reads.ask(move |store| store.declarations(&query)).await?;
     let body = found.into_iter().next().and_then(|declaration| declaration.body);
-    let limit = body.and_then(|body| serde_json::from_str(&body).ok());
-    limit.ok_or_else(|| Error::not_found("limit", name))
+    Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+}
+
+/// The agents with every change that was answered so far, which what is published may lag behind.
+async fn fleet(resources: &Resources) -> Result<Vec<Arc<AgentView>>, Error> {
+    resources.gateway.look_at(|engine, now| engine.fleet(now)).await
 }
 
 async fn set_strategy(resources: &Resources, strategy: StrategyConfig) -> Result<(), Error> {
@@ -189,11 +184,6 @@ async fn admin(resources: &Resources, agents: &[AgentId], command: AdminCommand,
         }
     }
     Ok(())
-}
-
-fn because(done: &str, id: &str, reason: &str) -> String {
-    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    cut_note(format!("{done} the recommendation {id}{why}"))
 }
 
 fn checked(request: v1::RecommendationRequest) -> Result<(String, String), Error> {

@@ -12,7 +12,8 @@ use crate::{
 impl Scaling {
     /// Puts a policy in force, which has been found valid. Answers it with its version.
     pub fn put_policy(&mut self, now: Timestamp, policy: Policy, reason: String, out: &mut Outputs) -> Policy {
-        let version = self.policy_stored.map_or(0, |_| self.scaler.policy().version) + 1;
+        self.policy_version += 1;
+        let version = self.policy_version;
         let policy = Policy { version, ..policy };
         let words = format!("the scaling policy is `{}`, version {version}{}", policy.name, because(&reason));
         // A policy is plain data: it has no keys that are not text, and all its numbers are finite.
@@ -24,6 +25,25 @@ impl Scaling {
         self.scaler.set_policy(policy.clone());
         (self.decides, self.policy_stored) = (true, Some(now));
         policy
+    }
+
+    /// Takes back the policy that was put: that of the settings is in force again, or none.
+    pub fn take_policy(&mut self, now: Timestamp, reason: String, out: &mut Outputs) {
+        self.policy_version += 1;
+        let version = self.policy_version;
+        let words = format!("the scaling policy that was put is taken back{}", because(&reason));
+        let kind = DeclarationKind::ScalingPolicy;
+        out.records.push(Record::Declared(Declaration {
+            kind,
+            name: String::new(),
+            version,
+            body: None,
+            at: now,
+            reason,
+        }));
+        out.notices.push(Notice::new(ClusterEventKind::Scaling, words));
+        (self.decides, self.policy_stored) = (self.settings.policy.is_some(), None);
+        self.scaler.set_policy(self.configured());
     }
 
     /// Fixes the number of agents for a while, or no longer.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_shared::Timestamp;
 
-use super::Scaling;
+use super::{Carrier, Scaling, default_policy};
 use crate::{
     capacity::{Action, Decision, Effect, Load, Override, Policy, Verdict},
     manager::change::Change,
@@ -52,6 +52,24 @@ impl Scaling {
     #[must_use]
     pub const fn service_mean(&self) -> Option<Duration> {
         self.load.service_mean
+    }
+
+    /// Whether it was put by somebody, and is not that of the settings.
+    #[must_use]
+    pub const fn is_put(&self) -> bool {
+        self.policy_stored.is_some()
+    }
+
+    /// What is in force where none is put.
+    #[must_use]
+    pub fn configured(&self) -> Policy {
+        self.settings.policy.clone().unwrap_or_else(default_policy)
+    }
+
+    /// Whether something carries decisions out.
+    #[must_use]
+    pub fn is_carried(&self) -> bool {
+        self.settings.carrier != Carrier::Nobody
     }
 
     /// The policy in force, if it decides.
