@@ -15,6 +15,7 @@
 mod agent;
 pub mod bench;
 pub mod capacity;
+mod child;
 mod client;
 pub mod compare;
 pub mod drive;

@@ -11,17 +11,14 @@ use std::{
 };
 
 use evenkeel_shared::dial::{Security, Way};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
 
-use crate::{error::LoadtestError, plan::Target};
+use crate::{child, error::LoadtestError, plan::Target};
 
 /// Longest start, the recovery of a store included.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -29,8 +26,6 @@ const START_MAX: Duration = Duration::from_secs(30);
 const READY_POLL: Duration = Duration::from_millis(20);
 /// Longest orderly stop; then it is killed.
 const STOP_MAX: Duration = Duration::from_secs(20);
-/// Bytes of its log that are shown when it does not start.
-const LOG_TAIL_BYTES: usize = 2_048;
 
 /// The coordinator to use. Dropping it kills a coordinator of the run's own.
 pub(crate) struct Coordinator {
@@ -163,7 +158,7 @@ impl Coordinator {
 async fn start(program: &Path, directory: &Path, grpc: &str) -> Result<(Child, String), LoadtestError> {
     let (ready, log) = (directory.join("ready.json"), directory.join("coordinator.log"));
     let failed =
-        |reason: String| LoadtestError::CoordinatorStart { program: program.to_owned(), reason, log: tail(&log) };
+        |reason: String| LoadtestError::CoordinatorStart { program: program.to_owned(), reason, log: quoted(&log) };
     // What the process before it wrote would be taken for its own.
     match fs::remove_file(&ready) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -171,8 +166,7 @@ async fn start(program: &Path, directory: &Path, grpc: &str) -> Result<(Child, S
         }
         _ => {}
     }
-    let log_file = fs::OpenOptions::new().create(true).append(true).open(&log);
-    let log_file = log_file.map_err(|error| failed(format!("no log: {error}")))?;
+    let log_file = child::log_file(&log).map_err(|error| failed(format!("no log: {error}")))?;
     let mut child = Command::new(program)
         .args(["coordinator", "--grpc", grpc, "--http", ANY_PORT, "--data-dir"])
         .arg(directory.join("data"))
@@ -205,18 +199,14 @@ async fn start(program: &Path, directory: &Path, grpc: &str) -> Result<(Child, S
 }
 
 async fn terminate(child: &mut Child) -> io::Result<ExitStatus> {
-    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()) {
-        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
-    }
+    child::signal(child, Signal::SIGTERM).transpose()?;
     child.wait().await
 }
 
 /// The end of the log, on lines of its own.
-fn tail(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned();
-    let text = text.trim_end();
-    if text.is_empty() { String::new() } else { format!("\n{text}") }
+fn quoted(log: &Path) -> String {
+    let text = child::log_tail(log);
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 #[cfg(test)]

@@ -22,13 +22,12 @@ use super::{
     nats,
     sample::Sample,
 };
+use crate::child;
 
 /// Longest wait for a line: the longest measure, and then some.
 const LINE_MAX: Duration = Duration::from_secs(180);
 /// The file that says where NATS listens is looked for this often.
 const PORTS_POLL: Duration = Duration::from_millis(20);
-/// Bytes of a log that are shown with an error.
-const LOG_TAIL_BYTES: usize = 2_048;
 
 /// A running program, killed when dropped.
 pub(super) struct Program {
@@ -44,11 +43,12 @@ impl Program {
         let failed = || BenchError::io(format!("start {name}"));
         let file = fs::File::create(&log).map_err(failed())?;
         let mut command = Command::new(program);
-        // The caller's settings are none of the bench's.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EVENKEEL_")) {
-            command.env_remove(name);
-        }
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).kill_on_drop(true);
+        child::without_settings(&mut command)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .kill_on_drop(true);
         let mut child = command.spawn().map_err(failed())?;
         let stdout = child.stdout.take().ok_or_else(|| failed()(std::io::ErrorKind::BrokenPipe.into()))?;
         Ok(Self { name, child, lines: BufReader::new(stdout).lines(), log })
@@ -64,9 +64,8 @@ impl Program {
     }
 
     fn failed(&self, what: &str) -> BenchError {
-        let bytes = fs::read(&self.log).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned();
-        let log = if tail.trim().is_empty() { String::new() } else { format!(":\n{}", tail.trim_end()) };
+        let tail = child::log_tail(&self.log);
+        let log = if tail.is_empty() { tail } else { format!(":\n{tail}") };
         BenchError::Process { process: self.name, what: what.to_owned(), log }
     }
 

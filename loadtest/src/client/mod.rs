@@ -6,23 +6,24 @@
 
 pub(crate) mod ask;
 pub(crate) mod backlog;
+pub(crate) mod exchange;
 pub(crate) mod redial;
 pub(crate) mod stream;
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use evenkeel_proto::v1::{self, SubmitResult, SubmitStreamResponse, TaskSpec, task_service_client::TaskServiceClient};
+use evenkeel_proto::v1::{self, TaskSpec, task_service_client::TaskServiceClient};
 use evenkeel_shared::dial::Channel;
-use evenkeel_shared::{Code, TaskId, limits::MESSAGE_BYTES_MAX, wire};
+use evenkeel_shared::{Code, Error, TaskId, limits::MESSAGE_BYTES_MAX, wire};
 use fastrand::Rng;
 use tokio::time::sleep_until;
 use tonic::Status;
 
-use self::{backlog::Backlog, redial::Redial, stream::Stream};
+use self::{
+    exchange::{Exchange, Keeper},
+    stream::Stream,
+};
 use crate::{
     error::LoadtestError,
     ledger::Ledger,
@@ -34,10 +35,6 @@ use crate::{
 
 /// How often progress is told and open tasks are looked after.
 const TICK: Duration = Duration::from_millis(100);
-/// Notices that stay away for so long are asked for.
-pub(crate) const QUIET_MAX: Duration = Duration::from_secs(5);
-/// How often ends are asked for while notices cannot come.
-pub(crate) const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Wait after a refusal that says no time.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_millis(100);
 /// A task that nobody took for so long is given up: an aborted run must not leave work that only its agents could take.
@@ -49,17 +46,41 @@ pub(crate) struct Client<'a> {
     ledger: &'a Ledger,
     calls: TaskServiceClient<Channel>,
     payload: Bytes,
+    books: Books<'a>,
+    exchange: Exchange,
+}
+
+/// Its books.
+struct Books<'a> {
     oracle: Oracle<'a>,
-    backlog: Backlog,
     totals: ClientTotals,
-    rng: Rng,
-    /// Tasks whose notices went to a stream that is gone.
-    orphans: Vec<TaskId>,
-    /// When something was accepted or ended last.
-    last_news: Instant,
-    last_asked: Instant,
-    /// When the next stream may be opened, and how often that failed.
-    redial: Redial,
+}
+
+impl Keeper for Books<'_> {
+    fn accepted(&mut self, number: u32, id: TaskId, now: Instant) {
+        self.oracle.accepted(number, id, now);
+    }
+
+    fn pause_after(&mut self, number: u32, error: &Error, _: Instant) -> Option<Duration> {
+        if !passes(error.code) {
+            self.oracle.refused(number, &format!("{}: {}", error.code, error.message));
+            return None;
+        }
+        self.totals.retried += 1;
+        Some(error.retry_after.unwrap_or(RETRY_AFTER_DEFAULT))
+    }
+
+    fn finished(&mut self, notice: Notice, now: Instant) -> bool {
+        self.oracle.finished(notice, now)
+    }
+
+    fn failure(&mut self, why: &str) {
+        self.oracle.failure(why);
+    }
+
+    fn open(&self) -> Vec<TaskId> {
+        self.oracle.open()
+    }
 }
 
 /// What is left after the ends of tasks were asked for.
@@ -78,20 +99,13 @@ impl<'a> Client<'a> {
         let calls = TaskServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let now = Instant::now();
         Self {
             plan,
             ledger,
             calls,
             payload: payload.into(),
-            oracle: Oracle::new(ledger),
-            backlog: Backlog::default(),
-            totals: ClientTotals::default(),
-            rng,
-            orphans: Vec::new(),
-            last_news: now,
-            last_asked: now,
-            redial: Redial::new(now),
+            books: Books { oracle: Oracle::new(ledger), totals: ClientTotals::default() },
+            exchange: Exchange::new(Instant::now(), rng),
         }
     }
 
@@ -102,15 +116,15 @@ impl<'a> Client<'a> {
     pub(crate) async fn run(mut self, progress: &dyn Progress) -> Result<(ClientTotals, Verified), LoadtestError> {
         let mut stream: Option<Stream> = None;
         let mut tick = Instant::now();
-        self.last_news = tick;
-        while !self.is_over() && self.last_news.elapsed() < self.plan.stall_timeout {
-            if stream.is_none() && self.may_submit() && self.redial.is_due(Instant::now()) {
+        self.exchange.last_news = tick;
+        while !self.is_over() && self.exchange.last_news.elapsed() < self.plan.stall_timeout {
+            if stream.is_none() && self.may_submit() && self.exchange.redial.is_due(Instant::now()) {
                 stream = self.open().await?;
             }
             let requests = stream.as_ref().filter(|_| self.may_submit()).map(|stream| stream.requests.clone());
             tokio::select! {
                 response = stream::response(&mut stream) => match response {
-                    Ok(response) => self.heard(response)?,
+                    Ok(response) => self.exchange.heard(&mut self.books, response, Instant::now())?,
                     Err(status) => {
                         stream = None;
                         self.broken(&status)?;
@@ -123,17 +137,17 @@ impl<'a> Client<'a> {
                 () = sleep_until(tick.into()) => {
                     tick = Instant::now() + TICK;
                     self.look_after().await?;
-                    let totals = self.oracle.totals();
+                    let totals = self.books.oracle.totals();
                     let (over, accepted) = (totals.over(), totals.accepted);
                     progress.at(Stage::Running { over, accepted, wanted: self.plan.tasks });
                 }
             }
         }
         drop(stream);
-        let open = self.oracle.open();
+        let open = self.books.oracle.open();
         let unanswered = self.ask(open).await?.unanswered;
-        self.oracle.unverified(&unanswered);
-        Ok((self.totals, self.oracle.close()))
+        self.books.oracle.unverified(&unanswered);
+        Ok((self.books.totals, self.books.oracle.close()))
     }
 
     /// Opens a stream, with the first batch on it: a server may answer only when it has read something.
@@ -148,81 +162,18 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The stream is gone: what was not answered is sent again, the ends of what was accepted are asked for.
     fn broken(&mut self, status: &Status) -> Result<(), LoadtestError> {
-        self.redial.broke(status, self.rng.f64())?;
-        self.totals.reconnects += 1;
-        self.backlog.stream_lost();
-        self.orphans = self.oracle.open();
+        self.exchange.broken(&self.books, status)?;
+        self.books.totals.reconnects += 1;
         Ok(())
-    }
-
-    fn heard(&mut self, response: SubmitStreamResponse) -> Result<(), LoadtestError> {
-        let now = Instant::now();
-        self.redial.answered();
-        if let Some(batch) = response.batch {
-            for (number, result) in self.backlog.answered(batch)? {
-                self.answered(number, result, now)?;
-            }
-        }
-        for finished in response.finished {
-            self.finished(finished, now)?;
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, number: u32, result: SubmitResult, now: Instant) -> Result<(), LoadtestError> {
-        let Some(error) = result.error.map(wire::status::from_item_error) else {
-            let id = task_id(&result.task_id)?;
-            self.oracle.accepted(number, id, now);
-            self.last_news = now;
-            if result.duplicate {
-                // It may have ended before this stream asked for notices of it.
-                self.orphans.push(id);
-            }
-            return Ok(());
-        };
-        if passes(error.code) {
-            let hint = error.retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
-            self.totals.retried += 1;
-            self.backlog.put_off(number, now + hint.mul_f64(1.0 + self.rng.f64()));
-        } else {
-            self.oracle.refused(number, &format!("{}: {}", error.code, error.message));
-            self.last_news = now;
-        }
-        Ok(())
-    }
-
-    /// Takes the end of a task into the books. `true` if it is news.
-    fn finished(&mut self, finished: v1::TaskFinished, now: Instant) -> Result<bool, LoadtestError> {
-        let state = wire::enums::task_state(finished.state).filter(|state| state.is_terminal());
-        let state = state.ok_or_else(|| broken_protocol(format!("a task ended in state {}", finished.state)))?;
-        if let Some(failure) = &finished.failure {
-            self.oracle.failure(&failure.message);
-        }
-        let notice = Notice {
-            id: task_id(&finished.task_id)?,
-            state,
-            attempts_made: finished.attempts_made,
-            agent_id: finished.agent_id,
-            output: finished.output,
-        };
-        let news = self.oracle.finished(notice, now);
-        if news {
-            self.last_news = now;
-        }
-        Ok(news)
     }
 
     /// Asks for ends whose notices cannot come, or should have come.
     async fn look_after(&mut self) -> Result<(), LoadtestError> {
-        let quiet = self.last_news.elapsed() > QUIET_MAX;
-        if self.last_asked.elapsed() < ASK_INTERVAL || (self.orphans.is_empty() && !quiet) {
-            return Ok(());
+        if let Some(asked) = self.exchange.due_questions(&self.books, Instant::now()) {
+            self.exchange.orphans = self.ask(asked).await?.open;
+            self.exchange.last_asked = Instant::now();
         }
-        let asked = if quiet { self.oracle.open() } else { mem::take(&mut self.orphans) };
-        self.orphans = self.ask(asked).await?.open;
-        self.last_asked = Instant::now();
         Ok(())
     }
 
@@ -230,39 +181,39 @@ impl<'a> Client<'a> {
     async fn ask(&mut self, ids: Vec<TaskId>) -> Result<Asked, LoadtestError> {
         let answers = ask::ended(&self.calls, &ids).await;
         for finished in answers.ended {
-            if self.finished(finished, Instant::now())? {
-                self.totals.notices_missed += 1;
+            if self.exchange.finished(&mut self.books, finished, Instant::now())? {
+                self.books.totals.notices_missed += 1;
             }
         }
-        let open = ids.into_iter().filter(|id| self.oracle.is_open(*id)).collect();
+        let open = ids.into_iter().filter(|id| self.books.oracle.is_open(*id)).collect();
         Ok(Asked { open, unanswered: answers.unanswered })
     }
 
     fn is_over(&self) -> bool {
-        let totals = self.oracle.totals();
+        let totals = self.books.oracle.totals();
         totals.submitted == self.plan.tasks && totals.in_flight() == 0
     }
 
     /// There is a new task to send, and room for it.
     fn has_new(&self) -> bool {
-        let totals = self.oracle.totals();
+        let totals = self.books.oracle.totals();
         totals.submitted < self.plan.tasks && totals.in_flight() < self.plan.in_flight()
     }
 
     /// There is a task to send now.
     fn may_submit(&self) -> bool {
-        self.has_new() || self.backlog.is_due(Instant::now())
+        self.has_new() || self.exchange.backlog.is_due(Instant::now())
     }
 
     /// The next batch: what is to be sent again, then new tasks as far as the bound on tasks in flight allows.
     fn next_batch(&mut self, now: Instant) -> v1::SubmitStreamRequest {
         let batch_max = self.plan.batch as usize;
-        let mut numbers = self.backlog.take_due(now, batch_max);
+        let mut numbers = self.exchange.backlog.take_due(now, batch_max);
         while numbers.len() < batch_max && self.has_new() {
-            numbers.push(self.oracle.submitted(now));
+            numbers.push(self.books.oracle.submitted(now));
         }
         let tasks = numbers.iter().map(|&number| self.spec(number)).collect();
-        v1::SubmitStreamRequest { batch_id: self.backlog.sent(numbers), tasks, want_results: true }
+        v1::SubmitStreamRequest { batch_id: self.exchange.backlog.sent(numbers), tasks, want_results: true }
     }
 
     fn spec(&self, number: u32) -> TaskSpec {

@@ -23,7 +23,7 @@ use crate::{
     ledger::Ledger,
     oracle::{Notice, Oracle, Verified},
     record::{Histograms, Phase},
-    scenario::{Process, Scenario},
+    scenario::{Network, Process, Scenario},
     task_time::{TaskTime, mix},
     trace::TraceTask,
 };
@@ -72,6 +72,8 @@ pub(crate) struct Books<'a> {
     pub catalogue: Catalogue,
     pub oracle: Oracle<'a>,
     pub tally: Tally,
+    /// How often and when tasks are tried again.
+    pub network: Network,
     /// Tasks that are due and were never sent.
     pub unsent: VecDeque<u32>,
     /// Latencies since they were last taken.
@@ -115,6 +117,7 @@ impl<'a> Books<'a> {
             catalogue,
             oracle: Oracle::new(ledger),
             tally: Tally::default(),
+            network: scenario.network.clone(),
             unsent: VecDeque::new(),
             latencies: Histograms::default(),
             entries: Vec::new(),

@@ -10,13 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use evenkeel_proto::v1::SubmitStreamRequest;
 use evenkeel_proto::v1::task_service_client::TaskServiceClient;
-use evenkeel_proto::v1::{self, SubmitResult, SubmitStreamRequest, SubmitStreamResponse};
 use evenkeel_shared::dial::Channel;
 use evenkeel_shared::{
-    TaskId,
+    Error, TaskId,
     limits::{MESSAGE_BYTES_MAX, SUBMIT_TASKS_MAX},
-    wire,
 };
 use fastrand::Rng;
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -30,19 +29,15 @@ use super::{
 };
 use crate::{
     client::{
-        ASK_INTERVAL, QUIET_MAX,
         ask::{self, Answers},
-        backlog::Backlog,
-        broken_protocol, passes,
-        redial::Redial,
+        exchange::{Exchange, Keeper},
+        passes,
         stream::{self, Stream},
-        task_id,
     },
     error::LoadtestError,
     oracle::{Notice, Verified},
     plan::SPEC_BYTES,
     record::{Histograms, MarkKind},
-    scenario::Network,
     task_time::mix,
 };
 
@@ -69,21 +64,45 @@ pub(crate) struct Driven {
 pub(crate) struct Client<'a> {
     books: Books<'a>,
     monitor: &'a mut Monitor,
-    network: Network,
     stall_timeout: Duration,
     calls: TaskServiceClient<Channel>,
-    backlog: Backlog,
-    rng: Rng,
+    exchange: Exchange,
     stream: Option<Stream>,
     opening: Option<BoxFuture<'static, Result<Stream, Status>>>,
     asking: Option<BoxFuture<'static, Answers>>,
-    /// Tasks whose notices went to a stream that is gone, and those that are asked for now.
-    orphans: Vec<TaskId>,
+    /// Tasks whose ends are asked for now.
     asked: Vec<TaskId>,
-    last_news: Instant,
-    last_asked: Instant,
-    redial: Redial,
     next_break: Option<Instant>,
+}
+
+impl Keeper for Books<'_> {
+    fn accepted(&mut self, number: u32, id: TaskId, now: Instant) {
+        self.accepted(number, id, now);
+    }
+
+    fn pause_after(&mut self, number: u32, error: &Error, now: Instant) -> Option<Duration> {
+        let tries = self.tries(number);
+        if !passes(error.code) || tries >= self.network.tries_max {
+            self.refused(number, &format!("{}: {}", error.code, error.message), now);
+            return None;
+        }
+        self.tally.retried += 1;
+        let doublings = tries.saturating_sub(1).min(DOUBLINGS_MAX);
+        let own = Duration::from_millis(self.network.backoff_ms) * 2_u32.pow(doublings);
+        Some(error.retry_after.unwrap_or(own))
+    }
+
+    fn finished(&mut self, notice: Notice, now: Instant) -> bool {
+        self.finished(notice, now)
+    }
+
+    fn failure(&mut self, why: &str) {
+        self.oracle.failure(why);
+    }
+
+    fn open(&self) -> Vec<TaskId> {
+        self.oracle.open()
+    }
 }
 
 impl<'a> Client<'a> {
@@ -91,23 +110,16 @@ impl<'a> Client<'a> {
         let calls = TaskServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let now = Instant::now();
         Self {
             books,
             monitor,
-            network: plan.scenario.network.clone(),
             stall_timeout: plan.stall_timeout,
             calls,
-            backlog: Backlog::default(),
-            rng: Rng::with_seed(mix(plan.seed ^ CLIENT_SALT)),
+            exchange: Exchange::new(Instant::now(), Rng::with_seed(mix(plan.seed ^ CLIENT_SALT))),
             stream: None,
             opening: None,
             asking: None,
-            orphans: Vec::new(),
             asked: Vec::new(),
-            last_news: now,
-            last_asked: now,
-            redial: Redial::new(now),
             next_break: None,
         }
     }
@@ -133,7 +145,11 @@ impl<'a> Client<'a> {
             if self.is_over(now) {
                 break;
             }
-            if self.stream.is_none() && self.opening.is_none() && self.may_submit(now) && self.redial.is_due(now) {
+            if self.stream.is_none()
+                && self.opening.is_none()
+                && self.may_submit(now)
+                && self.exchange.redial.is_due(now)
+            {
                 self.open(now);
             }
             let wake = self.books.next_due().map_or(next_tick, |due| due.min(next_tick)).min(next_window);
@@ -151,7 +167,7 @@ impl<'a> Client<'a> {
         let requests = self.stream.as_ref().filter(|_| may_submit).map(|stream| stream.requests.clone());
         tokio::select! {
             response = stream::response(&mut self.stream) => match response {
-                Ok(response) => self.heard(response),
+                Ok(response) => self.exchange.heard(&mut self.books, response, Instant::now()),
                 Err(status) => self.broken(&status),
             },
             // A stream that takes no more ends its responses too, which is dealt with there.
@@ -167,7 +183,7 @@ impl<'a> Client<'a> {
                     Ok(())
                 }
                 Err(status) => {
-                    let unsent = self.backlog.unanswered();
+                    let unsent = self.exchange.backlog.unanswered();
                     unsent.for_each(|number| self.books.untried(number));
                     self.broken(&status)
                 }
@@ -175,7 +191,7 @@ impl<'a> Client<'a> {
             answers = done(&mut self.asking) => {
                 let asked = mem::take(&mut self.asked);
                 self.answered_ask(answers)?;
-                self.orphans.extend(asked.into_iter().filter(|id| self.books.oracle.is_open(*id)));
+                self.exchange.orphans.extend(asked.into_iter().filter(|id| self.books.oracle.is_open(*id)));
                 Ok(())
             }
             () = sleep_until(wake.into()) => Ok(()),
@@ -186,7 +202,7 @@ impl<'a> Client<'a> {
         if self.books.is_open(now) {
             return false;
         }
-        let since = self.last_news.max(self.books.ends);
+        let since = self.exchange.last_news.max(self.books.ends);
         self.books.in_flight() == 0 || now.saturating_duration_since(since) > self.stall_timeout
     }
 
@@ -203,22 +219,18 @@ impl<'a> Client<'a> {
                 let _ = self.broken(&Status::unavailable("the scenario breaks the client's stream"));
             }
         }
-        let quiet = now.saturating_duration_since(self.last_news) > QUIET_MAX;
-        let asks = self.asking.is_none() && now.saturating_duration_since(self.last_asked) >= ASK_INTERVAL;
-        if asks && (quiet || !self.orphans.is_empty()) {
-            self.asked = if quiet { self.books.oracle.open() } else { mem::take(&mut self.orphans) };
-            if quiet {
-                self.orphans.clear();
-            }
-            self.last_asked = now;
-            let (calls, ids) = (self.calls.clone(), self.asked.clone());
-            self.asking = Some(async move { ask::ended(&calls, &ids).await }.boxed());
+        if self.asking.is_none()
+            && let Some(asked) = self.exchange.due_questions(&self.books, now)
+        {
+            self.asked.clone_from(&asked);
+            let calls = self.calls.clone();
+            self.asking = Some(async move { ask::ended(&calls, &asked).await }.boxed());
         }
     }
 
     fn schedule_break(&mut self, now: Instant) {
-        let per_s = self.network.client_breaks_per_minute / 60.0;
-        let gap_s = -(1.0 - self.rng.f64()).ln() / per_s;
+        let per_s = self.books.network.client_breaks_per_minute / 60.0;
+        let gap_s = -(1.0 - self.exchange.rng.f64()).ln() / per_s;
         self.next_break = (per_s > 0.0).then(|| now + Duration::from_secs_f64(gap_s.min(1e6)));
     }
 
@@ -234,76 +246,17 @@ impl<'a> Client<'a> {
         self.opening = Some(async move { Stream::open(&mut calls, first).await }.boxed());
     }
 
-    /// The stream is gone: what was not answered is sent again, the ends of what was accepted are asked for.
     fn broken(&mut self, status: &Status) -> Result<(), LoadtestError> {
         self.stream = None;
-        self.redial.broke(status, self.rng.f64())?;
-        self.books.tally.retried += self.backlog.unanswered().count() as u64;
-        self.backlog.stream_lost();
-        self.orphans = self.books.oracle.open();
-        Ok(())
-    }
-
-    fn heard(&mut self, response: SubmitStreamResponse) -> Result<(), LoadtestError> {
-        let now = Instant::now();
-        self.redial.answered();
-        if let Some(batch) = response.batch {
-            for (number, result) in self.backlog.answered(batch)? {
-                self.answered(number, result, now)?;
-            }
-        }
-        response.finished.into_iter().try_for_each(|finished| self.finished(finished, now))
-    }
-
-    fn answered(&mut self, number: u32, result: SubmitResult, now: Instant) -> Result<(), LoadtestError> {
-        let Some(error) = result.error.map(wire::status::from_item_error) else {
-            let id = task_id(&result.task_id)?;
-            self.books.accepted(number, id, now);
-            self.last_news = now;
-            if result.duplicate {
-                // It may have ended before this stream asked for notices of it.
-                self.orphans.push(id);
-            }
-            return Ok(());
-        };
-        let why = format!("{}: {}", error.code, error.message);
-        let tries = self.books.tries(number);
-        if !passes(error.code) || tries >= self.network.tries_max {
-            self.books.refused(number, &why, now);
-            self.last_news = now;
-            return Ok(());
-        }
-        let doublings = tries.saturating_sub(1).min(DOUBLINGS_MAX);
-        let own = Duration::from_millis(self.network.backoff_ms) * 2_u32.pow(doublings);
-        let pause = error.retry_after.unwrap_or(own).mul_f64(1.0 + self.rng.f64());
-        self.books.tally.retried += 1;
-        self.backlog.put_off(number, now + pause);
-        Ok(())
-    }
-
-    /// Takes the end of a task into the books.
-    fn finished(&mut self, finished: v1::TaskFinished, now: Instant) -> Result<(), LoadtestError> {
-        let state = wire::enums::task_state(finished.state).filter(|state| state.is_terminal());
-        let state = state.ok_or_else(|| broken_protocol(format!("a task ended in state {}", finished.state)))?;
-        if let Some(failure) = &finished.failure {
-            self.books.oracle.failure(&failure.message);
-        }
-        let notice = Notice {
-            id: task_id(&finished.task_id)?,
-            state,
-            attempts_made: finished.attempts_made,
-            agent_id: finished.agent_id,
-            output: finished.output,
-        };
-        if self.books.finished(notice, now) {
-            self.last_news = now;
-        }
+        self.books.tally.retried += self.exchange.broken(&self.books, status)? as u64;
         Ok(())
     }
 
     fn answered_ask(&mut self, answers: Answers) -> Result<Vec<TaskId>, LoadtestError> {
         let now = Instant::now();
-        answers.ended.into_iter().try_for_each(|finished| self.finished(finished, now))?;
+        for finished in answers.ended {
+            self.exchange.finished(&mut self.books, finished, now)?;
+        }
         Ok(answers.unanswered)
     }
 
@@ -314,17 +267,17 @@ impl<'a> Client<'a> {
     }
 
     fn may_submit(&self, now: Instant) -> bool {
-        !self.books.unsent.is_empty() || self.backlog.is_due(now)
+        !self.books.unsent.is_empty() || self.exchange.backlog.is_due(now)
     }
 
     /// The next batch: what is to be sent again, then what is due. `None` if all of that was given up.
     fn next_batch(&mut self, now: Instant) -> Option<SubmitStreamRequest> {
         let (mut numbers, mut bytes) = (Vec::new(), 0);
-        let Self { books, backlog, network, .. } = self;
+        let Self { books, exchange: Exchange { backlog, .. }, .. } = self;
         while numbers.len() < SUBMIT_TASKS_MAX && bytes < BATCH_BYTES_MAX {
             let again = backlog.take_due(now, 1).pop();
             let Some(number) = again.or_else(|| books.unsent.pop_front()) else { break };
-            if books.tried(number) > network.tries_max {
+            if books.tried(number) > books.network.tries_max {
                 books.refused(number, "given up after all tries", now);
                 continue;
             }

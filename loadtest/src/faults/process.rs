@@ -7,21 +7,17 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use tokio::{
     process::{Child, Command},
     time::timeout,
 };
 
 use super::lab::FaultError;
+use crate::child;
 
 /// Longest wait for a process to end.
 const END_MAX: Duration = Duration::from_secs(30);
-/// Bytes of a log that are shown with an error.
-const LOG_TAIL_BYTES: usize = 2_048;
 
 /// A running program, killed when dropped.
 pub struct Process {
@@ -35,7 +31,7 @@ impl Process {
     /// # Errors
     /// If it cannot be started.
     pub fn start(mut command: Command, log: &Path) -> Result<Self, FaultError> {
-        let file = fs::OpenOptions::new().create(true).append(true).open(log).map_err(FaultError::io("open", log))?;
+        let file = child::log_file(log).map_err(FaultError::io("open", log))?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).kill_on_drop(true).spawn();
         let child = child.map_err(|source| FaultError::Start { program: format!("{:?}", command.as_std()), source })?;
         Ok(Self { child, log: log.to_owned() })
@@ -51,9 +47,8 @@ impl Process {
     /// # Errors
     /// If it has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), FaultError> {
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
-        let pid = pid.ok_or_else(|| FaultError::Gone { log: self.log_tail() })?;
-        kill(Pid::from_raw(pid), signal).map_err(|error| FaultError::Signal { signal, error })
+        let sent = child::signal(&self.child, signal).ok_or_else(|| FaultError::Gone { log: self.log_tail() })?;
+        sent.map_err(|error| FaultError::Signal { signal, error })
     }
 
     /// SIGKILL: no chance to say or write anything more.
@@ -126,22 +121,14 @@ impl Process {
 
     /// The end of it.
     pub fn log_tail(&self) -> String {
-        tail(&self.log)
+        child::log_tail(&self.log)
     }
-}
-
-fn tail(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL_BYTES)..]).trim_end().to_owned()
 }
 
 /// `evenkeel` with these arguments, and none of the caller's settings.
 pub fn evenkeel<S: AsRef<std::ffi::OsStr>>(program: &Path, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EVENKEEL_")) {
-        command.env_remove(name);
-    }
-    command.args(args);
+    child::without_settings(&mut command).args(args);
     command
 }
 
