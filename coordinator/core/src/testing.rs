@@ -172,19 +172,7 @@ impl ModelStore {
     }
 
     fn accept(&mut self, task: &crate::engine::AcceptedTask) -> Result<(), String> {
-        let recovered = RecoveredTask {
-            id: task.id,
-            spec: task.spec.clone(),
-            payload: task.payload.clone(),
-            fingerprint: task.fingerprint,
-            order: task.order,
-            accepted_at: task.at,
-            attempts_made: 0,
-            crashes: 0,
-            state: RecoveredState::Queued { since: task.at },
-            redrive_of: task.redrive_of,
-        };
-        let row = StoredTask { task: recovered, end: None, ends_recorded: 0, attempts: Vec::new() };
+        let row = StoredTask { task: task.into(), end: None, ends_recorded: 0, attempts: Vec::new() };
         let again = self.tasks.insert(task.id, row).is_some();
         self.live.insert(task.order, task.id);
         let key = (task.spec.tenant.clone(), task.spec.idempotency_key.clone());

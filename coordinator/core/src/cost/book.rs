@@ -119,16 +119,8 @@ impl Line {
         if self.is_empty() {
             return;
         }
-        let of = |reported: Micros, unit: &CostUnit| CostEntry {
-            at,
-            length,
-            subject: subject.to_owned(),
-            unit: unit.clone(),
-            resources: Micros::ZERO,
-            reported,
-            idle: Micros::ZERO,
-            tasks: 0,
-            attempts: 0,
+        let of = |reported: Micros, unit: &CostUnit| {
+            CostEntry::reported(at, length, subject.to_owned(), unit.clone(), reported)
         };
         let in_unit = self.reported.iter().find(|(known, _)| known == unit).map(|(_, amount)| *amount);
         let main = CostEntry {

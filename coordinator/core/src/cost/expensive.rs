@@ -109,16 +109,8 @@ impl Expensive {
 
 impl Expense {
     fn entries(&self, task: TaskId, unit: &CostUnit) -> Vec<CostEntry> {
-        let of = |unit: &CostUnit, reported: Micros| CostEntry {
-            at: self.at,
-            length: STRETCH,
-            subject: format!("task:{task}"),
-            unit: unit.clone(),
-            resources: Micros::ZERO,
-            reported,
-            idle: Micros::ZERO,
-            tasks: 0,
-            attempts: 0,
+        let of = |unit: &CostUnit, reported: Micros| {
+            CostEntry::reported(self.at, STRETCH, format!("task:{task}"), unit.clone(), reported)
         };
         let in_unit = self.reported.get(unit).copied().unwrap_or_default();
         let main = CostEntry { resources: self.resources, tasks: 1, attempts: self.attempts, ..of(unit, in_unit) };

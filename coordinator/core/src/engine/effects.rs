@@ -9,7 +9,7 @@ use evenkeel_shared::{
 };
 
 use super::event::RequestId;
-use crate::model::{ClusterEvent, Record, TaskEvent};
+use crate::model::{ClusterEvent, Record, RecoveredState, RecoveredTask, TaskEvent};
 
 /// The effects of one event or of a batch of them, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,6 +126,24 @@ pub struct AcceptedTask {
     pub at: Timestamp,
     /// The task that it drives again.
     pub redrive_of: Option<TaskId>,
+}
+
+impl From<&AcceptedTask> for RecoveredTask {
+    /// What a restart right after its acceptance finds.
+    fn from(task: &AcceptedTask) -> Self {
+        Self {
+            id: task.id,
+            spec: Arc::clone(&task.spec),
+            payload: task.payload.clone(),
+            fingerprint: task.fingerprint,
+            order: task.order,
+            accepted_at: task.at,
+            attempts_made: 0,
+            crashes: 0,
+            state: RecoveredState::Queued { since: task.at },
+            redrive_of: task.redrive_of,
+        }
+    }
 }
 
 /// Something to say, once the changes before it are durable.

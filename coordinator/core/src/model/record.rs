@@ -168,6 +168,15 @@ pub struct CostEntry {
     pub attempts: u64,
 }
 
+impl CostEntry {
+    /// So much reported in a unit, and nothing else.
+    #[must_use]
+    pub const fn reported(at: Timestamp, length: Duration, subject: String, unit: CostUnit, reported: Micros) -> Self {
+        let (resources, idle) = (Micros::ZERO, Micros::ZERO);
+        Self { at, length, subject, unit, resources, reported, idle, tasks: 0, attempts: 0 }
+    }
+}
+
 /// A decision about the size of the fleet, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScalingRecord {

@@ -66,19 +66,7 @@ impl Model {
 
     fn accept(&mut self, fixture: &mut Fixture) -> Change {
         let task = fixture.new_task(a_task());
-        let recovered = RecoveredTask {
-            id: task.id,
-            spec: task.spec.clone(),
-            payload: task.payload.clone(),
-            fingerprint: task.fingerprint,
-            order: task.order,
-            accepted_at: task.at,
-            attempts_made: 0,
-            crashes: 0,
-            state: RecoveredState::Queued { since: task.at },
-            redrive_of: None,
-        };
-        self.live.insert(task.order, recovered);
+        self.live.insert(task.order, (&task).into());
         Change::Accept(task.into())
     }
 
