@@ -138,25 +138,33 @@ impl Views {
         selectors: &Selectors,
         fits: &Fits,
     ) {
+        let moves = from != to;
+        let (leaves, joins) = (from.with_free_slot(), to.with_free_slot());
         for (_, view) in &mut self.0 {
             let fit = fits.get(view.fit);
-            if !fit.changed && from == to {
+            if !fit.changed && !moves {
                 continue;
             }
-            if let Some((degraded, level)) = from.with_free_slot() {
+            if let Some((degraded, level)) = leaves {
                 let frontier = &mut view.frontiers[usize::from(degraded)];
                 if level < frontier.level && view.agents.contains(agent) {
                     frontier.leave(agent);
                 }
             }
             if fit.changed {
-                let matches = selectors.agents(view.selector).contains(agent);
-                view.set(agent, id_hash, matches && fit.agents(Room::Now).contains(agent));
+                // Who has no room any more is in no view, whether it matches or not; who does not match never was in one.
+                // So each asks one of the sets, of which in a large fleet each is another line of memory.
+                if !fit.agents(Room::Now).contains(agent) {
+                    view.set(agent, id_hash, false);
+                } else if selectors.agents(view.selector).contains(agent) {
+                    view.set(agent, id_hash, true);
+                }
             }
-            let Some((degraded, level)) = to.with_free_slot() else { continue };
-            let frontier = &mut view.frontiers[usize::from(degraded)];
-            if level < frontier.level && view.agents.contains(agent) {
-                frontier.join(level, agent);
+            if let Some((degraded, level)) = joins {
+                let frontier = &mut view.frontiers[usize::from(degraded)];
+                if level < frontier.level && view.agents.contains(agent) {
+                    frontier.join(level, agent);
+                }
             }
         }
     }
