@@ -19,6 +19,8 @@ pub enum Stage {
     Store,
     /// Agents and clients are told to go elsewhere (UNAVAILABLE with a retry hint, GOAWAY), and the servers end.
     Streams,
+    /// The audit log gets its last entry, and is closed: nobody can change anything any more.
+    Audit,
     /// Actors and their threads end.
     Threads,
     /// The last spans go to the collector.
@@ -27,11 +29,12 @@ pub enum Stage {
 
 impl Stage {
     /// All of them, with the per cent of the deadline that is kept for each.
-    const KEPT_PERCENT: [(Self, u32); 6] = [
+    const KEPT_PERCENT: [(Self, u32); 7] = [
         (Self::Announce, 0),
         (Self::Actuator, 0),
         (Self::Store, 40),
         (Self::Streams, 10),
+        (Self::Audit, 5),
         (Self::Threads, 5),
         (Self::Telemetry, 10),
     ];
@@ -44,6 +47,7 @@ impl Stage {
             Self::Actuator => "actuator",
             Self::Store => "store",
             Self::Streams => "streams",
+            Self::Audit => "audit",
             Self::Threads => "threads",
             Self::Telemetry => "telemetry",
         }
@@ -168,9 +172,9 @@ mod tests {
     #[test]
     fn a_stage_may_use_what_is_left_but_not_what_is_kept_for_others() {
         let whole = 100 * SECOND;
-        assert_eq!(Stage::Announce.may_take(whole, whole), 35 * SECOND);
-        assert_eq!(Stage::Store.may_take(whole, 65 * SECOND), 40 * SECOND);
-        assert_eq!(Stage::Store.may_take(whole, whole), 75 * SECOND, "earlier ones have left it time");
+        assert_eq!(Stage::Announce.may_take(whole, whole), 30 * SECOND);
+        assert_eq!(Stage::Store.may_take(whole, 70 * SECOND), 40 * SECOND);
+        assert_eq!(Stage::Store.may_take(whole, whole), 70 * SECOND, "earlier ones have left it time");
         assert_eq!(Stage::Telemetry.may_take(whole, 3 * SECOND), 3 * SECOND);
         assert_eq!(Stage::Streams.may_take(whole, 2 * SECOND), Duration::ZERO, "it is late already");
     }

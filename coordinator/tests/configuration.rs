@@ -221,6 +221,109 @@ async fn a_version_is_put_back_until_the_file_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_rollback_goes_further_back() {
+    let mut settings = Settings::start(&tasks_max(5)).await;
+    for count in [6, 7] {
+        settings.write(&tasks_max(count));
+        settings.said().await;
+    }
+    settings.roll_back(0).await.unwrap();
+    assert_eq!(settings.tasks_max(), 6);
+    settings.roll_back(0).await.unwrap();
+    assert_eq!(settings.tasks_max(), 5);
+    let refused = settings.roll_back(0).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("nothing before version 1"), "{refused}");
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probation_goes_on_after_a_restart() {
+    // The first coordinator does not look at its parts again; the next one does as it starts.
+    let blind = "[health]\nsample_interval_ms = 3600000\nrecover_after_ms = 0\n";
+    let rest = "[reload]\ndebounce_ms = 1\npoll_ms = 200\nprobation_ms = 3600000\n";
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("evenkeel.toml");
+    fs::write(&file, format!("{blind}{rest}{}", tasks_max(5))).unwrap();
+    let mut settings = Settings::at(directory, file.clone()).await;
+    let much = i64::MAX;
+    let full = format!("disk_free_unhealthy_bytes = {much}\ndisk_free_degraded_bytes = {much}\n");
+    let new = settings.directory.path().join("new");
+    fs::write(&new, format!("{blind}{full}{rest}{}", tasks_max(6))).unwrap();
+    fs::rename(&new, &file).unwrap();
+    assert!(settings.said().await.contains("version 2 is in force (file)"));
+
+    let mut settings = settings.restart().await;
+    while !settings.said().await.contains("version 3 is in force (probation)") {}
+    assert_eq!(settings.tasks_max(), 5);
+    let versions = settings.versions().await;
+    assert!(versions[1].rolled_back_because.contains("disk became unhealthy"), "{}", versions[1].rolled_back_because);
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_with_which_the_coordinator_starts_again_and_again_is_rolled_back() {
+    let probation = |count: u32| format!("probation_ms = 3600000\n{}", tasks_max(count));
+    let mut settings = Settings::start(&probation(5)).await;
+    settings.write(&probation(6));
+    settings.said().await;
+    for _ in 0..2 {
+        settings = settings.restart().await;
+        assert_eq!(settings.tasks_max(), 6);
+        assert!(settings.shown().await.probation_until_unix_ms > 0, "it goes on");
+    }
+    settings = settings.restart().await;
+    while !settings.said().await.contains("version 3 is in force (probation)") {}
+    assert_eq!(settings.tasks_max(), 5);
+    let because = settings.versions().await[1].rolled_back_because.clone();
+    assert!(because.contains("has started 3 times"), "{because}");
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_file_changes_is_in_the_audit_log() {
+    let mut settings = Settings::start(&tasks_max(5)).await;
+    settings.write(&tasks_max(6));
+    settings.said().await;
+    settings.write("[engine]\ntasks_max = 0\n");
+    settings.said().await;
+    let signal = Who("SIGHUP".into());
+    settings.write(&tasks_max(7));
+    soon(settings.world.coordinator.config().reload(Cause::Signal, &signal, "")).await.unwrap();
+    let request = v1::ListAuditRequest::default();
+    let entries = soon(settings.admin().list_audit(request)).await.unwrap().into_inner().entries;
+    let entries: Vec<_> = entries.iter().rev().filter(|entry| entry.action.starts_with("config/")).collect();
+    let begun = entries.iter().find(|entry| entry.request.contains("engine.tasks_max 5 -> 6")).unwrap();
+    assert_eq!((begun.by.as_str(), begun.action.as_str()), ("file", "config/file"));
+    let outcomes: Vec<&str> = entries.iter().map(|entry| entry.outcome.as_str()).collect();
+    assert!(outcomes.starts_with(&["OK: version 2"]), "{outcomes:?}");
+    assert!(outcomes.iter().any(|outcome| outcome.starts_with("INVALID_ARGUMENT")), "{entries:?}");
+    assert!(entries.iter().any(|entry| entry.request.contains("`engine.tasks_max` is 0")), "{entries:?}");
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_down_is_not_changed_by_a_file_either() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("data/audit");
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    fs::write(&log, "in the way").unwrap();
+    let file = directory.path().join("evenkeel.toml");
+    fs::write(&file, format!("{QUICK}{}", tasks_max(5))).unwrap();
+    let mut settings = Settings::at(directory, file).await;
+    settings.write(&tasks_max(6));
+    let who = Who("SIGHUP".into());
+    let refused = soon(settings.world.coordinator.config().reload(Cause::Signal, &who, "")).await.unwrap_err();
+    assert_eq!(refused.code, evenkeel_shared::Code::Unavailable);
+    assert!(refused.message.contains("nothing was changed"), "{refused}");
+    assert_eq!(settings.tasks_max(), 5);
+    // As soon as it can be written the file is taken.
+    fs::remove_file(&log).unwrap();
+    assert!(settings.said().await.contains("5 -> 6"));
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_makes_the_coordinator_unwell_is_rolled_back_and_not_taken_again() {
     let mut settings = Settings::start(&tasks_max(5)).await;
     // No disk has so much room: the part is unhealthy as soon as it is looked at.
@@ -247,6 +350,29 @@ async fn a_change_that_makes_the_coordinator_unwell_is_rolled_back_and_not_taken
     while !settings.said().await.contains("5 -> 7") {}
     let settings = settings.restart().await;
     assert_eq!(settings.tasks_max(), 7);
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_nobody_had_to_show_anything_for_end_when_authentication_is_switched_on() {
+    let settings = Settings::start("").await;
+    let agent = settings.world.agent("a").await;
+    let mut watch = soon(settings.world.tasks().watch(v1::WatchRequest::default())).await.unwrap().into_inner();
+    let waits = settings.world.submit(task("never", "")).await;
+    let mut tasks = settings.world.tasks();
+    let request = v1::WaitRequest { task_ids: vec![waits], ..v1::WaitRequest::default() };
+    let waits = tokio::spawn(async move { tasks.wait(request).await });
+    let credentials = settings.directory.path().join("credentials.toml");
+    fs::write(&credentials, "").unwrap();
+    settings.write(&format!("[auth]\nenabled = true\ncredentials_file = \"{}\"\n", credentials.display()));
+    assert_eq!(agent.end().await.code, evenkeel_shared::Code::Unauthenticated, "a session");
+    let ended = loop {
+        if let Err(status) = soon(watch.message()).await {
+            break status;
+        }
+    };
+    assert_eq!(ended.code(), Code::Unauthenticated, "a watch");
+    assert_eq!(soon(waits).await.unwrap().unwrap_err().code(), Code::Unauthenticated, "a call that waits");
     settings.world.stop().await;
 }
 

@@ -117,6 +117,20 @@ pub const CALLS: &[Rule] = &[
     ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &Role::ALL, Nothing),
 ];
 
+/// Calls that go on for as long as somebody likes: those with a stream, and those that wait. Where authentication is off these
+/// alone have a place at the gate, so that they end when it is switched on; all others are over before anybody could.
+const LASTING: &[&str] = &[
+    "evenkeel.v1.AgentService/Session",
+    "evenkeel.v1.TaskService/SubmitStream",
+    "evenkeel.v1.TaskService/Execute",
+    "evenkeel.v1.TaskService/Wait",
+    "evenkeel.v1.TaskService/Watch",
+    "evenkeel.v1.ClusterService/Events",
+    "externalscaler.ExternalScaler/StreamIsActive",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
 /// Calls that need no credentials: probes of Kubernetes have none, and learn nothing but whether work is taken.
 pub const OPEN_CALLS: &[&str] = &["grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"];
 
@@ -159,6 +173,12 @@ pub fn rule(path: &str) -> Option<&'static Rule> {
 #[must_use]
 pub fn is_open(path: &str) -> bool {
     path.strip_prefix('/').is_some_and(|call| OPEN_CALLS.contains(&call))
+}
+
+/// Whether a call, by its path, goes on for as long as somebody likes.
+#[must_use]
+pub fn lasts(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|call| LASTING.contains(&call))
 }
 
 /// The line of a route by the path that was asked for; `None`: nobody may use it.
@@ -205,6 +225,17 @@ mod tests {
         let found: BTreeSet<String> = lines.iter().map(|call| (*call).to_owned()).collect();
         assert_eq!(found.len(), lines.len(), "a call has two lines");
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_call_with_a_stream_is_known_to_last() {
+        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+        for call in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            let name = format!("/{}/{}", call.parent_service().full_name(), call.name());
+            assert!(lasts(&name) || !(call.is_client_streaming() || call.is_server_streaming()), "{name}");
+        }
+        assert!(LASTING.iter().all(|call| rule(&format!("/{call}")).is_some()));
+        assert!(lasts("/evenkeel.v1.TaskService/Wait") && !lasts("/evenkeel.v1.TaskService/Get"));
     }
 
     #[test]

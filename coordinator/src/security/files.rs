@@ -119,8 +119,8 @@ impl Files {
         web_tokens.ok_or(Refused::Unknown)?.caller(token, now_unix_ms)
     }
 
-    /// Who has a certificate; `None`: it names nobody here. Its end is the handshake's affair.
-    pub(super) fn certificate(&self, shown: &PeerCertificate) -> Result<Option<Known>, Refused> {
+    /// Who has a certificate; `None`: it names nobody here.
+    pub(super) fn certificate(&self, shown: &PeerCertificate) -> Result<Option<Arc<Caller>>, Refused> {
         let holder = match holder(&shown.0) {
             Ok(holder) => holder,
             Err(CertificateNameError::Missing) => return Ok(None),
@@ -136,7 +136,7 @@ impl Files {
             agent: AgentGrant::default(),
         };
         caller.agent = certificate_grant(&self.credentials, &caller);
-        Ok(Some((Arc::new(caller), None)))
+        Ok(Some(Arc::new(caller)))
     }
 }
 

@@ -24,13 +24,14 @@ use evenkeel_shared::{Code, Error};
 use tonic::{Extensions, codegen::http::HeaderMap};
 
 use super::{
-    Caller, Role,
+    Caller, PeerCertificate, Role,
     access::{self, RouteRule, Rule},
     audit::Audit,
     files::{Files, FilesError},
     live::{Call, Live},
     revoked::{Revocation, RevokedError, RevokedFile},
     seldom::Seldom,
+    tls::expiry_unix_s,
     tokens::Credentials,
 };
 use crate::{
@@ -65,7 +66,7 @@ const BUSY_RETRY_AFTER: Duration = Duration::from_millis(500);
 pub struct Admitted {
     /// Who makes it.
     pub caller: Arc<Caller>,
-    /// Its place; `None`: authentication is off, or the call is open to anybody.
+    /// Its place; `None`: the call is open to anybody, or authentication is off and the call is none that lasts.
     pub call: Option<Arc<Call>>,
     /// How much it may still submit.
     pub account: Option<Arc<Account>>,
@@ -81,6 +82,8 @@ struct State {
     accounts: DashMap<String, Arc<Account>>,
     revoked: RevokedFile,
     anybody: Arc<Caller>,
+    /// What is under way in nobody's name while authentication is off.
+    anonymous: ArcSwap<Live>,
     nobody: Arc<Caller>,
     counts: Counts,
     seldom: Seldom,
@@ -127,12 +130,14 @@ impl Gate {
         let revoked = RevokedFile::open(data_dir)?;
         let files = Files::read(config)?;
         let refused = refused_ids(&files, &revoked);
+        let anybody = Arc::new(Caller::anybody());
         Ok(Self(Arc::new(State {
             policy: ArcSwap::from_pointee(Policy { config: config.clone(), files, revoked: refused }),
             lives: DashMap::new(),
             accounts: DashMap::new(),
             revoked,
-            anybody: Arc::new(Caller::anybody()),
+            anonymous: ArcSwap::from_pointee(Live::new(Arc::clone(&anybody), None)),
+            anybody,
             nobody: Arc::new(Caller::nobody()),
             counts,
             seldom: Seldom::default(),
@@ -163,15 +168,17 @@ impl Gate {
     /// # Errors
     /// UNAUTHENTICATED, PERMISSION_DENIED or RESOURCE_EXHAUSTED.
     pub fn admit(&self, path: &str, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Error> {
-        if !self.is_on() {
-            return Ok(Admitted { caller: Arc::clone(&self.0.anybody), call: None, account: None });
+        if let Some(call) = self.anonymous(path, extensions) {
+            return Ok(Admitted { caller: Arc::clone(&self.0.anybody), call, account: None });
         }
         if access::is_open(path) {
             return Ok(Admitted { caller: Arc::clone(&self.0.nobody), call: None, account: None });
         }
-        let (mut call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
+        let from = || super::address(extensions);
+        let (mut call, caller) =
+            self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None, from()))?;
         let rule = access::rule(path);
-        allowed(rule, &caller).map_err(|why| self.refuse(path, why, Some(&caller)))?;
+        allowed(rule, &caller).map_err(|why| self.refuse(path, why, Some(&caller), from()))?;
         let account = self.account(&caller);
         if !is_session(rule) {
             self.rate(&account).inspect_err(|_| self.0.counts.add(Refused::Rate))?;
@@ -188,8 +195,9 @@ impl Gate {
         if !self.is_on() || access::is_open(path) {
             return Ok(());
         }
-        let (_call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
-        allowed(access::rule(path), &caller).map_err(|why| self.refuse(path, why, Some(&caller)))
+        let from = || super::address(extensions);
+        let (_call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None, from()))?;
+        allowed(access::rule(path), &caller).map_err(|why| self.refuse(path, why, Some(&caller), from()))
     }
 
     /// Whether a route of the HTTP port that is no call may be used.
@@ -207,7 +215,8 @@ impl Gate {
             Some(RouteRule::For(roles) | RouteRule::Metrics(roles)) => roles,
             None => &[],
         };
-        let (_call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None))?;
+        let from = || super::address(extensions);
+        let (_call, caller) = self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None, from()))?;
         let why = if !caller.is_one_of(roles) {
             Refused::Role
         } else if caller.tenant.is_some() && roles != Role::ALL {
@@ -215,7 +224,26 @@ impl Gate {
         } else {
             return Ok(());
         };
-        Err(self.refuse(path, why, Some(&caller)))
+        Err(self.refuse(path, why, Some(&caller), from()))
+    }
+
+    /// A call while authentication is off, with its place if it lasts; `None`: it is on.
+    fn anonymous(&self, path: &str, extensions: &Extensions) -> Option<Option<Arc<Call>>> {
+        let policy = self.0.policy.load_full();
+        if policy.config.is_on() {
+            return None;
+        }
+        if !access::lasts(path) {
+            return Some(None);
+        }
+        let call = Call::begin(vec![self.0.anonymous.load_full()], extensions.get::<Peer>(), now_unix_ms());
+        // Whoever switched it on meanwhile has not seen this call.
+        self.is_same(&policy).then(|| Some(Arc::new(call))).or_else(|| self.anonymous(path, extensions))
+    }
+
+    /// Whether what is accepted is still the same.
+    fn is_same(&self, policy: &Arc<Policy>) -> bool {
+        Arc::ptr_eq(policy, &self.0.policy.load())
     }
 
     /// Who is calling, with a place for the call.
@@ -228,7 +256,7 @@ impl Gate {
             let caller = agree(&shown)?;
             let call = Call::begin(shown.into_iter().map(|known| known.live).collect(), peer, now);
             // What was revoked meanwhile has not seen this call.
-            if Arc::ptr_eq(&policy, &self.0.policy.load()) {
+            if self.is_same(&policy) {
                 return Ok((call, caller));
             }
         }
@@ -244,9 +272,10 @@ impl Gate {
     ) -> Result<Vec<Known>, Refused> {
         let mut shown = Vec::with_capacity(2);
         if let Some(certificate) = certificate(extensions).filter(|_| policy.config.certificates)
-            && let Some((caller, expires)) = policy.files.certificate(&certificate)?
+            && let Some(caller) = policy.files.certificate(&certificate)?
         {
-            shown.push(self.known(policy, caller, expires, now)?);
+            let expires = self.end_of(&caller, &certificate)?;
+            shown.push(self.known(policy, caller, Some(expires), now)?);
         }
         if let Some(token) = bearer(headers)? {
             let (caller, expires) = match policy.files.credentials().find(token) {
@@ -257,6 +286,16 @@ impl Gate {
             shown.push(self.known(policy, caller, expires, now)?);
         }
         if shown.is_empty() { Err(Refused::Absent) } else { Ok(shown) }
+    }
+
+    /// When a certificate ends, in milliseconds since 1970. The handshake has looked at that, but what it let in lasts.
+    fn end_of(&self, caller: &Caller, certificate: &PeerCertificate) -> Result<i64, Refused> {
+        // Its name is a hash of all of it, so what was read of it once holds.
+        if let Some(end) = self.0.lives.get(&caller.credential).and_then(|live| live.expires_unix_ms) {
+            return Ok(end);
+        }
+        let end = expiry_unix_s(&certificate.0).ok_or(Refused::Malformed)?;
+        Ok(end.saturating_mul(1_000))
     }
 
     fn known(&self, policy: &Policy, caller: Arc<Caller>, expires: Option<i64>, now: i64) -> Result<Known, Refused> {
@@ -332,14 +371,14 @@ impl Gate {
     }
 
     /// Counts, logs now and then, and says as little as helps the rightful.
-    fn refuse(&self, path: &str, why: Refused, caller: Option<&Caller>) -> Error {
+    fn refuse(&self, path: &str, why: Refused, caller: Option<&Caller>, from: String) -> Error {
         self.0.counts.add(why);
         if let Some(others) = self.0.seldom.is_due(Instant::now()) {
             let name = caller.map_or("", |caller| caller.name.as_str());
-            tracing::warn!(path, reason = why.name(), name, others, "a call was refused");
+            tracing::warn!(path, reason = why.name(), name, from, others, "a call was refused");
         }
         if !matches!(why, Refused::Rate | Refused::Busy) {
-            self.0.audit.denied(caller, path, why.name());
+            self.0.audit.denied(caller, from, path, why.name());
         }
         match why {
             Refused::Absent => {

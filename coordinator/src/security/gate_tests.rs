@@ -1,3 +1,4 @@
+use futures_util::FutureExt as _;
 use rcgen::{CertificateParams, KeyPair, SanType};
 use tonic::codegen::http::HeaderValue;
 
@@ -43,7 +44,13 @@ fn bearing(token: Option<&str>) -> HeaderMap {
 }
 
 fn certificate(uri: &str) -> Extensions {
+    certificate_until(uri, 2099)
+}
+
+/// One that ends with the beginning of this year.
+fn certificate_until(uri: &str, year: i32) -> Extensions {
     let mut params = CertificateParams::default();
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
     params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
     let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
     let mut extensions = Extensions::default();
@@ -80,6 +87,33 @@ fn a_certificate_says_who_calls() {
     for uri in ["evenkeel://king/x", "evenkeel://admin/x?tenant=acme", "https://other.example"] {
         assert_eq!(world.refused(Some(uri), None), Code::Unauthenticated, "{uri}");
     }
+}
+
+#[test]
+fn a_certificate_is_good_until_it_ends() {
+    let world = world("", |_| {});
+    let uri = "evenkeel://client/billing";
+    let caller = world.gate.admit(WHO, &HeaderMap::new(), &certificate_until(uri, 2060)).unwrap().caller;
+    assert_eq!(world.gate.expires_unix_ms(&caller), 2_840_140_800_000);
+    // The handshake took it while it was good; its connection lasts.
+    let over = world.gate.admit(WHO, &HeaderMap::new(), &certificate_until(uri, 2020));
+    assert_eq!(over.err().map(|error| error.code), Some(Code::Unauthenticated));
+}
+
+#[tokio::test]
+async fn what_lasts_without_authentication_ends_when_it_is_switched_on() {
+    let world = world("", |config| config.enabled = false);
+    let ask = |call: &str| world.gate.admit(&format!("/evenkeel.v1.{call}"), &HeaderMap::new(), &Extensions::new());
+    assert!(ask("TaskService/Submit").unwrap().call.is_none(), "it is over before anybody could switch it on");
+    let ended = ask("AgentService/Session").unwrap().call.unwrap().ended();
+    let on = AuthConfig { enabled: true, ..AuthConfig::default() };
+    assert!(world.gate.reload(Some(&on)).unwrap());
+    ended.await;
+    assert_eq!(ask("AgentService/Session").err().map(|error| error.code), Some(Code::Unauthenticated));
+    // Those who come after it was switched off once more have nothing to do with those before.
+    assert!(world.gate.reload(Some(&AuthConfig::default())).unwrap());
+    let goes_on = ask("AgentService/Session").unwrap().call.unwrap();
+    assert!(goes_on.ended().now_or_never().is_none());
 }
 
 #[test]

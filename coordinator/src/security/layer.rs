@@ -1,7 +1,8 @@
 //! The one layer around all services: nobody reaches one without a [`Caller`] in the extensions of the request.
 //!
-//! With authentication off that is all that it does, for one look at a table and one more thing in the extensions; requests
-//! and answers pass as they are. With it on, a call goes through the [gate](super::gate), and its request and answer are
+//! With authentication off that is all that it does for calls that are over soon: one look at a table and one more thing in
+//! the extensions; requests and answers pass as they are. Calls that last are held there too, for the day that it is
+//! switched on. With it on, a call goes through the [gate](super::gate), and its request and answer are
 //! [held](super::live) by its credential. Calls that change something are written down before they are made and after; see
 //! [`super::audit`].
 
@@ -59,7 +60,8 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let kept = access::rule(request.uri().path()).map_or(Kept::Nothing, |rule| rule.2);
-        if !self.gate.is_on() && kept == Kept::Nothing {
+        let passes = kept == Kept::Nothing && !access::lasts(request.uri().path());
+        if passes && !self.gate.is_on() {
             request.extensions_mut().insert(Arc::clone(self.gate.anybody()));
             return Either::Left(self.service.call(request));
         }

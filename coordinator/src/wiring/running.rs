@@ -186,11 +186,16 @@ impl RunningCoordinator {
                 // A server that panicked has ended too.
                 let _ = server.await;
             }
-            // Nobody can change anything any more.
-            self.audit.close().await;
             done(counted(sessions, "session", "sessions"))
         };
         stopping.stage(Stage::Streams, ended).await;
+        let closed = async {
+            match self.audit.close().await {
+                Ok(entries) => done(format!("{entries} entries since the start")),
+                Err(error) => (Ended::Failed(error.to_string()), String::new()),
+            }
+        };
+        stopping.stage(Stage::Audit, closed).await;
         self.stopped.cancel();
         let threads = self.threads.take();
         let joined = async {

@@ -237,6 +237,32 @@ async fn a_certificate_says_who_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_ends_ends_its_streams() {
+    let secure = Secure::start(ClientCertificates::Optional, |config| {
+        config.auth.enabled = true;
+        config.auth.reload_interval_ms = 100;
+    })
+    .await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let ends_at = Some(now + std::time::Duration::from_secs(3));
+    let holder = Holder { ends_at, ..Holder::named("evenkeel://viewer/dash") };
+    let way = secure.way(secure.showing("dash", &holder, &secure.authority));
+    // On a machine that is so slow that it is over before it begins, the handshake or the call is refused for the same reason.
+    let Ok(channel) = channel(&way).await else { return };
+    let follow = v1::EventsRequest { follow: true, ..v1::EventsRequest::default() };
+    let Ok(events) = soon(ClusterServiceClient::new(channel).events(follow)).await else { return };
+    let mut events = events.into_inner();
+    let ended = loop {
+        match soon(events.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream ended without a word"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), tonic::Code::Unauthenticated, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_comes_without_tls_is_told_to_use_it() {
     let secure = Secure::start(ClientCertificates::Off, |_| {}).await;
     let open = |address: SocketAddr| Way::new(&format!("http://{address}"), Security::default()).unwrap();

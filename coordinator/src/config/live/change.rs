@@ -7,12 +7,14 @@ use evenkeel_core::{
 };
 use evenkeel_shared::{Code, Error, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{LiveConfig, Turn, history::Stored};
 use crate::{
     config::{Change, Layer, Loaded, Problem, Problems, sources},
     gateway::Gateway,
     lifecycle::Lifecycle,
+    security::audit::{Begun, COORDINATOR},
 };
 
 /// Changes named in one line of the log or one event; the version has them all.
@@ -50,6 +52,22 @@ impl Cause {
             Self::Probation => "probation",
         }
     }
+
+    /// Whether the coordinator watches over what came so.
+    #[must_use]
+    pub const fn has_probation(self) -> bool {
+        matches!(self, Self::File | Self::Signal | Self::Request)
+    }
+
+    /// Who is said in the audit log to have done it; `None`: whoever called, and the call is there.
+    const fn by(self) -> Option<&'static str> {
+        match self {
+            Self::File => Some("file"),
+            Self::Signal => Some("signal"),
+            Self::Probation => Some(COORDINATOR),
+            Self::Start | Self::Request | Self::Rollback => None,
+        }
+    }
 }
 
 /// Who wants a change.
@@ -84,6 +102,7 @@ struct Plan<'a> {
     who: &'a Who,
     reason: &'a str,
     rolled_back: Option<u64>,
+    restored: Option<u64>,
     refused_hash: String,
     differs_because: String,
 }
@@ -113,6 +132,7 @@ impl LiveConfig {
                     who,
                     reason,
                     rolled_back: None,
+                    restored: None,
                     refused_hash: String::new(),
                     differs_because: String::new(),
                 };
@@ -141,6 +161,7 @@ impl LiveConfig {
             who,
             reason,
             rolled_back: Some(self.shown().version),
+            restored: Some(version),
             refused_hash: String::new(),
             differs_because: format!("{because}; the file is taken again when it changes, or at a restart"),
         };
@@ -148,7 +169,12 @@ impl LiveConfig {
     }
 
     /// Puts the version before back in force, because the coordinator is unwell since `broken`.
-    pub(super) async fn roll_back_unwell(&self, broken: u64, before: &Layer, why: &str) -> Result<(), Error> {
+    pub(super) async fn roll_back_unwell(
+        &self,
+        broken: u64,
+        (number, before): (u64, &Layer),
+        why: &str,
+    ) -> Result<(), Error> {
         let mut turn = self.0.turn.lock().await;
         if self.shown().version != broken {
             return Ok(());
@@ -160,6 +186,7 @@ impl LiveConfig {
             who: &Who::itself(),
             reason: &reason,
             rolled_back: Some(broken),
+            restored: Some(number),
             refused_hash: turn.seen_hash.clone(),
             differs_because: format!("{reason}; the file is taken again when it changes"),
         };
@@ -227,13 +254,18 @@ impl LiveConfig {
             Ok(mixed) => mixed,
             Err(problems) => return Ok(Outcome { problems, ..Outcome::default() }),
         };
+        let ills = self.ills();
         let stored = Stored {
             refused_hash: plan.refused_hash,
             rolled_back: plan.rolled_back,
+            restored: plan.restored,
+            start: self.0.start,
+            unwell_before: ills.iter().map(|(part, _)| part.clone()).collect(),
             ..Stored::new(plan.cause, plan.who, plan.reason, &plan.layer, &changes)
         };
         let first = turn.unstored.as_ref().map(Stored::written).transpose()?;
-        let version = self.shown().version + 1;
+        let before_this = self.shown().version;
+        let version = before_this + 1;
         let notice =
             format!("configuration: version {version} is in force ({}): {}", plan.cause.name(), named(&changes));
         let configure = Configure {
@@ -242,8 +274,14 @@ impl LiveConfig {
             notice: notice.clone(),
         };
         let gateway = self.gateway()?;
-        let ills = self.ills();
-        gateway.control(ControlCommand::Configure(Box::new(configure)), plan.reason.to_owned()).await?;
+        let written = self.write_down(plan.cause, plan.reason, &changes).await?;
+        let made = gateway.control(ControlCommand::Configure(Box::new(configure)), plan.reason.to_owned()).await;
+        if let Err(error) = made {
+            if let Some(written) = written {
+                written.ended(&format!("{}: {error}", error.code.name())).await;
+            }
+            return Err(error);
+        }
         let now = gateway.clock.now();
         let before = std::mem::replace(&mut turn.wanted, plan.layer);
         turn.unstored = None;
@@ -252,7 +290,7 @@ impl LiveConfig {
         for taker in self.0.takers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
             taker(&config);
         }
-        let on_probation = !matches!(plan.cause, Cause::Rollback | Cause::Probation) && config.reload.probation_ms > 0;
+        let on_probation = plan.cause.has_probation() && config.reload.probation_ms > 0;
         let time = std::time::Duration::from_millis(config.reload.probation_ms);
         let probation_until = on_probation.then(|| now.plus(time));
         let waiting = Self::awaits_restart(&layer, &turn.wanted);
@@ -273,7 +311,11 @@ impl LiveConfig {
             tracing::warn!(version, "in force after a restart only: {}", waiting.join(", "));
         }
         if on_probation {
-            self.watch_over(version, before, ills, time);
+            let known = ills.into_iter().map(|(part, _)| part).collect();
+            self.watch_over(version, (before_this, before), known, time);
+        }
+        if let Some(written) = written {
+            written.ended(&format!("OK: version {version}")).await;
         }
         Ok(Outcome { version, changes, problems: Vec::new(), probation_until })
     }
@@ -299,8 +341,42 @@ impl LiveConfig {
             {
                 tracing::warn!(%error, "that the configuration is wrong could not be put into the history");
             }
+            self.write_down_refused(cause, &words).await;
         }
         Outcome { problems, ..Outcome::default() }
+    }
+}
+
+impl LiveConfig {
+    /// Writes down a change that nobody has called for, before it is made.
+    ///
+    /// # Errors
+    /// UNAVAILABLE if that cannot be done; then it is not made. What makes an unwell coordinator well again is made nevertheless.
+    async fn write_down(&self, cause: Cause, reason: &str, changes: &[Change]) -> Result<Option<Begun>, Error> {
+        let (Some(by), Some(audit)) = (cause.by(), self.0.audit.get()) else { return Ok(None) };
+        let request = json!({ "changes": named(changes), "reason": reason }).to_string();
+        match audit.begin(by, &format!("config/{}", cause.name()), &request).await {
+            Ok(begun) => Ok(Some(begun)),
+            Err(error) if cause == Cause::Probation => {
+                tracing::error!(%error, "a rollback is not in the audit log");
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the configuration is not changed: that has to be in the audit log");
+                let what = "nothing was changed: the audit log cannot be written, and this has to be in it";
+                Err(Error::new(Code::Unavailable, what))
+            }
+        }
+    }
+
+    /// Writes down that a file was refused. It changes nothing, so it waits for nobody's leave.
+    async fn write_down_refused(&self, cause: Cause, problems: &[String]) {
+        let (Some(by), Some(audit)) = (cause.by(), self.0.audit.get()) else { return };
+        let request = json!({ "problems": problems }).to_string();
+        match audit.begin(by, &format!("config/{}", cause.name()), &request).await {
+            Ok(begun) => begun.ended("INVALID_ARGUMENT: nothing was changed").await,
+            Err(error) => tracing::warn!(%error, "that a configuration was refused is not in the audit log"),
+        }
     }
 }
 

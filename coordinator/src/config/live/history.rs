@@ -1,5 +1,7 @@
 //! Versions, as they are kept in the store.
 
+use std::time::Duration;
+
 use evenkeel_core::model::{Declaration, DeclarationKind};
 use evenkeel_shared::{Code, Error, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -28,7 +30,18 @@ pub(super) struct Stored {
     /// The version that this one rolled back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<u64>,
+    /// The version whose settings this one has put back in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<u64>,
+    /// The start of the store in which it came into force.
+    pub start: u64,
+    /// Parts that were unhealthy by then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwell_before: Vec<String>,
 }
+
+/// A version as it is kept: its number, since when, and what.
+pub(super) type Kept = (u64, Timestamp, Stored);
 
 /// A setting that has changed, as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +94,12 @@ impl Stored {
         self.settings == kept_of(layer)
     }
 
+    /// Until when it is on probation, if it came into force at this time; `None`: it never was.
+    pub fn probation_until(&self, at: Timestamp, config: &CoordinatorConfig) -> Option<Timestamp> {
+        let lasts_ms = config.reload.probation_ms;
+        (self.cause.has_probation() && lasts_ms > 0).then(|| at.plus(Duration::from_millis(lasts_ms)))
+    }
+
     /// Its settings, with the secrets of another layer. Settings that this build does not know are left out.
     pub fn layer(&self, secrets: &Layer, origin: &Origin) -> Layer {
         let mut layer = Layer::of(&CoordinatorConfig::default(), "");
@@ -125,7 +144,7 @@ impl LiveConfig {
             let by = all.iter().find(|(_, _, stored)| stored.rolled_back == Some(version));
             by.map(|(_, _, stored)| stored.reason.clone()).unwrap_or_default()
         };
-        let version = |(version, at, stored): &(u64, Timestamp, Stored)| Version {
+        let version = |(version, at, stored): &Kept| Version {
             version: *version,
             at: *at,
             cause: stored.cause,
@@ -137,7 +156,7 @@ impl LiveConfig {
         Ok(all.iter().map(version).collect())
     }
 
-    pub(super) async fn stored(&self) -> Result<Vec<(u64, Timestamp, Stored)>, Error> {
+    pub(super) async fn stored(&self) -> Result<Vec<Kept>, Error> {
         let query = DeclarationQuery {
             kind: DeclarationKind::Config,
             name: Some(String::new()),
@@ -150,21 +169,45 @@ impl LiveConfig {
         Ok(declared.into_iter().filter_map(read).collect())
     }
 
-    /// The settings of an earlier version; 0: of the one before the one in force.
-    pub(super) async fn earlier(&self, version: u64, secrets: &Layer) -> Result<(u64, Layer), Error> {
+    /// The settings of an earlier version; 0: of the one before the one in force, as [`before`] has it.
+    pub(super) async fn earlier(&self, version: u64, wanted: &Layer) -> Result<(u64, Layer), Error> {
         let shown = self.shown();
         if version == shown.version {
             return Err(Error::new(Code::FailedPrecondition, format!("version {version} is in force")));
         }
         let stored = self.stored().await?;
-        let wanted = |number: u64| if version == 0 { number < shown.version } else { number == version };
-        match stored.into_iter().find(|(number, ..)| wanted(*number)) {
+        let number = if version == 0 { before(&stored, shown.version, wanted)? } else { version };
+        match stored.into_iter().find(|(kept, ..)| *kept == number) {
             Some((number, _, stored)) => {
                 let origin = Origin::named(Source::Rollback, format!("version {number}"));
-                Ok((number, stored.layer(secrets, &origin)))
+                Ok((number, stored.layer(wanted, &origin)))
             }
-            None if version == 0 => Err(Error::new(Code::FailedPrecondition, "there is no earlier version")),
             None => Err(Error::not_found("version of the configuration", version.to_string())),
         }
     }
+}
+
+/// The version that a rollback goes to which names none: the newest one before what is in force, with other settings.
+///
+/// Where what is in force was itself put back, that is the version before the one that was put back: a second rollback goes
+/// further back, and never to what the first one took out of force.
+///
+/// # Errors
+/// FAILED_PRECONDITION if there is none.
+pub(super) fn before(stored: &[Kept], in_force: u64, wanted: &Layer) -> Result<u64, Error> {
+    let mut from = in_force;
+    let of = |number: u64| stored.iter().find(|(kept, ..)| *kept == number).map(|(_, _, stored)| stored);
+    while let Some(earlier) = of(from).and_then(|stored| stored.restored.or(stored.rolled_back))
+        && earlier < from
+    {
+        from = earlier;
+    }
+    let found = stored.iter().filter(|(number, _, stored)| *number < from && !stored.is_of(wanted));
+    found.map(|(number, ..)| *number).max().ok_or_else(|| {
+        let what = match from == in_force {
+            true => "there is no earlier version with other settings".to_owned(),
+            false => format!("there is nothing before version {from}, which was put back in force; name a later one"),
+        };
+        Error::new(Code::FailedPrecondition, what)
+    })
 }

@@ -11,6 +11,12 @@
 //! by its hash, not even by a restart: who is woken by a coordinator that rolled back should not find it broken again because
 //! the machine was rebooted. Settings that need a restart are taken from it at a start nevertheless: they had no part in what
 //! broke, and where the data lies has to be known before what is kept there can be asked.
+//!
+//! Probation goes by the time of day, so that a restart neither ends nor prolongs it: the coordinator watches on for what is left of
+//! it, and a change with which it has started again and again within that time is rolled back as well, since a coordinator that
+//! dies of it cannot be seen to be unwell.
+//!
+//! What a file or a signal changes is in the audit log like what is changed by a call: before it is done, and with what came of it.
 
 mod change;
 mod history;
@@ -33,7 +39,7 @@ pub use self::{
     history::Version,
 };
 use super::{CoordinatorConfig, Layer, Loaded, Origin, Problem, Source, Sources, table};
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, security::audit::Audit};
 
 /// Says what is wrong with a configuration that is otherwise sound, such as a certificate that cannot be read.
 pub type Check = Box<dyn Fn(&CoordinatorConfig) -> Result<(), Problem> + Send + Sync>;
@@ -58,6 +64,9 @@ struct State {
     takers: Mutex<Vec<Taker>>,
     ills: OnceLock<Ills>,
     gateway: OnceLock<Gateway>,
+    audit: OnceLock<Audit>,
+    /// Which start of the store this is.
+    start: u64,
 }
 
 /// What a change begins from.
@@ -94,13 +103,15 @@ impl fmt::Debug for LiveConfig {
 }
 
 impl LiveConfig {
-    /// What is in force at a start: what was loaded, unless its file was rolled back before and has not changed since.
+    /// What is in force at a start, the `start`th of this store: what was loaded, unless its file was rolled back before and
+    /// has not changed since.
     ///
     /// # Errors
     /// If what was loaded and what was kept do not go together; what was loaded is then in force.
     #[must_use]
-    pub fn new(loaded: Loaded, declarations: &[Declaration], now: Timestamp) -> Self {
+    pub fn new(loaded: Loaded, declarations: &[Declaration], start: u64, now: Timestamp) -> Self {
         let kept = declarations.iter().find(|declared| declared.kind == DeclarationKind::Config);
+        let made = kept.map(|declared| declared.at);
         let kept = kept.and_then(|declared| Some((declared.version, Stored::read(declared.body.as_deref()?)?)));
         let (mut config, mut layer) = (loaded.config, loaded.layer);
         let mut differs_because = String::new();
@@ -131,12 +142,14 @@ impl LiveConfig {
                 (version, Some(Stored::new(Cause::Start, &Who::itself(), "", &layer, &changes)))
             }
         };
+        let same = kept.as_ref().filter(|_| unstored.is_none()).zip(made);
+        let probation_until = same.and_then(|((_, stored), at)| stored.probation_until(at, &config));
         let shown = InForce {
             version,
             since: now,
             layer: layer.clone(),
             differs_because,
-            probation_until: None,
+            probation_until: probation_until.filter(|until| *until > now),
             unstored: unstored.clone(),
         };
         Self(Arc::new(State {
@@ -148,6 +161,8 @@ impl LiveConfig {
             takers: Mutex::default(),
             ills: OnceLock::new(),
             gateway: OnceLock::new(),
+            audit: OnceLock::new(),
+            start,
         }))
     }
 
@@ -185,11 +200,18 @@ impl LiveConfig {
         self.0.takers.lock().unwrap_or_else(PoisonError::into_inner).push(taker);
     }
 
+    /// Where changes are written down that nobody has called for.
+    pub fn write_down_in(&self, audit: Audit) {
+        // There is one start.
+        let _ = self.0.audit.set(audit);
+    }
+
     /// Changes can be made from here on. `ills` says which parts are unhealthy.
     pub fn begin(&self, gateway: Gateway, ills: Ills) {
         // There is one start.
         let _ = self.0.gateway.set(gateway);
         let _ = self.0.ills.set(ills);
+        self.resume_probation();
     }
 
     /// Names of settings that were changed and need a restart.

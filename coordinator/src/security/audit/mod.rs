@@ -139,8 +139,7 @@ impl Audit {
         answer.await.unwrap_or(Err(AuditError::Busy))
     }
 
-    /// Writes down what the coordinator itself did: a configuration that a file or a signal has changed, for example as
-    /// `config/file`, with what as JSON, and what came of it.
+    /// Writes down what the coordinator itself did, with what as JSON, and what came of it.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -148,8 +147,19 @@ impl Audit {
         self.write(Draft { outcome: outcome.to_owned(), ..own(action, request) }).await
     }
 
+    /// Writes down what is about to be done although nobody has called: a change of the configuration that a file or a signal
+    /// has asked for. `by` says which. What came of it is for [`Begun::ended`].
+    ///
+    /// # Errors
+    /// If it cannot be written; then it must not happen.
+    pub async fn begin(&self, by: &str, action: &str, request: &str) -> Result<Begun, AuditError> {
+        let draft = Draft { by: by.to_owned(), outcome: String::new(), ..own(action, request) };
+        let number = self.write(draft.clone()).await?;
+        Ok(Begun { audit: self.clone(), draft, number })
+    }
+
     /// Writes down that a call was refused, unless there were too many. Nobody waits for it.
-    pub fn denied(&self, caller: Option<&Caller>, call: &str, why: &str) {
+    pub fn denied(&self, caller: Option<&Caller>, from: String, call: &str, why: &str) {
         if self.0.denials.take(1, DENIALS, Instant::now()).is_err() {
             self.0.denials_left_out.fetch_add(1, Ordering::Relaxed);
             return;
@@ -161,6 +171,7 @@ impl Audit {
             at_unix_ms: now_unix_ms(),
             by: caller.map_or_else(String::new, |caller| caller.name.clone()),
             credential: caller.map_or_else(String::new, |caller| caller.credential.clone()),
+            from,
             action: "auth/denied".into(),
             request,
             outcome: code.name().into(),
@@ -170,17 +181,19 @@ impl Audit {
         let _ = self.send(Job { draft, written: None });
     }
 
-    /// Writes down that the coordinator stops, and closes the log. Nothing can be written after that.
-    pub async fn close(&self) {
+    /// Writes down that the coordinator stops, once all that was sent before is written, and closes the log. Nothing can be
+    /// written after that. Returns how many entries were written since the start.
+    ///
+    /// # Errors
+    /// If the stop cannot be written down; the log is closed all the same.
+    pub async fn close(&self) -> Result<u64, AuditError> {
         let written = self.record("coordinator/stop", "{}", "OK").await;
-        if let Err(error) = written {
-            tracing::warn!(%error, "the stop is not in the audit log");
-        }
         drop(self.0.to_writer.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             let _ = tokio::task::spawn_blocking(move || writer.join()).await;
         }
+        written.map(|_| self.counts().0)
     }
 
     /// Lists what was written; see [`read::list`].
@@ -212,6 +225,36 @@ impl Audit {
             Err(TrySendError::Full(_)) => Err(AuditError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(closed()),
         }
+    }
+}
+
+/// Something that is written down and about to be done.
+#[derive(Clone)]
+pub struct Begun {
+    audit: Audit,
+    draft: Draft,
+    number: u64,
+}
+
+impl Begun {
+    /// Writes down what came of it.
+    pub async fn ended(self, outcome: &str) {
+        let Self { audit, draft, number } = self;
+        let outcome = Draft {
+            at_unix_ms: now_unix_ms(),
+            outcome: outcome.to_owned(),
+            of: number,
+            request: String::new(),
+            ..draft
+        };
+        note_failure(audit.write(outcome).await, number);
+    }
+}
+
+/// That something was asked for is in the log; what came of it may not be.
+fn note_failure(written: Result<u64, AuditError>, number: u64) {
+    if let Err(error) = written {
+        tracing::error!(%error, number, "what came of it is not in the audit log; that it was asked for is");
     }
 }
 
@@ -349,11 +392,7 @@ where
         },
         Err(never) => match *never {},
     };
-    let written =
-        audit.write(Draft { at_unix_ms: now_unix_ms(), outcome, of: number, request: String::new(), ..draft });
-    if let Err(error) = written.await {
-        tracing::error!(%error, number, "what came of a call is not in the audit log; that it was asked for is");
-    }
+    Begun { audit, draft, number }.ended(&outcome).await;
     answer
 }
 

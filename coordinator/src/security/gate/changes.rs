@@ -29,6 +29,9 @@ impl Gate {
         let revoked = refused_ids(&files, &self.0.revoked);
         let other_keys = config.jwt != before.config.jwt || !files.has_same_keys(&before.files);
         self.0.policy.store(Arc::new(Policy { config: config.clone(), files, revoked }));
+        if config.is_on() && !before.config.is_on() {
+            self.end_anonymous();
+        }
         if other_keys {
             // Which key a web token was signed with is not kept; those that are still good come back.
             self.end(|live| live.caller.method == Method::Jwt);
@@ -69,6 +72,13 @@ impl Gate {
             };
             !is_same || !policy.config.is_on() || policy.revoked.contains(&caller.credential) || live.is_expired(now)
         });
+    }
+
+    /// Ends what is under way in nobody's name. What begins from now on is judged by the policy in force.
+    fn end_anonymous(&self) {
+        let next = Arc::new(Live::new(Arc::clone(&self.0.anybody), None));
+        let streams = self.0.anonymous.swap(next).end();
+        tracing::info!(streams, "authentication is on; what was under way without it ends");
     }
 
     /// Ends what is under way in the name of some credentials.

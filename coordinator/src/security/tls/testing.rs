@@ -16,13 +16,15 @@ pub struct Holder {
     pub names: Vec<&'static str>,
     pub uri: Option<&'static str>,
     pub ends: (i32, u8, u8),
+    /// It ends so long after 1970 instead.
+    pub ends_at: Option<std::time::Duration>,
     pub is_server: bool,
 }
 
 impl Holder {
     /// A coordinator on this machine.
     pub fn server() -> Self {
-        Self { names: vec!["localhost", "127.0.0.1"], uri: None, ends: (2099, 1, 1), is_server: true }
+        Self { names: vec!["localhost", "127.0.0.1"], uri: None, ends: (2099, 1, 1), ends_at: None, is_server: true }
     }
 
     /// An agent or a client.
@@ -57,7 +59,10 @@ impl Authority {
         params.subject_alt_names.extend(holder.uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
         let (year, month, day) = holder.ends;
         params.not_before = date_time_ymd(2000, 1, 1);
-        params.not_after = date_time_ymd(year, month, day);
+        params.not_after = match holder.ends_at {
+            Some(at) => date_time_ymd(1970, 1, 1) + at,
+            None => date_time_ymd(year, month, day),
+        };
         params.extended_key_usages = vec![match holder.is_server {
             true => ExtendedKeyUsagePurpose::ServerAuth,
             false => ExtendedKeyUsagePurpose::ClientAuth,

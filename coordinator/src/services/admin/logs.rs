@@ -20,7 +20,7 @@ pub async fn get_log_filter(_: &Admin, _: v1::GetLogFilterRequest) -> Result<v1:
     Ok(control().map(shown).unwrap_or_default())
 }
 
-pub async fn set_log_filter(_: &Admin, request: v1::SetLogFilterRequest) -> Result<v1::LogFilter, Error> {
+pub async fn set_log_filter(admin: &Admin, request: v1::SetLogFilterRequest) -> Result<v1::LogFilter, Error> {
     let v1::SetLogFilterRequest { filter, duration_ms } = request;
     let log = log()?;
     if filter.trim().is_empty() {
@@ -41,10 +41,15 @@ pub async fn set_log_filter(_: &Admin, request: v1::SetLogFilterRequest) -> Resu
     let number = log.put(&filter, until).map_err(|error| refused(&error))?;
     tracing::info!(filter, ?lasts, "the log's filter was changed by request");
     if let Some(lasts) = lasts {
+        let audit = admin.gate.audit().clone();
         tokio::spawn(async move {
             tokio::time::sleep(lasts).await;
             if let Ok(true) = log.expire(number) {
                 tracing::info!("the log's filter is that of the settings again: its time was up");
+                let request = serde_json::json!({ "filter": filter }).to_string();
+                if let Err(error) = audit.record("log/expired", &request, "OK").await {
+                    tracing::warn!(%error, "the end of a filter of the log is not in the audit log");
+                }
             }
         });
     }
