@@ -41,6 +41,7 @@ use crate::{
     timer::TimerKey,
 };
 
+mod checked;
 mod orders;
 mod shown;
 mod turns;

@@ -17,6 +17,7 @@ pub fn check(engine: &Engine) -> Vec<String> {
     check_agents(engine, &mut wrong);
     check_work_conserving(engine, &mut wrong);
     check_gates(engine, &mut wrong);
+    engine.check_guards(&mut wrong);
     wrong
 }
 

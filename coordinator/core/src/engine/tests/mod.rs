@@ -13,3 +13,4 @@ mod life;
 mod limits;
 mod pace;
 mod random;
+mod random_guards;

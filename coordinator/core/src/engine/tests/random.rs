@@ -1,15 +1,16 @@
 //! Random histories: whatever happens, the promises hold, and the same history has the same effects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use evenkeel_shared::{AgentId, Failure, FailureClass, Kind, Outcome, StrategyConfig, TaskId, TaskState, Tenant};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
 use super::{
     budgets::{budget, costing_of as costing, end},
     fixture::{AgentBuilder, Cluster, agent, ms, task},
     limits::{a_second, at_a_time, of_kind, of_tenant, scope},
+    random_guards::{self, GuardStep, Reached, guard_step},
 };
 use crate::{
     admission::LimitScope,
@@ -41,6 +42,7 @@ enum Step {
     Budget { n: u8, scope: u8, cap: u8, hourly: bool },
     RemoveBudget(u8),
     Spend(u8, u8),
+    Guard(GuardStep),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -73,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3u8, 0..4u8, 1..60u8, any::<bool>()).prop_map(|(n, scope, cap, hourly)| Step::Budget { n, scope, cap, hourly }),
         1 => (0..3u8).prop_map(Step::RemoveBudget),
         3 => (any::<u8>(), 0..11u8).prop_map(|(n, cents)| Step::Spend(n, cents)),
+        12 => guard_step().prop_map(Step::Guard),
     ]
 }
 
@@ -80,7 +83,10 @@ fn step() -> impl Strategy<Value = Step> {
 fn agent_number(n: u8) -> AgentBuilder {
     let kinds: &[&str] = if n.is_multiple_of(2) { &["work", "k1"] } else { &["work", "k2"] };
     let prefetch = [Some(0), Some(1), None][usize::from(n) % 3];
-    agent(&format!("a{n}"))
+    let mut builder = agent(&format!("a{n}"));
+    // All work of two of them draws on a quota.
+    builder.spec.quota_keys = [4, 5].iter().filter(|of| **of == n).map(|of| random_guards::key(of - 4)).collect();
+    builder
         .label("zone", if n < 3 { "x" } else { "y" })
         .slots(u32::from(n % 4) + 1)
         .kinds(kinds)
@@ -179,6 +185,7 @@ fn apply(c: &mut Cluster, step: Step) {
                 end(c, task, Outcome::Succeeded(Bytes::new()), Some(f64::from(cents) / 100.0));
             }
         }
+        Step::Guard(step) => random_guards::apply(c, step),
         Step::Disconnect(_) => {}
     }
     let over = invariants::over_capacity(&c.engine);
@@ -210,6 +217,7 @@ fn heal(c: &mut Cluster) {
     for n in 0..3 {
         apply(c, Step::RemoveBudget(n));
     }
+    random_guards::heal(c);
     for n in 0..6 {
         apply(c, Step::Join(n));
         apply(c, Step::Resume(n));
@@ -237,7 +245,7 @@ proptest! {
     /// state (the fixture refuses a second), once the fleet is well again.
     #[test]
     fn every_accepted_task_ends_exactly_once(steps in prop::collection::vec(step(), 1..120)) {
-        let mut c = Cluster::new();
+        let mut c = Cluster::with(random_guards::settings());
         for step in steps {
             apply(&mut c, step);
         }
@@ -255,7 +263,7 @@ proptest! {
     #[test]
     fn the_same_history_has_the_same_effects(steps in prop::collection::vec(step(), 1..60)) {
         let run = || {
-            let mut c = Cluster::new();
+            let mut c = Cluster::with(random_guards::settings());
             let mut effects = Vec::new();
             for step in &steps {
                 apply(&mut c, step.clone());
@@ -265,6 +273,49 @@ proptest! {
         };
         prop_assert_eq!(run(), run());
     }
+}
+
+/// The same steps with each budget as it was put first, and nothing that could be more than was reserved: a cap that nobody
+/// lowers is not passed, whatever else happens.
+fn with_caps_that_stay(steps: Vec<Step>) -> Vec<Step> {
+    let mut first = BTreeMap::new();
+    let same = |step| match step {
+        Step::Budget { n, .. } => first.entry(n).or_insert(step).clone(),
+        step => step,
+    };
+    steps.into_iter().map(same).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_cap_that_nobody_lowers_is_passed_by_overruns_alone(steps in prop::collection::vec(step(), 1..120)) {
+        let mut c = Cluster::with(random_guards::settings());
+        for step in with_caps_that_stay(steps) {
+            apply(&mut c, step);
+            let over = invariants::over_budget(&c.engine);
+            prop_assert!(over.is_empty(), "{over:?}");
+        }
+    }
+}
+
+/// Histories that never shut anything would prove nothing.
+#[test]
+fn histories_reach_what_they_are_about() {
+    let mut runner = TestRunner::deterministic();
+    let mut reached = Reached::default();
+    for _ in 0..60 {
+        let steps = prop::collection::vec(step(), 60..120).new_tree(&mut runner).unwrap().current();
+        let mut c = Cluster::with(random_guards::settings());
+        for step in steps {
+            apply(&mut c, step);
+            reached.look(&c);
+        }
+    }
+    let Reached { quotas_shut, breakers_open, breakers_half_open, slots_taken, failovers } = reached;
+    let all = [quotas_shut, breakers_open, breakers_half_open, slots_taken, failovers];
+    assert!(all.iter().all(|&times| times >= 20), "{reached:?}");
 }
 
 #[test]
