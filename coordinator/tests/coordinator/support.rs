@@ -1,6 +1,6 @@
 //! A coordinator on free ports, clients of it, and an agent on a string.
 
-use std::{collections::VecDeque, future::Future, time::Duration};
+use std::{collections::VecDeque, future::Future, net::SocketAddr, time::Duration};
 
 use evenkeel_coordinator::{Coordinator, CoordinatorConfig, RunningCoordinator};
 use evenkeel_proto::v1::{
@@ -133,14 +133,7 @@ impl World {
 
     /// The status code and body of an HTTP answer.
     pub async fn http(&self, path: &str) -> (u16, String) {
-        let mut stream = soon(TcpStream::connect(self.coordinator.http_addr())).await.expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        soon(stream.write_all(request.as_bytes())).await.unwrap();
-        let mut answer = String::new();
-        soon(stream.read_to_string(&mut answer)).await.unwrap();
-        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-        (code, body.to_owned())
+        get(self.coordinator.http_addr(), path).await
     }
 
     /// The value of a metric; 0 if it has not been counted.
@@ -160,6 +153,18 @@ impl World {
         })
         .await;
     }
+}
+
+/// The status code and body of an HTTP answer.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = soon(TcpStream::connect(address)).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    soon(stream.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    (code, body.to_owned())
 }
 
 /// A task of this kind with a payload.
