@@ -148,7 +148,7 @@ async fn die_at(lab: &mut Lab, point: &str) -> Result<Died, FaultError> {
     Ok(Died { judged, counts, duplicates, called_over })
 }
 
-fn failpoints(text: &str) -> Vec<(String, String)> {
+pub(super) fn failpoints(text: &str) -> Vec<(String, String)> {
     vec![("EVENKEEL_FAILPOINTS".to_owned(), text.to_owned())]
 }
 

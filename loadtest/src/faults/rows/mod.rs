@@ -14,6 +14,7 @@ mod network;
 mod overload;
 mod soak;
 mod unread;
+mod watchdog;
 
 use super::Fault;
 
@@ -51,6 +52,7 @@ pub const FAULTS: &[Fault] = &[
     lifecycle::SIGTERM,
     lifecycle::ROLLING_RESTART,
     crashpoints::ACTOR_PANICS,
+    watchdog::STUCK_ENGINE,
     hostile::HOSTILE_AGENT,
     http2::ABUSE,
     crashpoints::EARLY_ANSWERS,
