@@ -1,7 +1,10 @@
 //! Connections that are too many, or that say too little too slowly; and others, which go on meanwhile.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
+use evenkeel_coordinator::{Coordinator, config::Sources};
+use evenkeel_proto::v1::{ReloadConfigRequest, admin_service_client::AdminServiceClient};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -10,6 +13,10 @@ use tokio::{
 use crate::support::{World, config, soon, task};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A frame of settings, of which there are none; it has to be acknowledged.
+const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// A request after which the connection stays open.
+const HEALTHZ: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const CLOSED: &str = "evenkeel_connections_closed_total";
 
 async fn dial(address: SocketAddr, said: &[u8]) -> TcpStream {
@@ -24,27 +31,36 @@ async fn closes(mut stream: TcpStream) {
     while matches!(soon(stream.read(&mut received)).await, Ok(count) if count > 0) {}
 }
 
-async fn hasty_world() -> World {
-    let mut config = config();
-    config.limits.greeting_timeout_ms = 300;
-    World::with(config).await
-}
+/// A time that no test takes, in milliseconds.
+const EVER_MS: u64 = 600_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_does_not_begin_in_time_is_closed() {
-    let world = hasty_world().await;
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("evenkeel.toml");
+    let within = |ms: u64| fs::write(&file, format!("[limits]\ngreeting_timeout_ms = {ms}\n")).unwrap();
+    // Whoever begins may take as long as this machine needs.
+    within(EVER_MS);
+    let loaded = Sources { base: config(), file: Some(file.clone()), ..Sources::default() }.load().unwrap();
+    let world = World::of(soon(Coordinator::start(loaded)).await.expect("it starts")).await;
     let grpc = world.coordinator.grpc_addr();
-    closes(dial(grpc, b"").await).await;
-    closes(dial(grpc, &PREFACE[..23]).await).await;
-    world.metric_becomes(&format!("{CLOSED}{{reason=\"silent\"}}"), 2.0).await;
-    // Who has begun stays, however little it says.
     let mut agent = world.agent("a-1").await;
-    let begun = dial(grpc, PREFACE).await;
-    // A silent one that came later is closed, so the time of this one is over too.
+    let mut begun = dial(grpc, PREFACE).await;
+    assert!(soon(begun.read(&mut [0; 64])).await.unwrap() > 0, "it has the server's settings");
+    let silent = [dial(grpc, b"").await, dial(grpc, &PREFACE[..23]).await];
+    assert_eq!(world.metric(&format!("{CLOSED}{{reason=\"silent\"}}")).await, 0.0);
+
+    within(100);
+    soon(AdminServiceClient::new(world.channel()).reload_config(ReloadConfigRequest::default())).await.unwrap();
+    for stream in silent {
+        closes(stream).await;
+    }
+    // One that came later is closed as well, so the time of those before it is over.
     closes(dial(grpc, b"").await).await;
     world.metric_becomes(&format!("{CLOSED}{{reason=\"silent\"}}"), 3.0).await;
-    let mut peek = [0; 64];
-    assert!(soon(begun.peek(&mut peek)).await.unwrap() > 0, "it has the server's settings, and no end");
+    // Who has begun stays, however little it says.
+    begun.write_all(&SETTINGS).await.unwrap();
+    assert!(soon(begun.read(&mut [0; 64])).await.unwrap() > 0, "it is still answered");
     world.submit(task("echo", "in")).await;
     agent.work("out").await;
     assert_eq!(world.metric(&format!("{CLOSED}{{reason=\"silent\"}}")).await, 3.0);
@@ -52,21 +68,32 @@ async fn a_connection_that_does_not_begin_in_time_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http_request_that_does_not_come_in_time_is_given_up() {
-    let world = hasty_world().await;
-    let http = world.coordinator.http_addr();
+    let mut config = config();
+    config.limits.greeting_timeout_ms = 300;
+    let coordinator = soon(Coordinator::start(config)).await.expect("it starts");
+    let http = coordinator.http_addr();
     closes(dial(http, b"").await).await;
     // A header now and then keeps nothing open: the time is that of all of them.
     let mut slow = dial(http, b"GET /healthz HTTP/1.1\r\n").await;
     let dribble = async { while slow.write_all(b"x-more: 1\r\n").await.is_ok() {} };
     soon(dribble).await;
     // Nor does a connection that has been of use once.
-    closes(dial(http, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await).await;
-    assert_eq!(world.http("/healthz").await.0, 200);
+    closes(dial(http, HEALTHZ).await).await;
+    // Others are answered, those of them that come in time; on a busy machine that is not each one.
+    let answered = async || {
+        let mut answer = String::new();
+        let read = dial(http, HEALTHZ).await.read_to_string(&mut answer).await;
+        read.is_ok() && answer.starts_with("HTTP/1.1 200")
+    };
+    soon(async { while !answered().await {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_endless_headers_is_refused() {
-    let world = World::start().await;
+    let mut config = config();
+    // Nothing but their length ends it.
+    config.limits.greeting_timeout_ms = EVER_MS;
+    let world = World::with(config).await;
     let mut stream = dial(world.coordinator.http_addr(), b"GET /healthz HTTP/1.1\r\n").await;
     let line = [b"x: ".as_slice(), &[b'a'; 1_024], b"\r\n"].concat();
     for _ in 0..64 {
