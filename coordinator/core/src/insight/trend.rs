@@ -9,8 +9,16 @@
 //!   A lag of nearly an hour or a day is taken for one, because work has them.
 //! - **How far back**: the whole series, its second half or its last quarter, whichever would have foretold the newest points
 //!   best. A step thus stops counting as a slope once there are points enough after it.
-//! - **Interval**: 80 % of outcomes. Its half width is that of the scatter around the fit, widened by what is not known of the slope, or
-//!   the errors that the same method made on the series itself, whichever is more.
+//! - **Interval**: 80 % of outcomes. Its half width is the larger of two. One is that of the scatter around the fit, widened by what
+//!   is not known of level and slope. The other is the error that 80 % of forecasts stayed within which the same method made on
+//!   the series itself, as in split conformal prediction (Lei and others 2018, "Distribution-free predictive inference for
+//!   regression"): it asks for no model of what scatters. Both assume points that tell something new each; where they hang
+//!   together, a hundred tell as much as few. So both are widened by Student's distribution of as many degrees of freedom as
+//!   there are independent points, n (1 - r) / (1 + r) of n with autocorrelation r (Bartlett 1946; r without its bias, Kendall
+//!   1954), and the errors of series that have a memory are taken to grow with the distance to the power of it: as the
+//!   root of it and more for a walk, not at all for noise. Scatter is judged by seasons that were made without the point in
+//!   question (the jackknife+ of Barber and others 2021): a season made of five periods has a fifth of each error in it.
+//!   Left out: intervals of a fitted ARIMA model, which are as narrow as the model is wrong.
 
 use std::time::Duration;
 
@@ -34,6 +42,10 @@ const STRENGTH_MIN: f64 = 0.5;
 const KENDALL_MIN: f64 = 2.58;
 /// 80 % of a normal distribution lie within so many deviations.
 const Z80: f64 = 1.2816;
+/// Memory of less is what chance makes of a series that has none.
+const MEMORY_MIN: f64 = 0.3;
+/// And of more is not told apart from a walk.
+const MEMORY_MAX: f64 = 0.99;
 /// The median absolute deviation of a normal distribution is its deviation over this.
 const MAD_TO_DEVIATION: f64 = 1.4826;
 /// A shorter window must foretell so much better to be taken instead of a longer one.
@@ -94,8 +106,9 @@ pub struct Trend {
     deviation: f64,
     slope_deviation: f64,
     fitted: usize,
-    /// Absolute error of forecasts of so many steps, at this share of them: read off the series itself.
-    tested: Option<(f64, f64)>,
+    /// What is off the line is like the point before by so much, 0 to 1.
+    memory: f64,
+    tested: Option<Tested>,
     /// Least and most that it can be.
     within: (f64, f64),
 }
@@ -118,7 +131,10 @@ impl Trend {
         };
         let window = best_window(&plain);
         let fit = Fit::of(&plain[plain.len() - window..]);
-        let tested = backtest(&plain, window);
+        // Errors are judged by seasons that do not know the point that they foretell.
+        let unseen = season.as_ref().map_or_else(|| plain.clone(), |season| without_own(&plain, season));
+        let tested = backtest(&unseen, window);
+        let off = fit.off(&unseen[unseen.len() - window..]);
         let per_hour = 3_600.0 / step.as_secs_f64();
         let phase = season.as_ref().map_or(0, |season| (values.len() - 1) % season.shape.len());
         Some(Self {
@@ -130,9 +146,10 @@ impl Trend {
             step,
             phase,
             per_step: fit.slope,
-            deviation: fit.deviation,
+            deviation: deviation(off.iter().map(|off| off.abs()).collect()),
             slope_deviation: fit.slope_deviation,
             fitted: window,
+            memory: memory(&off, fit.deviation),
             tested,
             within: if share { (0.0, 1.0) } else { (0.0, f64::MAX) },
         })
@@ -156,15 +173,16 @@ impl Trend {
     fn half_width(&self, steps: f64) -> f64 {
         let count = self.fitted as f64;
         let from_middle = steps + count / 2.0;
-        // The shape of a season is made of medians of few values, by which the scatter around it is too small as well.
-        let seasons = self.season.as_ref().map_or(f64::MAX, |season| self.points as f64 / season.shape.len() as f64);
-        let unsure = 1.57 / seasons.max(2.0);
-        let deviation = self.deviation * ((1.0 + unsure) / (1.0 - unsure)).sqrt();
-        let variance = deviation.powi(2) * (1.0 + 1.0 / count) + (self.slope_deviation * from_middle).powi(2);
-        let expected = Z80 * variance.sqrt();
-        // Errors of a series without memory do not grow with the distance; those of one that wanders do, with its root.
-        let seen = self.tested.map_or(0.0, |(after, error)| {
-            if error > 1.25 * Z80 * self.deviation { error * (steps / after).max(1.0).sqrt() } else { error }
+        // Points that are like those before them tell less of the level and of the slope than as many that are not.
+        let worth = independent(count, self.memory);
+        let slope_variance = (self.slope_deviation * from_middle).powi(2) * count / worth;
+        let variance = self.deviation.powi(2) * (1.0 + 1.0 / worth) + slope_variance;
+        let expected = student80(worth) * variance.sqrt();
+        // Errors of a series without memory do not grow with the distance.
+        let seen = self.tested.map_or(0.0, |tested| {
+            let sure = student80(independent(tested.span, self.memory)) / Z80;
+            let grown = if self.memory > MEMORY_MIN { (steps / tested.after).max(1.0).powf(self.memory) } else { 1.0 };
+            tested.error * sure * grown
         });
         expected.max(seen)
     }
@@ -238,14 +256,38 @@ impl Fit {
         let at_end = |(at, value): (usize, &f64)| value + slope * (last - at as f64);
         let mut levels: Vec<f64> = values.iter().enumerate().map(at_end).collect();
         let level = median(&mut levels);
-        let mut off: Vec<f64> = levels.iter().map(|value| (value - level).abs()).collect();
-        // The mean absolute deviation beside the median one: of a series with few distinct values the latter is 0.
-        let mean_off = off.iter().sum::<f64>() / n;
-        let deviation = (MAD_TO_DEVIATION * median(&mut off)).max(1.2533 * mean_off * 0.8);
+        let deviation = deviation(levels.iter().map(|value| (value - level).abs()).collect());
         // Of the least-squares slope; Sen's is 5 % worse where errors are normal.
         let slope_deviation = if sure { 1.05 * deviation * (12.0 / (n * (n * n - 1.0))).sqrt() } else { 0.0 };
         Self { level, slope, deviation, slope_deviation }
     }
+
+    /// How far each of as many points is off the line.
+    fn off(&self, values: &[f64]) -> Vec<f64> {
+        let last = values.len() as f64 - 1.0;
+        let line = |at: usize| self.level - self.slope * (last - at as f64);
+        values.iter().enumerate().map(|(at, value)| value - line(at)).collect()
+    }
+}
+
+/// The deviation of what is so far off, robustly.
+fn deviation(mut off: Vec<f64>) -> f64 {
+    // The mean absolute deviation beside the median one: of a series with few distinct values the latter is 0.
+    let mean_off = off.iter().sum::<f64>() / off.len().max(1) as f64;
+    (MAD_TO_DEVIATION * median(&mut off)).max(1.2533 * mean_off * 0.8)
+}
+
+/// The values without their season, where each point's is made of the others of its place in the period: of a season that is
+/// made of few points each has its own part in it, and what is left over would look smaller than what is to come.
+fn without_own(plain: &[f64], season: &Season) -> Vec<f64> {
+    let lag = season.shape.len();
+    let off = Fit::of(plain).off(plain);
+    let own = |at: usize| {
+        let others = (at % lag..off.len()).step_by(lag).filter(|&other| other != at);
+        let mut others: Vec<f64> = others.map(|other| off[other]).collect();
+        plain[at] - median(&mut others)
+    };
+    (0..plain.len()).map(own).collect()
 }
 
 /// How far back to look: all, half, or a quarter.
@@ -268,8 +310,18 @@ fn best_window(values: &[f64]) -> usize {
     best.0
 }
 
-/// How far off forecasts would have been: so many steps ahead, and the error that 80 % stayed within.
-fn backtest(values: &[f64], window: usize) -> Option<(f64, f64)> {
+/// How far off forecasts would have been that the same method makes on the series itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tested {
+    /// Steps ahead, on average.
+    after: f64,
+    /// The error that 80 % of them stayed within.
+    error: f64,
+    /// Points over which they were made.
+    span: f64,
+}
+
+fn backtest(values: &[f64], window: usize) -> Option<Tested> {
     /// Times at which a forecast is made; each costs a fit.
     const ORIGINS: usize = 12;
     let past = (window / 2).clamp(POINTS_MIN, 60);
@@ -286,7 +338,39 @@ fn backtest(values: &[f64], window: usize) -> Option<(f64, f64)> {
         errors.extend(later.map(|(steps, value)| (value - fit.level - fit.slope * steps as f64).abs()));
     }
     errors.sort_by(f64::total_cmp);
-    Some((ahead as f64, errors[(errors.len() * 4 / 5).min(errors.len() - 1)]))
+    let error = errors[(errors.len() * 4 / 5).min(errors.len() - 1)];
+    Some(Tested { after: ahead as f64 * 0.75, error, span: (room + ahead) as f64 })
+}
+
+/// How much what is off the line is like the point before: its autocorrelation at one step, without the bias that few points
+/// and a fitted line bring (Kendall 1954); 0 at least.
+fn memory(off: &[f64], deviation: f64) -> f64 {
+    // Wild points say nothing of how the others hang together.
+    let most = 4.0 * deviation;
+    let off: Vec<f64> = off.iter().map(|off| off.clamp(-most, most)).collect();
+    let variance: f64 = off.iter().map(|off| off * off).sum();
+    let together: f64 = off.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    if variance <= 0.0 {
+        return 0.0;
+    }
+    let seen = together / variance;
+    (seen + (1.0 + 4.0 * seen) / off.len() as f64).clamp(0.0, MEMORY_MAX)
+}
+
+/// As many independent points as these tell as much as.
+fn independent(count: f64, memory: f64) -> f64 {
+    (count * (1.0 - memory) / (1.0 + memory)).max(1.0)
+}
+
+/// 80 % of Student's distribution of so many degrees of freedom lie within this (Abramowitz and Stegun, 26.7.5).
+fn student80(freedom: f64) -> f64 {
+    let z = Z80;
+    let terms = [
+        (z.powi(3) + z) / 4.0,
+        (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0,
+        (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0,
+    ];
+    z + terms[0] / freedom + terms[1] / freedom.powi(2) + terms[2] / freedom.powi(3)
 }
 
 fn find_season(values: &[f64], step: Duration) -> Option<Season> {

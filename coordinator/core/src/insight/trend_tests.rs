@@ -120,42 +120,95 @@ fn shares_stay_shares() {
     assert_eq!((later.value, later.high), (1.0, 1.0));
 }
 
-/// How many of a hundred outcomes lie within the interval.
-fn covered(ahead: usize, outcomes: impl Fn(u64) -> Vec<f64>) -> u32 {
-    let mut covered = 0;
-    for seed in 0..100 {
-        let values = outcomes(seed);
-        let known = values.len() - ahead;
-        let said = trend(&series(known, |n| values[n as usize])).forecast(STEP * ahead as u32);
-        let came = values[values.len() - 1];
-        covered += u32::from((said.low..=said.high).contains(&came));
-    }
-    covered
+/// Series of one sort, one for each seed, of so many points.
+type Sort = fn(u64, usize) -> Vec<f64>;
+
+fn each(count: usize, seed: u64, mut value: impl FnMut(f64, f64) -> f64) -> Vec<f64> {
+    let mut noise = noise(seed);
+    (0..count).map(|n| value(n as f64, noise())).collect()
 }
 
-/// The interval of 80 % is one: of series that are as the method takes them to be, and of one that wanders, which it does not.
+/// Each value keeps so much of the one before: 0 is noise, 1 a walk.
+fn remembering(count: usize, seed: u64, memory: f64) -> Vec<f64> {
+    let mut value = 0.0;
+    each(count, seed, |_, noise| {
+        value = memory * value + noise;
+        1_000.0 + value
+    })
+}
+
+fn wave(n: f64) -> f64 {
+    10.0 * (n * std::f64::consts::TAU / 25.0).sin()
+}
+
+const SORTS: [(&str, Sort); 8] = [
+    ("flat", |seed, count| each(count, seed, |_, noise| 100.0 + noise)),
+    ("line", |seed, count| each(count, seed, |n, noise| 100.0 + n / 2.0 + noise)),
+    ("wave", |seed, count| each(count, seed, |n, noise| 100.0 + wave(n) + noise)),
+    ("rising wave", |seed, count| each(count, seed, |n, noise| 100.0 + n / 2.0 + wave(n) + noise)),
+    ("skewed", |seed, count| each(count, seed, |_, noise| 100.0 + noise.exp())),
+    ("lasting", |seed, count| remembering(count, seed, 0.5)),
+    ("long lasting", |seed, count| remembering(count, seed, 0.9)),
+    ("walk", |seed, count| remembering(count, seed, 1.0)),
+];
+
+/// Series of each sort, and the ways ahead that they are asked for: from the next point to half as far as they reach back.
+const SERIES: u64 = 100;
+const KNOWN: usize = 120;
+const AHEAD: [usize; 4] = [1, 15, 30, 60];
+
+/// The interval of 80 % is one: of series that are as the method takes them to be, and of those that hang together or wander, which
+/// it does not. With a hundred series the share that is seen is 4 % off in the usual case.
 #[test]
 fn four_of_five_outcomes_are_within_the_interval() {
-    let white = |line: f64| {
-        move |seed| {
-            let mut noise = noise(seed);
-            (0..150).map(|n| 100.0 + line * f64::from(n) + noise()).collect::<Vec<_>>()
+    let mut table = Vec::new();
+    for (name, sort) in SORTS {
+        let mut covered = AHEAD.map(|_| 0);
+        for seed in 0..SERIES {
+            let values = sort(seed + 1_000, KNOWN + AHEAD[3]);
+            let known = trend(&series(KNOWN, |n| values[n as usize]));
+            for (covered, ahead) in covered.iter_mut().zip(AHEAD) {
+                let said = known.forecast(STEP * ahead as u32);
+                let came = values[KNOWN + ahead - 1];
+                *covered += u32::from((said.low..=said.high).contains(&came));
+            }
         }
+        table.push((name, covered));
+    }
+    for (name, covered) in &table {
+        let all = covered.iter().sum::<u32>() as f64 / (4.0 * SERIES as f64);
+        assert!(all >= 0.79, "{name} in all: {table:?}");
+        assert!(covered.iter().all(|&covered| covered >= 74), "{name}: {table:?}");
+    }
+    // And it says something: what has no memory is not covered by being wide.
+    for (name, covered) in &table[..5] {
+        assert!(covered.iter().all(|&covered| covered <= 94), "{name} is too wide: {table:?}");
+    }
+}
+
+#[test]
+fn an_interval_is_as_wide_as_what_it_cannot_know() {
+    let half = |memory: f64, ahead: u32| {
+        let widths = (0..10).map(|seed| {
+            let values = remembering(KNOWN, seed, memory);
+            let said = trend(&series(KNOWN, |n| values[n as usize])).forecast(STEP * ahead);
+            (said.high - said.low) / 2.0
+        });
+        widths.sum::<f64>() / 10.0
     };
-    let walk = |seed| {
-        let (mut noise, mut value) = (noise(seed), 1_000.0);
-        (0..150).map(|_| (value += noise(), value).1).collect::<Vec<_>>()
-    };
-    let wave = |seed| {
-        let mut noise = noise(seed);
-        (0..150).map(|n| 100.0 + 10.0 * (f64::from(n) * std::f64::consts::TAU / 25.0).sin() + noise()).collect()
-    };
-    let flat = covered(30, white(0.0));
-    let line = covered(30, white(0.5));
-    let wave = covered(30, wave);
-    let walk = covered(15, walk);
-    let all = format!("flat {flat}, line {line}, wave {wave}, walk {walk}");
-    assert!((72..=92).contains(&flat) && (72..=94).contains(&line), "{all}");
-    assert!((68..=94).contains(&wave), "{all}");
-    assert!((60..=95).contains(&walk), "{all}");
+    // Noise of deviation 1: a little more than 1.28, near and far.
+    assert!((1.2..1.7).contains(&half(0.0, 1)) && (1.2..1.7).contains(&half(0.0, 60)), "{}", half(0.0, 60));
+    // A walk is off by the root of the distance even if all of it is known.
+    assert!(half(1.0, 60) > 2.0 * half(1.0, 1) && half(1.0, 60) > Z80 * 60_f64.sqrt(), "{}", half(1.0, 60));
+}
+
+#[test]
+fn wild_points_do_not_widen_it_much() {
+    let mut points = noisy(KNOWN, 3, |_| 100.0);
+    let calm = trend(&points).forecast(STEP * 10);
+    for wild in (5..KNOWN).step_by(12) {
+        points[wild].mean += 500.0;
+    }
+    let shaken = trend(&points).forecast(STEP * 10);
+    assert!(shaken.high - shaken.low < 60.0 * (calm.high - calm.low), "{shaken:?} for {calm:?}");
 }
