@@ -103,10 +103,14 @@ impl Hindsight {
         let found = spawn_blocking(move || found(&tasks, recorded, &strategy)).await;
         let findings =
             found.map_err(|error| Error::new(Code::Internal, format!("a replay of history ended: {error}")))?;
-        if findings.is_empty() {
-            return Ok(());
-        }
-        self.manager.ask(move |manager, now, out| manager.advisor.found(now, findings, out)).await
+        let told = self.manager.ask(move |manager, now, out| {
+            if !findings.is_empty() {
+                manager.advisor.found(now, findings, out);
+            }
+            // What is measured is looked at at the same time.
+            manager.advisor.look_soon();
+        });
+        told.await
     }
 
     /// The newest tasks that succeeded, with what their last attempts used.

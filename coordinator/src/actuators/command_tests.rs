@@ -1,4 +1,7 @@
-use super::{super::testing::decision, *};
+use super::{
+    super::testing::{Held, decision},
+    *,
+};
 
 fn shell(script: &str) -> Command {
     let command = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -37,23 +40,14 @@ async fn a_program_that_is_not_there_or_does_not_read_is_dealt_with() {
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_killed_with_what_it_has_started() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("pid");
-    let script = format!("sleep 300 & echo $! > {}; wait", path.display());
+    let path = directory.path().join("held");
+    let held = Held::new(&path);
+    let script = format!("sleep 300 > {} & wait", path.display());
     let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
     let slow = Command::new(CommandConfig { command, timeout_ms: 500 });
     let failed = slow.scale(&decision(1, 2, &[])).await.unwrap_err();
     assert!(matches!(failed, ActuatorError::Late { .. }), "{failed}");
-    let child: i32 = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
-    // A zombie until somebody collects it, but nothing that runs.
-    let state = || std::fs::read_to_string(format!("/proc/{child}/stat")).ok();
-    let runs = || state().is_some_and(|state| !state.contains(") Z"));
-    timeout(Duration::from_secs(10), async {
-        while runs() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("it is killed");
+    held.released().await;
 }
 
 #[test]

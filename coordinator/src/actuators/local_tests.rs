@@ -1,7 +1,8 @@
-use std::{path::Path, time::Instant};
-
 use super::{
-    super::{ActuatorConfig, testing::decision},
+    super::{
+        ActuatorConfig,
+        testing::{Held, Said, decision},
+    },
     *,
 };
 
@@ -17,57 +18,51 @@ fn running(local: &Local) -> Vec<String> {
     local.lock().keys().map(ToString::to_string).collect()
 }
 
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn exists(directory: &Path, name: &str) -> bool {
-    directory.join(name).exists()
-}
-
 #[tokio::test]
 async fn agents_are_started_under_free_names_and_told_to_go() {
     let directory = tempfile::tempdir().unwrap();
+    let mut said = Said::new(directory.path());
     // It says that it is there, and when it is told to go.
-    let at = directory.path().display();
-    let local =
-        local(&format!("trap 'touch {at}/$0.gone; exit 0' TERM; touch {at}/$0.here; while :; do sleep 0.05; done"));
+    let to = said.path();
+    let local = local(&format!("trap 'echo $0 goes >{to}; kill $!; exit 0' TERM; sleep 300 & echo $0 >{to}; wait"));
     local.scale(&decision(0, 2, &[])).await.unwrap();
     assert_eq!(running(&local), ["local-1", "local-2"]);
-    let here = |name: &str| exists(directory.path(), &format!("{name}.here"));
-    until("both are there", || here("local-1") && here("local-2")).await;
+    assert_eq!(said.next(2).await, ["local-1", "local-2"]);
     local.scale(&decision(2, 1, &["local-1"])).await.unwrap();
     assert_eq!(running(&local), ["local-2"]);
-    assert!(exists(directory.path(), "local-1.gone"), "by SIGTERM");
+    assert_eq!(said.next(1).await, ["local-1 goes"], "by SIGTERM");
     local.scale(&decision(1, 3, &[])).await.unwrap();
     assert_eq!(running(&local), ["local-1", "local-2", "local-3"]);
-    until("the new ones are there", || here("local-3")).await;
+    assert_eq!(said.next(2).await, ["local-1", "local-3"]);
     local.stop().await;
-    assert!(running(&local).is_empty() && exists(directory.path(), "local-3.gone"));
+    assert!(running(&local).is_empty());
+    assert_eq!(said.next(3).await, ["local-1 goes", "local-2 goes", "local-3 goes"]);
 }
 
 #[tokio::test]
 async fn an_agent_that_does_not_go_is_killed() {
     let directory = tempfile::tempdir().unwrap();
-    // One that is told before it has set its trap goes like any other.
-    let script = format!("trap '' TERM; touch {}/deaf; while :; do sleep 0.05; done", directory.path().display());
-    let config = LocalConfig { stop_timeout_ms: 300, ..local(&script).config };
-    let stubborn = Local::new(config, SocketAddr::from(([127, 0, 0, 1], 7400)), false);
+    let (mut said, pipe) = (Said::new(directory.path()), directory.path().join("held"));
+    let held = Held::new(&pipe);
+    let to = said.path();
+    let script = format!("trap '' TERM; exec 3>{}; echo deaf >{to}; sleep 300", pipe.display());
+    let stubborn = Local { config: LocalConfig { stop_timeout_ms: 200, ..local(&script).config }, ..local(&script) };
     stubborn.scale(&decision(0, 1, &[])).await.unwrap();
-    until("it does not hear", || exists(directory.path(), "deaf")).await;
-    timeout(Duration::from_secs(20), stubborn.stop()).await.expect("it ends");
+    assert_eq!(said.next(1).await, ["deaf"]);
+    stubborn.stop().await;
     assert!(running(&stubborn).is_empty());
+    held.released().await;
 }
 
 #[tokio::test]
 async fn an_agent_that_ends_by_itself_is_not_started_again() {
     let local = local("exit 1");
     local.scale(&decision(0, 1, &[])).await.unwrap();
-    until("it has ended", || local.lock().values().all(|agent| *agent.ended.borrow())).await;
+    let ended: Vec<_> = local.lock().values().map(|agent| agent.ended.clone()).collect();
+    for mut ended in ended {
+        // An error means that it ended before it could say so.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
     // What was decided since counts, not what once ran.
     local.scale(&decision(0, 1, &[])).await.unwrap();
     assert_eq!(running(&local).len(), 1);
@@ -76,21 +71,16 @@ async fn an_agent_that_ends_by_itself_is_not_started_again() {
 #[tokio::test]
 async fn an_agent_holds_a_pipe_that_ends_with_the_coordinator() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("ended");
-    let local = local(&format!("cat; touch {}; sleep 300", path.display()));
+    let (mut said, pipe) = (Said::new(directory.path()), directory.path().join("held"));
+    let held = Held::new(&pipe);
+    let to = said.path();
+    let script = format!("exec 3>{}; [ -p /dev/stdin ] && echo a pipe >{to}; exec cat", pipe.display());
+    let local = local(&script);
     local.scale(&decision(0, 1, &[])).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!path.exists(), "the pipe is open");
+    assert_eq!(said.next(1).await, ["a pipe"]);
     // Dropping it without a word is what the end of the process comes to, as far as the pipe goes; it kills as well.
-    let pid = |name: &str| {
-        std::fs::read_dir("/proc").unwrap().flatten().find(|entry| {
-            let cmdline = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&cmdline).contains(name)
-        })
-    };
-    assert!(pid(&path.display().to_string()).is_some());
     drop(local);
-    until("it is gone", || pid(&path.display().to_string()).is_none()).await;
+    held.released().await;
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ mod webhook;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use evenkeel_core::capacity::Decision;
-use evenkeel_shared::{Violation, limits::DURATION_MAX};
+use evenkeel_shared::{Violation, limits::DURATION_MAX, shown::without_secrets};
 use serde::{Deserialize, Serialize};
 
 pub use self::{command::CommandConfig, local::LocalConfig, order::Order, webhook::WebhookConfig};
@@ -60,7 +60,7 @@ pub enum ActuatorError {
     #[error("`{0}` was not started here, so it cannot be stopped here")]
     NotMine(String),
     /// A request was not answered as it should be.
-    #[error("POST {url}: {reason}")]
+    #[error("POST {}: {reason}", without_secrets(url))]
     Request {
         /// Where.
         url: String,

@@ -1,22 +1,25 @@
 //! An address to which decisions are posted.
 //!
 //! A post that is not answered is tried again, so the same decision may come twice: its number is in the body and in the
-//! header `idempotency-key`. Plain HTTP only: who wants TLS puts a proxy on this machine, or uses `command` with a program
-//! that speaks it; a TLS stack for one request an hour was not worth its weight.
+//! header `idempotency-key`. It goes the way that clients go ([`evenkeel_shared::dial`]): with TLS 1.3 where the address says
+//! https, whose certificate must be of the system's authorities or of those in `ca_file`; and never with a token in the open.
+//! Each post has a connection of its own: they are minutes apart, and what was renewed in a file counts at once.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_core::capacity::Decision;
-use evenkeel_shared::Violation;
-use http_body_util::Full;
-use hyper::{Method, Request, StatusCode, Uri, header};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+use evenkeel_shared::{
+    Violation,
+    dial::{DialError, Security, Way},
+    shown::without_secrets,
 };
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode, Uri, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Actuator, ActuatorError, Order, timeout_ms};
 
@@ -29,8 +32,14 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
-    /// Where to post, as `http://HOST:PORT/PATH`.
+    /// Where to post, as `https://HOST:PORT/PATH` or `http://HOST:PORT/PATH`.
     pub url: String,
+    /// The authorities that the certificate of an https address may be of, in PEM. Not set: those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// A file with a token that is sent as `authorization: Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
     /// How long one post may take, in milliseconds.
     #[serde(default = "timeout_default")]
     pub timeout_ms: u64,
@@ -43,19 +52,33 @@ const fn timeout_default() -> u64 {
 
 impl WebhookConfig {
     pub(super) fn validate(&self) -> Result<(), Violation> {
-        let uri: Option<Uri> = self.url.parse().ok();
-        if !uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some()) {
-            let what = format!("is `{}`; an address such as http://127.0.0.1:9000/scale is needed", self.url);
-            return Err(Violation::new("scaling.actuator.url", what));
+        let url = |what: String| Violation::new("scaling.actuator.url", what);
+        let whole = self.uri().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+        if whole.is_none() {
+            return Err(url(format!(
+                "is `{}`; an address such as https://scaler.example/scale or http://127.0.0.1:9000/scale is needed",
+                without_secrets(&self.url)
+            )));
         }
+        self.way().map_err(|error| url(error.to_string()))?;
         timeout_ms("scaling.actuator.timeout_ms", self.timeout_ms)
+    }
+}
+
+impl WebhookConfig {
+    fn uri(&self) -> Option<Uri> {
+        self.url.parse().ok()
+    }
+
+    fn way(&self) -> Result<Way, DialError> {
+        let (ca_file, token_file) = (self.ca_file.clone(), self.token_file.clone());
+        Way::new(&self.url, Security { ca_file, token_file, ..Security::default() })
     }
 }
 
 /// Posts each decision.
 pub struct Webhook {
     config: WebhookConfig,
-    client: Client<HttpConnector, Full<Bytes>>,
 }
 
 /// Why a post failed.
@@ -69,26 +92,16 @@ enum Failed {
 impl Webhook {
     /// With these settings.
     #[must_use]
-    pub fn new(config: WebhookConfig) -> Self {
-        Self { config, client: Client::builder(TokioExecutor::new()).build_http() }
+    pub const fn new(config: WebhookConfig) -> Self {
+        Self { config }
     }
 
     async fn post(&self, key: &str, body: &Bytes) -> Result<(), Failed> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(&self.config.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("idempotency-key", key)
-            .body(Full::new(body.clone()))
-            .map_err(|error| Failed::ForGood(error.to_string()))?;
         let within = Duration::from_millis(self.config.timeout_ms);
-        // Only the status is read; the body is left to the connection, which is closed with it.
-        match timeout(within, self.client.request(request)).await {
-            Err(_) => Err(Failed::Again(format!("no answer within {} ms", within.as_millis()))),
-            Ok(Err(error)) => Err(Failed::Again(words(&error))),
-            Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
-            Ok(Ok(answer)) => {
-                let status = answer.status();
+        let late = |_| Failed::Again(format!("no answer within {} ms", within.as_millis()));
+        match timeout(within, self.answer(key, body)).await.map_err(late)?? {
+            status if status.is_success() => Ok(()),
+            status => {
                 let again = status.is_server_error()
                     || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
                 let words = format!("answered {status}");
@@ -96,6 +109,45 @@ impl Webhook {
             }
         }
     }
+
+    /// Posts once, and answers with the status: the body is left to the connection, which is closed with it.
+    async fn answer(&self, key: &str, body: &Bytes) -> Result<StatusCode, Failed> {
+        let undialled = |error: DialError| match error {
+            // A server that is starting, or a file that is being renewed.
+            DialError::Reach { .. } | DialError::Handshake { .. } | DialError::File { .. } => {
+                Failed::Again(words(&error))
+            }
+            _ => Failed::ForGood(words(&error)),
+        };
+        let way = self.config.way().map_err(undialled)?;
+        let authorization = way.authorization().map_err(undialled)?;
+        let uri = self.config.uri().unwrap_or_default();
+        let host = uri.authority().map_or("", |authority| without_user(authority.as_str()));
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, host)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONNECTION, "close")
+            .header("idempotency-key", key)
+            .body(Full::new(body.clone()))
+            .map_err(|error| Failed::ForGood(error.to_string()))?;
+        if let Some(token) = authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, token);
+        }
+        let stream = way.http().await.map_err(undialled)?;
+        let broken = |error: hyper::Error| Failed::Again(words(&error));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // It ends with the answer, or with whoever waits for that.
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        sender.send_request(request).await.map(|answer| answer.status()).map_err(broken)
+    }
+}
+
+/// What stands before an `@` is no part of a host.
+fn without_user(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// An error with its causes.
@@ -128,7 +180,7 @@ impl Actuator for Webhook {
                     return Err(failed(format!("{reason}, after {attempt} attempts")));
                 }
                 Err(Failed::Again(reason)) => {
-                    tracing::warn!(url = self.config.url, reason, "a decision could not be posted; it is tried again");
+                    tracing::warn!(url = %without_secrets(&self.config.url), reason, "a decision could not be posted; it is tried again");
                     sleep(wait).await;
                     wait *= 2;
                 }

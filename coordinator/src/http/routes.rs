@@ -217,9 +217,13 @@ pub static ROUTES: &[Route] = &[
     delete("/scaling/override", "ResourceService/ClearScalingOverride"),
     // What to change.
     get("/recommendations", "ResourceService/ListRecommendations"),
-    post("/recommendations/{id}/apply", "ResourceService/ApplyRecommendation").whole_body(),
-    post("/recommendations/{id}/undo", "ResourceService/UndoRecommendation").whole_body(),
-    post("/recommendations/{id}/dismiss", "ResourceService/DismissRecommendation").whole_body(),
+    // As many as there can be: all are looked through for the one.
+    get("/recommendations/{*id}", "ResourceService/ListRecommendations")
+        .gives(Gives::OneOf("recommendations"))
+        .sets("page_size", "1000"),
+    post("/recommendations/{*id}/apply", "ResourceService/ApplyRecommendation").whole_body(),
+    post("/recommendations/{*id}/undo", "ResourceService/UndoRecommendation").whole_body(),
+    post("/recommendations/{*id}/dismiss", "ResourceService/DismissRecommendation").whole_body(),
     // The coordinator itself.
     get("/whoami", "AdminService/WhoAmI"),
     get("/config", "AdminService/GetConfig"),
