@@ -118,12 +118,12 @@ impl Router {
         let Some(&facts) = self.roster.get(agent) else { return };
         let (gone, place) = (Facts::default(), self.roster.place(agent));
         self.index.fits.follow(agent, &facts, &gone, &self.roster);
-        let id_hash = &self.roster.id_hashes()[agent.at()];
+        let id_hashes = self.roster.id_hashes();
         let Index { selectors, fits, views } = &mut self.index;
-        views.follow((agent, id_hash), place, Place::default(), selectors, fits);
+        views.follow((agent, id_hashes), place, Place::default(), selectors, fits);
         self.shelves.shift(agent, place, Place::default());
         self.strategy.changed(&facts, &gone);
-        self.strategy.left(agent, *id_hash);
+        self.strategy.left(agent, id_hashes[agent.at()]);
         let Some(spec) = self.roster.remove(agent) else { return };
         self.index.selectors.remove(agent, &spec);
     }
@@ -139,7 +139,7 @@ impl Router {
         self.index.fits.follow(agent, &old, &new, &self.roster);
         self.shelves.shift(agent, from, to);
         let Index { selectors, fits, views } = &mut self.index;
-        views.follow((agent, &self.roster.id_hashes()[agent.at()]), from, to, selectors, fits);
+        views.follow((agent, self.roster.id_hashes()), from, to, selectors, fits);
         self.strategy.changed(&old, &new);
         self.roster.set_place(agent, to);
         if let Some(facts) = self.roster.get_mut(agent) {

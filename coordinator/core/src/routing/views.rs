@@ -90,14 +90,15 @@ pub(super) struct View {
 }
 
 impl View {
-    /// An agent may have come into what both have in common, or gone from it.
-    fn set(&mut self, agent: AgentIx, id_hash: &u64, has: bool) {
+    /// An agent may have come into what both have in common, or gone from it. Its hash, a trip to memory in a large fleet, is
+    /// looked up among all only if it is needed.
+    fn set(&mut self, agent: AgentIx, id_hashes: &[u64], has: bool) {
         if !self.agents.set(agent, has) {
             return;
         }
         if let Some(members) = &mut self.members {
             if has {
-                members.insert(*id_hash, agent);
+                members.insert(id_hashes[agent.at()], agent);
             } else {
                 members.remove(agent);
             }
@@ -129,10 +130,10 @@ impl Views {
         &mut self.0[at]
     }
 
-    /// Follows an agent, whose id has this hash, from one place to another, after the fits have followed it.
+    /// Follows an agent, whose id's hash is among these, from one place to another, after the fits have followed it.
     pub(super) fn follow(
         &mut self,
-        (agent, id_hash): (AgentIx, &u64),
+        (agent, id_hashes): (AgentIx, &[u64]),
         from: Place,
         to: Place,
         selectors: &Selectors,
@@ -155,9 +156,9 @@ impl Views {
                 // Who has no room any more is in no view, whether it matches or not; who does not match never was in one.
                 // So each asks one of the sets, of which in a large fleet each is another line of memory.
                 if !fit.agents(Room::Now).contains(agent) {
-                    view.set(agent, id_hash, false);
+                    view.set(agent, id_hashes, false);
                 } else if selectors.agents(view.selector).contains(agent) {
-                    view.set(agent, id_hash, true);
+                    view.set(agent, id_hashes, true);
                 }
             }
             if let Some((degraded, level)) = joins {
