@@ -2,11 +2,6 @@ use std::time::Duration;
 
 use evenkeel_shared::{AttemptEnd, Delivery, TaskId, TaskState};
 
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::{TimeVal, TimeValLike as _},
-};
-
 use super::super::{
     RecordedTask, Rule, Submission, SubmissionOutcome,
     example::{acknowledged, agent, all_kinds, at, id, odd_ones, plain, queued, retried, token},
@@ -466,41 +461,4 @@ fn a_rule_that_is_broken_often_is_counted_and_does_not_hide_another() {
     assert_eq!(verdict.broken[&Rule::OutputDiffers], 1);
     assert_eq!(verdict.violations.len() as u64, VIOLATIONS_OF_A_RULE_MAX + 1);
     assert!(verdict.violations.is_sorted());
-}
-
-/// What this thread has used, so that a busy machine does not count.
-fn processor_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-    let micros = |time: TimeVal| u64::try_from(time.num_microseconds()).unwrap();
-    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
-}
-
-/// Not among the other tests because of its time without optimisation; `cargo test --release -- --ignored` runs it.
-#[test]
-#[ignore = "takes seconds, and means something only with optimisation"]
-fn a_million_tasks_take_seconds() {
-    let mut history = History::default();
-    let mut broken = queued(0, "");
-    for task in (1..=1_000_000).rev() {
-        let key = format!("key-{task}");
-        let ended = queued(task, &key)
-            .attempt(1, 10, Some((20, AttemptEnd::AgentLost)))
-            .attempt(2, 20, Some((30, AttemptEnd::Succeeded)))
-            .over(TaskState::Succeeded, 30);
-        broken = ended.clone();
-        history
-            .submitted(&key, acknowledged(task))
-            .ran(1, task, 1)
-            .ran(2, task, 2)
-            .answered(2, task, 2, true, true)
-            .seen(task, TaskState::Succeeded)
-            .record(ended);
-    }
-    history.record(broken);
-    let begun = processor_time();
-    let verdict = check(&history, HEALED);
-    let took = processor_time() - begun;
-    assert_eq!(verdict.rules_broken(), [Rule::RecordedTwice]);
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    println!("a million tasks took {took:.1?} of a processor");
 }
