@@ -28,8 +28,8 @@ impl Life {
         Self { followed: Followed::default(), spec, spans: Vec::new() }
     }
 
-    fn accepted(&mut self, at: u64) {
-        let task = AcceptedTask {
+    fn task(&self, at: u64) -> AcceptedTask {
+        AcceptedTask {
             id: TASK,
             spec: Arc::clone(&self.spec),
             payload: Bytes::new(),
@@ -37,8 +37,11 @@ impl Life {
             order: 1,
             at: ms(at),
             redrive_of: None,
-        };
-        self.spans.extend(self.followed.accepted(&task, ms(at + 1), None));
+        }
+    }
+
+    fn accepted(&mut self, at: u64) {
+        self.spans.extend(self.followed.accepted(&self.task(at), ms(at + 1), None));
     }
 
     fn happens(&mut self, at: u64, kind: TaskEventKind, attempt: u32, message: &str) {
@@ -96,8 +99,9 @@ impl Life {
         assert!(self.followed.tasks.is_empty(), "what is over is not held");
     }
 
-    /// The spans: name, parent's name, from and to in milliseconds, in the order in which they began.
-    fn told(&self) -> Vec<(String, &str, u64, u64)> {
+    /// These are the spans: name, parent's name, from and to in milliseconds, in the order in which they began.
+    #[track_caller]
+    fn tells(&self, expected: &[(&str, &str, u64, u64)]) {
         let name_of =
             |id: SpanId| self.spans.iter().find(|span| span.context().span == id).map_or("accept", |span| span.name());
         let shown = self.spans.iter().map(|span| {
@@ -109,12 +113,9 @@ impl Life {
         });
         let mut shown: Vec<_> = shown.collect();
         shown.sort_by_key(|(name, _, from, to)| (*from, std::cmp::Reverse(*to), name.clone()));
-        shown
+        let shown: Vec<_> = shown.iter().map(|(name, parent, from, to)| (name.as_str(), *parent, *from, *to)).collect();
+        assert_eq!(shown, expected);
     }
-}
-
-fn rows<'a>(told: &'a [(String, &'a str, u64, u64)]) -> Vec<(&'a str, &'a str, u64, u64)> {
-    told.iter().map(|(name, parent, from, to)| (name.as_str(), *parent, *from, *to)).collect()
 }
 
 #[test]
@@ -125,19 +126,16 @@ fn a_task_is_told_from_its_acceptance_to_its_end() {
     life.happens(15, TaskEventKind::Started, 1, "");
     life.happens(40, TaskEventKind::AttemptEnded, 1, "succeeded");
     life.finished(40, None);
-    assert_eq!(
-        rows(&life.told()),
-        [
-            ("task", "accept", 0, 40),
-            ("queue", "task", 0, 10),
-            ("commit", "task", 0, 1),
-            ("attempt", "task", 10, 40),
-            ("commit", "attempt", 10, 11),
-            ("decide", "attempt", 10, 10),
-            ("dispatch", "attempt", 11, 15),
-            ("commit", "task", 40, 41),
-        ]
-    );
+    life.tells(&[
+        ("task", "accept", 0, 40),
+        ("queue", "task", 0, 10),
+        ("commit", "task", 0, 1),
+        ("attempt", "task", 10, 40),
+        ("commit", "attempt", 10, 11),
+        ("decide", "attempt", 10, 10),
+        ("dispatch", "attempt", 11, 15),
+        ("commit", "task", 40, 41),
+    ]);
 }
 
 #[test]
@@ -160,39 +158,26 @@ fn another_attempt_links_to_the_one_before_and_waits_in_between() {
     life.happens(36, TaskEventKind::Started, 2, "");
     life.happens(50, TaskEventKind::AttemptEnded, 2, "succeeded");
     life.finished(50, None);
-    assert_eq!(
-        rows(&life.told()),
-        [
-            ("task", "accept", 0, 50),
-            ("attempt", "task", 0, 20),
-            ("decide", "attempt", 0, 0),
-            ("queue", "task", 0, 0),
-            ("dispatch", "attempt", 1, 20),
-            ("backoff", "task", 20, 30),
-            ("queue", "task", 30, 35),
-            ("attempt after attempt", "task", 35, 50),
-            ("decide", "attempt", 35, 35),
-            ("dispatch", "attempt", 36, 36),
-        ]
-    );
+    life.tells(&[
+        ("task", "accept", 0, 50),
+        ("attempt", "task", 0, 20),
+        ("decide", "attempt", 0, 0),
+        ("queue", "task", 0, 0),
+        ("dispatch", "attempt", 1, 20),
+        ("backoff", "task", 20, 30),
+        ("queue", "task", 30, 35),
+        ("attempt after attempt", "task", 35, 50),
+        ("decide", "attempt", 35, 35),
+        ("dispatch", "attempt", 36, 36),
+    ]);
 }
 
 #[test]
 fn an_attempt_that_was_found_at_the_start_goes_on_where_it_was() {
     let mut life = Life::new(Delivery::Durable);
     let attempt = AttemptRef { task: TASK, attempt: AttemptNumber(2), assignment: AssignmentId(1) };
-    life.followed.recovered(&RecoveredTask {
-        id: TASK,
-        spec: Arc::clone(&life.spec),
-        payload: Bytes::new(),
-        fingerprint: 0,
-        order: 1,
-        accepted_at: ms(0),
-        attempts_made: 2,
-        crashes: 0,
-        state: RecoveredState::Assigned { attempt, agent: AgentId::new("a").unwrap(), at: ms(5) },
-        redrive_of: None,
-    });
+    let state = RecoveredState::Assigned { attempt, agent: AgentId::new("a").unwrap(), at: ms(5) };
+    life.followed.recovered(&RecoveredTask { attempts_made: 2, state, ..RecoveredTask::from(&life.task(0)) });
     life.happens(40, TaskEventKind::AttemptEnded, 2, "failed: exit code 1");
     let expected = life.spec.trace.as_ref().unwrap().at(SpanId::of_attempt(TASK, AttemptNumber(2)));
     let ended = life.spans.pop().unwrap();

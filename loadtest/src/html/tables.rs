@@ -4,7 +4,7 @@ use super::{charts, page::Page, plot::short};
 use crate::{
     compare::{Comparison, Verdict},
     levels::{LevelOutcome, Measure, Severity},
-    record::{MarkKind, Phase, RunRecord, Slice},
+    record::{MarkKind, RunRecord, Slice},
     report::Latency,
 };
 
@@ -146,8 +146,8 @@ fn precise(value: f64) -> String {
 
 fn measure(measure: &Measure) -> String {
     match measure {
-        Measure::Compliance { phase: of, within_ms } => format!("share of {} within {within_ms} ms", phase(*of)),
-        Measure::Percentile { phase: of, percent } => format!("p{percent} of {}, ms", phase(*of)),
+        Measure::Compliance { phase: of, within_ms } => format!("share of {} within {within_ms} ms", of.words()),
+        Measure::Percentile { phase: of, percent } => format!("p{percent} of {}, ms", of.words()),
         Measure::Availability => "availability, share".to_owned(),
         Measure::ErrorRate => "errors, share".to_owned(),
         Measure::Throughput => "completed a second".to_owned(),
@@ -155,15 +155,6 @@ fn measure(measure: &Measure) -> String {
         Measure::CoordinatorCpuCores => "processor, cores".to_owned(),
         Measure::CoordinatorMemoryMib => "memory, MiB".to_owned(),
         Measure::QueueDepth => "tasks waiting".to_owned(),
-    }
-}
-
-const fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Acceptance => "acceptance",
-        Phase::Queueing => "queueing",
-        Phase::Execution => "execution",
-        Phase::EndToEnd => "end to end",
     }
 }
 
@@ -176,7 +167,7 @@ pub(super) fn latencies(page: &mut Page, record: &RunRecord) {
     };
     let rows = record.latency_ms.iter().map(|one| {
         let Latency { p50, p90, p99, p999, max } = one.latency;
-        let mut cells = vec![Cell::Text(name(&one.slice)), Cell::Text(phase(one.phase).to_owned())];
+        let mut cells = vec![Cell::Text(name(&one.slice)), Cell::Text(one.phase.words().to_owned())];
         cells.push(Cell::Number(super::whole(one.count)));
         cells.extend([p50, p90, p99, p999, max].map(|ms| Cell::Number(short(ms))));
         cells

@@ -60,6 +60,12 @@ impl Phase {
         }
     }
 
+    /// Its name for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        if matches!(self, Self::EndToEnd) { "end to end" } else { self.name() }
+    }
+
     /// The one of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

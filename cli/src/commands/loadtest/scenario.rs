@@ -270,15 +270,6 @@ fn summary(record: &RunRecord, style: &Style) -> String {
     table::pairs(&pairs, style)
 }
 
-const fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Acceptance => "acceptance",
-        Phase::Queueing => "queueing",
-        Phase::Execution => "execution",
-        Phase::EndToEnd => "end to end",
-    }
-}
-
 fn slice(slice: &Slice) -> String {
     match slice {
         Slice::All => "all".to_owned(),
@@ -294,7 +285,7 @@ fn latencies(latencies: &[SliceLatency], style: &Style) -> String {
     let rows = shown.map(|shown| {
         let Latency { p50, p90, p99, p999, max } = shown.latency;
         let times = [p50, p90, p99, p999, max].map(|ms| Cell::number(format!("{ms:.1}")));
-        let names = [Cell::text(slice(&shown.slice)), Cell::text(phase(shown.phase)), Cell::number(shown.count)];
+        let names = [Cell::text(slice(&shown.slice)), Cell::text(shown.phase.words()), Cell::number(shown.count)];
         names.into_iter().chain(times).collect()
     });
     table::cells(&["tasks", "ms", "count", "p50", "p90", "p99", "p99.9", "max"], rows, style)
