@@ -62,6 +62,7 @@ Exit codes:
     8  no-go: a load test broke a service level
     9  regression: runs of a load test are worse than those they were compared with
    70  a part of the coordinator broke down; start it again
+   72  the coordinator's engine was stuck, and its watchdog ended it; start it again
    74  the coordinator could not write its store; see its log
   130  interrupted, or forced to end by a second SIGINT
   141  the reader of stdout went away
@@ -201,6 +202,13 @@ impl CliError {
                 .hint(words.unwrap_or_else(|| UNREACHABLE_HINT.to_owned()));
         }
         Self::answered(doing, error)
+    }
+
+    /// What happened and why, in one line, and what can be done about it.
+    #[must_use]
+    pub fn in_one_line(&self) -> (String, Option<&str>) {
+        let why = self.why.as_deref().map(|why| format!(": {}", why.trim().replace('\n', "; ")));
+        (format!("{}{}", self.what, why.unwrap_or_default()), self.hint.as_deref())
     }
 
     /// The error for stderr: a block for people, or one line of JSON.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -56,12 +56,18 @@ fn writes(existing: &Path, wanted: &Path) -> Check {
         Ok(took) => writes_fast(took, wanted),
         Err(error) => {
             let what = format!("{} cannot be written: {error}", existing.display());
-            Check::failure(
-                "data writes",
-                what,
-                "give it to the user that runs the coordinator, or give another data_dir",
-            )
+            Check::failure("data writes", what, remedy(error.kind()))
         }
+    }
+}
+
+/// What to do where a directory cannot be written.
+const fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space; without any no task is accepted",
+        ErrorKind::ReadOnlyFilesystem => "mount it for writing, or give another data_dir",
+        ErrorKind::PermissionDenied => "give it to the user that runs the coordinator, or give another data_dir",
+        _ => "give another data_dir",
     }
 }
 
@@ -198,6 +204,18 @@ mod tests {
             assert_eq!(room_of(&config, free).verdict, expected);
         }
         assert_eq!((kind_of(0x6969).verdict, kind_of(0xef53).verdict), (Verdict::Warning, Verdict::Ok));
+    }
+
+    #[test]
+    fn what_to_do_depends_on_why_it_cannot_be_written() {
+        for (kind, words) in [
+            (ErrorKind::StorageFull, "free some space"),
+            (ErrorKind::ReadOnlyFilesystem, "mount it for writing"),
+            (ErrorKind::PermissionDenied, "give it to the user"),
+            (ErrorKind::NotFound, "another data_dir"),
+        ] {
+            assert!(remedy(kind).contains(words), "{kind:?}");
+        }
     }
 
     #[test]

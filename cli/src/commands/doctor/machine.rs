@@ -18,6 +18,8 @@ const STEP: Duration = Duration::from_millis(50);
 const EARLIEST_UNIX_S: u64 = 1_735_689_600;
 /// Files that the coordinator needs beside its connections: the store, the log, listeners, the HTTP port's connections.
 const FILES_BESIDE: u64 = 1_024 + 128;
+/// What it has open before anybody comes: with less it hardly starts.
+const FILES_LEAST: u64 = 128;
 /// What programs that keep the clock right leave while they do.
 const SYNCED: [&str; 3] = ["/run/systemd/timesync/synchronized", "/run/chrony/chronyd.pid", "/var/run/ntpd.pid"];
 
@@ -72,10 +74,11 @@ fn files_for(config: &CoordinatorConfig, most: u64) -> Check {
         "{most} files may be open; limits.connections_max = {} asks for {needed}",
         config.limits.connections_max
     );
-    if most >= needed {
-        Check::ok("limits", what)
-    } else {
-        Check::warning("limits", what, "raise it (ulimit -n, LimitNOFILE=), or lower limits.connections_max")
+    let remedy = "raise it (ulimit -n, LimitNOFILE=), or lower limits.connections_max";
+    match most {
+        most if most >= needed => Check::ok("limits", what),
+        most if most < FILES_LEAST => Check::failure("limits", what, remedy),
+        _ => Check::warning("limits", what, remedy),
     }
 }
 
@@ -97,5 +100,7 @@ mod tests {
         let needed = config.limits.connections_max as u64 + FILES_BESIDE;
         assert_eq!(files_for(&config, needed).verdict, Verdict::Ok);
         assert_eq!(files_for(&config, needed - 1).verdict, Verdict::Warning);
+        assert_eq!(files_for(&config, FILES_LEAST).verdict, Verdict::Warning);
+        assert_eq!(files_for(&config, FILES_LEAST - 1).verdict, Verdict::Failure);
     }
 }

@@ -3,6 +3,7 @@
 //! Each check says what it found and what to do about it. Nothing is changed: what is written to the data directory to see
 //! whether that works is removed again.
 
+mod credentials;
 mod data;
 mod machine;
 mod service;
@@ -103,15 +104,18 @@ pub async fn run(args: DoctorArgs, global: &Global) -> Outcome {
         }
         Err(error) => {
             let remedy = "see `evenkeel config check`; the checks below are of the defaults";
-            (CoordinatorConfig::default(), Check::failure("configuration", error.to_string(), remedy))
+            (CoordinatorConfig::default(), Check::failure("configuration", error.in_one_line().0, remedy))
         }
     };
     let mut checks = vec![first];
     let running = service::find(&config, global).await;
-    checks.extend(service::ports(&config, running.as_ref()));
+    let ports = service::ports(&config, &running);
+    let somebody_listens = ports.iter().any(|check| check.verdict == Verdict::Failure);
+    checks.extend(ports);
+    checks.extend(credentials::checks(&config));
     checks.extend(data::checks(&config));
     checks.extend(machine::checks(&config));
-    checks.extend(service::checks(running, global).await);
+    checks.extend(service::checks(running, global, somebody_listens).await);
     let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
     let failures = checks.iter().filter(|check| check.verdict == Verdict::Failure).count();
     global.output().one(&Report { verdict, checks })?;

@@ -22,6 +22,7 @@ pub use certificate::{expiry_unix_s, uris};
 pub(crate) use hello::{FIRST_OF_TLS, in_the_open};
 pub use material::{Material, load};
 pub use reload::keep_current;
+pub use shown::finding;
 
 use crate::config::TlsConfig;
 

@@ -43,7 +43,8 @@ impl Tls {
 }
 
 /// How certificates are of which this is known.
-fn finding(status: &CertificateStatus, now_unix_s: i64) -> Finding {
+#[must_use]
+pub fn finding(status: &CertificateStatus, now_unix_s: i64) -> Finding {
     let left_s = status.expires_unix_s - now_unix_s;
     let finding = match left_s {
         ..=0 => Finding::of(Level::Unhealthy, "the certificate has expired: nobody can connect"),
