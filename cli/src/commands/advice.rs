@@ -3,15 +3,13 @@
 use clap::{Subcommand, ValueEnum};
 use evenkeel_proto::v1;
 
+use super::pages::{self, PAGE_SIZE};
 use crate::{
     args::Global,
     client::Clients,
     exit::{CliError, Exit, Outcome, answer},
     output::health::RecommendationView,
 };
-
-/// Recommendations per page: the most that the service allows.
-const PAGE_SIZE: u32 = 1_000;
 
 /// What to do with advice.
 #[derive(Debug, Subcommand)]
@@ -116,19 +114,16 @@ async fn all(clients: &mut Clients, state: State, kind: Option<Kind>) -> Result<
         Kind::Cost => K::Cost,
         Kind::Performance => K::Performance,
     });
-    let mut request = v1::ListRecommendationsRequest {
+    let request = v1::ListRecommendationsRequest {
         state: state.into(),
         kind: kind.into(),
         page_size: PAGE_SIZE,
         page_token: String::new(),
     };
-    let mut found = Vec::new();
-    loop {
-        let page = answer("list advice", clients.resources.list_recommendations(request.clone()).await)?;
-        found.extend(page.recommendations.into_iter().map(RecommendationView::from));
-        if page.next_page_token.is_empty() {
-            return Ok(found);
-        }
-        request.page_token = page.next_page_token;
-    }
+    let read = async |page_token| {
+        let request = v1::ListRecommendationsRequest { page_token, ..request.clone() };
+        let page = answer("list advice", clients.resources.list_recommendations(request).await)?;
+        Ok((page.recommendations, page.next_page_token))
+    };
+    Ok(pages::all(read).await?.into_iter().map(RecommendationView::from).collect())
 }

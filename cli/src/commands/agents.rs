@@ -6,15 +6,13 @@ use clap::{Subcommand, ValueEnum};
 use evenkeel_proto::v1;
 use evenkeel_shared::{LabelRule, wire};
 
+use super::pages::{self, PAGE_SIZE};
 use crate::{
     args::Global,
-    exit::{CliError, Exit, Outcome},
+    exit::{CliError, Exit, Outcome, answer},
     output::agent::AgentView,
     quantity, selector,
 };
-
-/// Agents per page: the most that the service allows.
-const PAGE_SIZE: u32 = 1_000;
 
 /// What to do with agents.
 #[derive(Debug, Subcommand)]
@@ -118,23 +116,19 @@ async fn list(
     labels: &[LabelRule],
     global: &Global,
 ) -> Outcome {
-    let mut request = v1::ListAgentsRequest {
+    let request = v1::ListAgentsRequest {
         health: health.into_iter().map(|health| v1::Health::from(health).into()).collect(),
         kind: kind.unwrap_or_default(),
         labels: labels.iter().map(wire::labels::to_label_rule).collect(),
         page_size: PAGE_SIZE,
         ..v1::ListAgentsRequest::default()
     };
-    let mut agents = Vec::new();
-    loop {
-        let page = clients.cluster.list_agents(request.clone()).await;
-        let page = page.map_err(|status| CliError::status("list agents", &status))?.into_inner();
-        agents.extend(page.agents.into_iter().map(AgentView::from));
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+    let read = async |page_token| {
+        let request = v1::ListAgentsRequest { page_token, ..request.clone() };
+        let page = answer("list agents", clients.cluster.list_agents(request).await)?;
+        Ok((page.agents, page.next_page_token))
+    };
+    let agents: Vec<_> = pages::all(read).await?.into_iter().map(AgentView::from).collect();
     global.output().list(&agents, "no agents; start one with `evenkeel agent`")?;
     Ok(Exit::Ok)
 }

@@ -5,15 +5,13 @@ use std::time::SystemTime;
 use clap::{Args, Subcommand, ValueEnum};
 use evenkeel_proto::v1;
 
+use super::pages::{self, PAGE_SIZE};
 use crate::{
     args::Global,
     exit::{Exit, Outcome, answer},
     output::allocation::{AllocationEventView, AllocationView},
     quantity,
 };
-
-/// Events per page: the most that the service allows.
-pub const PAGE_SIZE: u32 = 1_000;
 
 /// What to see of allocation.
 #[derive(Debug, Subcommand)]
@@ -85,7 +83,7 @@ async fn show(by: By, name: Option<String>, global: &Global) -> Outcome {
 }
 
 async fn events(args: EventsArgs, global: &Global) -> Outcome {
-    let mut request = v1::ListAllocationEventsRequest {
+    let request = v1::ListAllocationEventsRequest {
         from_unix_ms: args.from.map_or(0, quantity::unix_ms),
         to_unix_ms: args.to.map_or(0, quantity::unix_ms),
         subject: args.subject.unwrap_or_default(),
@@ -93,17 +91,12 @@ async fn events(args: EventsArgs, global: &Global) -> Outcome {
         page_token: String::new(),
     };
     let mut resources = global.address()?.connect().await?.resources;
-    let (output, mut left) = (global.output(), args.limit as usize);
-    while left > 0 {
-        let page = answer("read the events", resources.list_allocation_events(request.clone()).await)?;
-        for event in page.events.into_iter().take(left) {
-            left -= 1;
-            output.event(&AllocationEventView::from(event))?;
-        }
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+    let read = async |page_token| {
+        let request = v1::ListAllocationEventsRequest { page_token, ..request.clone() };
+        let page = answer("read the events", resources.list_allocation_events(request).await)?;
+        Ok((page.events, page.next_page_token))
+    };
+    let output = global.output();
+    pages::each(args.limit as usize, read, |event| Ok(output.event(&AllocationEventView::from(event))?)).await?;
     Ok(Exit::Ok)
 }

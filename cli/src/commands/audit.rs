@@ -78,7 +78,7 @@ async fn list(args: ListArgs, global: &Global) -> Outcome {
             loop {
                 let found = read::list(&directory, &wanted);
                 let (page, next) = found.map_err(|error| unreadable(&directory, error))?;
-                entries.extend(page.into_iter().map(EntryView::from));
+                entries.extend(page.into_iter().map(v1::AuditEntry::from).map(EntryView::from));
                 wanted.count = (args.limit as usize).saturating_sub(entries.len());
                 wanted.before = next;
                 if next.is_none() || wanted.count == 0 {
@@ -105,7 +105,10 @@ async fn list(args: ListArgs, global: &Global) -> Outcome {
 
 async fn verify(file: Option<PathBuf>, head: Option<&str>, global: &Global) -> Outcome {
     let found: VerifiedView = match file {
-        Some(directory) => read::verify(&directory, head).map_err(|error| unreadable(&directory, error))?.into(),
+        Some(directory) => {
+            let found = read::verify(&directory, head).map_err(|error| unreadable(&directory, error))?;
+            v1::VerifyAuditResponse::from(found).into()
+        }
         None => {
             let mut admin = global.address()?.connect().await?.admin;
             answer("check the audit log", admin.verify_audit(v1::VerifyAuditRequest {}).await)?.into()

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod loadtest;
 pub mod log;
 pub mod metrics;
+mod pages;
 pub mod profile;
 pub mod quotas;
 pub mod run;

@@ -11,7 +11,7 @@ use evenkeel_shared::dial::Channel;
 
 use crate::{
     args::Global,
-    commands::allocation::PAGE_SIZE,
+    commands::pages::{self, PAGE_SIZE},
     exit::{CliError, Exit, Outcome, answer},
     output::scaling::{PolicyAdviceView, PolicyView, ScalingEventView, ScalingView, TemplateView, VersionView},
     quantity,
@@ -237,23 +237,18 @@ async fn events(
     limit: u32,
     global: &Global,
 ) -> Outcome {
-    let mut request = v1::ListScalingEventsRequest {
+    let request = v1::ListScalingEventsRequest {
         from_unix_ms: from.map_or(0, quantity::unix_ms),
         to_unix_ms: to.map_or(0, quantity::unix_ms),
         page_size: limit.clamp(1, PAGE_SIZE),
         page_token: String::new(),
     };
-    let (output, mut left) = (global.output(), limit as usize);
-    while left > 0 {
-        let page = answer("read the decisions", resources.list_scaling_events(request.clone()).await)?;
-        for event in page.events.into_iter().take(left) {
-            left -= 1;
-            output.event(&ScalingEventView::from(event))?;
-        }
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
+    let read = async |page_token| {
+        let request = v1::ListScalingEventsRequest { page_token, ..request.clone() };
+        let page = answer("read the decisions", resources.list_scaling_events(request).await)?;
+        Ok((page.events, page.next_page_token))
+    };
+    let output = global.output();
+    pages::each(limit as usize, read, |event| Ok(output.event(&ScalingEventView::from(event))?)).await?;
     Ok(Exit::Ok)
 }

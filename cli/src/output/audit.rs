@@ -1,6 +1,5 @@
 //! The audit log, as printed.
 
-use evenkeel_coordinator::security::audit::{entry::Entry, read::Verification};
 use evenkeel_proto::v1;
 use serde::Serialize;
 
@@ -42,22 +41,6 @@ impl From<v1::AuditEntry> for EntryView {
     }
 }
 
-impl From<Entry> for EntryView {
-    fn from(entry: Entry) -> Self {
-        Self {
-            number: entry.number,
-            at_unix_ms: entry.at_unix_ms,
-            by: entry.by,
-            credential: entry.credential,
-            from: entry.from,
-            action: entry.action,
-            request: entry.request,
-            outcome: entry.outcome,
-            hash: entry.hash,
-        }
-    }
-}
-
 impl Row for EntryView {
     const HEADERS: &'static [&'static str] = &["NUMBER", "AT", "BY", "FROM", "ACTION", "REQUEST", "OUTCOME"];
 
@@ -86,13 +69,6 @@ pub struct VerifiedView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     pub head: String,
-}
-
-impl From<Verification> for VerifiedView {
-    fn from(found: Verification) -> Self {
-        let (broken_at, problem) = found.broken.unzip();
-        Self { whole: broken_at.is_none(), entries: found.entries, broken_at, problem, head: found.head }
-    }
 }
 
 impl From<v1::VerifyAuditResponse> for VerifiedView {

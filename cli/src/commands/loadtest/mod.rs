@@ -15,8 +15,14 @@ mod simulate_faults;
 mod trace;
 
 use clap::Subcommand;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::{args::Global, exit::Outcome};
+use crate::{
+    args::Global,
+    exit::{CliError, Exit, Outcome},
+    output::Show,
+};
 
 /// What to do with the load harness.
 #[derive(Debug, Subcommand)]
@@ -86,4 +92,21 @@ pub async fn run(command: LoadtestCommand, global: &Global) -> Outcome {
         LoadtestCommand::BenchClient(args) => bench::client(args).await,
         LoadtestCommand::FaultAgents(args) => faults::agents(args, global).await,
     }
+}
+
+/// Shows what comes of a simulation, which has a thread of its own, unless it is interrupted.
+async fn simulated<R: Show, E>(
+    simulation: JoinHandle<Result<R, E>>,
+    failed: fn(E) -> CliError,
+    interrupted: &CancellationToken,
+    global: &Global,
+) -> Outcome {
+    let report = tokio::select! {
+        report = simulation => {
+            report.map_err(|error| CliError::new(Exit::Error, "the simulation panicked").because(error))?
+        }
+        () = interrupted.cancelled() => return Ok(Exit::Interrupted),
+    };
+    global.output().one(&report.map_err(failed)?)?;
+    Ok(Exit::Ok)
 }

@@ -8,6 +8,7 @@ use evenkeel_core::capacity::{Policy, TEMPLATES, Template};
 use evenkeel_loadtest::scaling::{DayShape, ScalingError, ScalingPlan, ScalingReport, simulate};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
+use super::simulated;
 use crate::{
     args::Global,
     exit::{CliError, Exit, Outcome},
@@ -119,14 +120,7 @@ pub async fn run(args: SimulateScalingArgs, global: &Global) -> Outcome {
         bar.finish_and_clear();
         report
     });
-    let report = tokio::select! {
-        report = simulation => {
-            report.map_err(|error| CliError::new(Exit::Error, "the simulation panicked").because(error))?
-        }
-        () = interrupted.cancelled() => return Ok(Exit::Interrupted),
-    };
-    global.output().one(&report.map_err(failed)?)?;
-    Ok(Exit::Ok)
+    simulated(simulation, failed, &interrupted, global).await
 }
 
 fn failed(error: ScalingError) -> CliError {

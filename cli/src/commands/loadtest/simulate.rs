@@ -10,9 +10,8 @@ use evenkeel_loadtest::queueing::{
 };
 use evenkeel_shared::StrategyConfig;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
+use super::simulated;
 use crate::{
     args::Global,
     exit::{CliError, Exit, Outcome},
@@ -142,7 +141,7 @@ pub async fn run(args: SimulateArgs, global: &Global) -> Outcome {
         let (slots, equal_speeds, seed) = (args.slots, args.equal_speeds, args.seed);
         let plan = ShadowPlan { path, strategies: args.strategies()?, slots, equal_speeds, seed };
         let replay = tokio::task::spawn_blocking(move || shadow(&plan));
-        return show(replay, &interrupted, global).await;
+        return simulated(replay, failed, &interrupted, global).await;
     }
     let plan = args.plan()?;
     let runs = plan.seeds * (plan.strategies.len() as u64 + 1);
@@ -152,23 +151,7 @@ pub async fn run(args: SimulateArgs, global: &Global) -> Outcome {
         bar.finish_and_clear();
         report
     });
-    show(simulation, &interrupted, global).await
-}
-
-/// Shows what comes of it.
-async fn show<R: Show>(
-    simulation: JoinHandle<Result<R, QueueingError>>,
-    interrupted: &CancellationToken,
-    global: &Global,
-) -> Outcome {
-    let report = tokio::select! {
-        report = simulation => {
-            report.map_err(|error| CliError::new(Exit::Error, "the simulation panicked").because(error))?
-        }
-        () = interrupted.cancelled() => return Ok(Exit::Interrupted),
-    };
-    global.output().one(&report.map_err(failed)?)?;
-    Ok(Exit::Ok)
+    simulated(simulation, failed, &interrupted, global).await
 }
 
 fn failed(error: QueueingError) -> CliError {

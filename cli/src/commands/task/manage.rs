@@ -7,6 +7,7 @@ use evenkeel_shared::TaskState;
 use super::about_task;
 use crate::{
     args::Global,
+    commands::pages::PAGE_SIZE,
     exit::{CliError, Exit, Outcome},
     output::{
         answer::{CancelledView, RedrivenView},
@@ -14,9 +15,6 @@ use crate::{
         task::{TaskView, state_name},
     },
 };
-
-/// Tasks per page: the most that the service allows.
-const PAGE_SIZE: u32 = 1_000;
 
 /// Reads the name of a state, as the output has it.
 fn state(name: &str) -> Result<v1::TaskState, String> {

@@ -7,7 +7,10 @@ use evenkeel_shared::{Code, Error, Violation};
 
 use super::Admin;
 use crate::{
-    security::audit::{entry::Entry, read::Wanted},
+    security::audit::{
+        entry::Entry,
+        read::{Verification, Wanted},
+    },
     services::page_size,
 };
 
@@ -29,28 +32,36 @@ pub async fn list_audit(admin: &Admin, request: v1::ListAuditRequest) -> Result<
     };
     let (entries, next) = admin.gate.audit().list(wanted).await.map_err(unreadable)?;
     Ok(v1::ListAuditResponse {
-        entries: entries.into_iter().map(shown).collect(),
+        entries: entries.into_iter().map(Into::into).collect(),
         next_page_token: next.map(|next| next.to_string()).unwrap_or_default(),
     })
 }
 
 pub async fn verify_audit(admin: &Admin, _: v1::VerifyAuditRequest) -> Result<v1::VerifyAuditResponse, Error> {
-    let found = admin.gate.audit().verify().await.map_err(unreadable)?;
-    let (broken_at, problem) = found.broken.unwrap_or_default();
-    Ok(v1::VerifyAuditResponse { whole: broken_at == 0, entries: found.entries, broken_at, problem, head: found.head })
+    admin.gate.audit().verify().await.map(Into::into).map_err(unreadable)
 }
 
-fn shown(entry: Entry) -> v1::AuditEntry {
-    v1::AuditEntry {
-        number: entry.number,
-        at_unix_ms: entry.at_unix_ms,
-        by: entry.by,
-        credential: entry.credential,
-        from: entry.from,
-        action: entry.action,
-        request: entry.request,
-        outcome: entry.outcome,
-        hash: entry.hash,
+/// As it is said; whoever reads the files without a coordinator says it the same way.
+impl From<Entry> for v1::AuditEntry {
+    fn from(entry: Entry) -> Self {
+        Self {
+            number: entry.number,
+            at_unix_ms: entry.at_unix_ms,
+            by: entry.by,
+            credential: entry.credential,
+            from: entry.from,
+            action: entry.action,
+            request: entry.request,
+            outcome: entry.outcome,
+            hash: entry.hash,
+        }
+    }
+}
+
+impl From<Verification> for v1::VerifyAuditResponse {
+    fn from(found: Verification) -> Self {
+        let (broken_at, problem) = found.broken.unwrap_or_default();
+        Self { whole: broken_at == 0, entries: found.entries, broken_at, problem, head: found.head }
     }
 }
 
