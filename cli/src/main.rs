@@ -6,6 +6,8 @@
 mod args;
 mod client;
 mod commands;
+#[cfg(test)]
+mod documented;
 mod exit;
 mod output;
 mod quantity;
