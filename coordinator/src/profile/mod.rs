@@ -75,6 +75,23 @@ impl Profile {
         }
     }
 
+    /// This, unless there is nothing in it: a process that waits takes no samples, and an empty picture looks like a fault.
+    ///
+    /// # Errors
+    /// That there are no samples, and what to do.
+    pub fn with_samples(self) -> Result<Self, Error> {
+        if self.stacks.is_empty() {
+            let what = format!(
+                "there is nothing in the profile: within {:?} the process was at work for less than {} ms. Ask again while it \
+                 works, or for longer",
+                self.lasted,
+                1_000 / SAMPLES_PER_SECOND
+            );
+            return Err(Error::new(Code::FailedPrecondition, what));
+        }
+        Ok(self)
+    }
+
     fn folded(&self) -> String {
         // Semicolons stand between functions.
         let line = |(stack, samples): (&Vec<String>, &u64)| {
@@ -99,7 +116,7 @@ impl Profiler {
     /// Takes samples for so many seconds.
     ///
     /// # Errors
-    /// If it is too long, another one is being made, or this system has no such timer.
+    /// If it is too long, another one is being made, this system has no such timer, or the process had nothing to do.
     pub async fn profile(&self, seconds: u64) -> Result<Profile, Error> {
         if !(1..=SECONDS_MAX).contains(&seconds) {
             return Err(Violation::new("seconds", format!("is {seconds}; 1 to {SECONDS_MAX} are allowed")).into());
@@ -108,7 +125,7 @@ impl Profiler {
             .0
             .try_acquire()
             .map_err(|_| Error::exhausted("a profile is being made; there is one at a time", RETRY_AFTER))?;
-        take(Duration::from_secs(seconds)).await
+        take(Duration::from_secs(seconds)).await?.with_samples()
     }
 }
 
@@ -159,6 +176,15 @@ mod tests {
     fn folded_stacks_are_lines() {
         let text = String::from_utf8(example().written(Form::Folded)).unwrap();
         assert_eq!(text, "main;run 1\nmain;run;a<b> 3\n");
+    }
+
+    #[test]
+    fn that_there_is_nothing_in_it_is_said() {
+        assert_eq!(example().with_samples(), Ok(example()));
+        let empty = Profile { lasted: Duration::from_secs(2), ..Profile::default() };
+        let error = empty.with_samples().unwrap_err();
+        assert_eq!(error.code, Code::FailedPrecondition);
+        assert!(error.message.contains("within 2s the process was at work for less than 10 ms"), "{error}");
     }
 
     #[test]
