@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use evenkeel_shared::shown::without_value;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{
@@ -138,6 +139,7 @@ impl Executor for ProgramsExecutor {
 
     async fn execute(&self, task: TaskContext) -> Result<Bytes, ExecutionError> {
         let payload: CommandPayload = serde_json::from_slice(&task.payload)
+            .map_err(|error| without_value(&error.to_string()))
             .map_err(|error| ExecutionError::non_retryable(format!("the payload is not a command in JSON: {error}")))?;
         self.check(&payload)?;
         let program = Program {

@@ -155,6 +155,12 @@ impl Change {
     }
 }
 
+/// Whether a value, or a part of it, is a secret: then it is not kept with a version, and a rollback leaves it as it is.
+#[must_use]
+pub fn holds_secret(setting: &Setting, value: &Value) -> bool {
+    setting.secret || super::setting::has_secrets(value)
+}
+
 /// A value in TOML, unless it is a secret. Empty: it is not set.
 #[must_use]
 pub fn shown(setting: &Setting, value: &Value) -> String {

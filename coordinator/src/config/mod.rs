@@ -49,7 +49,7 @@ pub use audit::AuditConfig;
 pub use auth::{AuthConfig, JwtConfig};
 pub use engine::EngineConfig;
 pub use health::HealthConfig;
-pub use layer::{Change, Layer, shown};
+pub use layer::{Change, Layer, holds_secret, shown};
 pub use limits::LimitsConfig;
 pub use log::{FILTER_BYTES_MAX, LogConfig, LogFormat};
 pub use origin::{Origin, Source};

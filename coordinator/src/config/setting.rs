@@ -1,6 +1,11 @@
 //! What is known of one setting beside its value: where it stands, what it may be, and when a change of it counts.
 
-use evenkeel_shared::limits::DURATION_MAX;
+use std::borrow::Cow;
+
+use evenkeel_shared::{
+    limits::DURATION_MAX,
+    shown::{self, without_secrets},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -197,7 +202,7 @@ impl Kind {
                 Some(texts) if texts.iter().all(Value::is_string) => Ok(()),
                 _ => wrong("a list of texts"),
             },
-            Self::Table(shape) => (shape.check)(value).map_err(|why| format!("is wrong: {why}")),
+            Self::Table(shape) => (shape.check)(value).map_err(|why| format!("is wrong: {}", without_secrets(&why))),
         }
     }
 
@@ -207,7 +212,7 @@ impl Kind {
     /// What is wrong, in words that follow its name.
     pub fn read(&self, text: &str) -> Result<Value, String> {
         let text = text.trim();
-        let wrong = |wanted: &str| format!("is `{text}`; {wanted} is needed");
+        let wrong = |wanted: &str| format!("is `{}`; {wanted} is needed", without_secrets(text));
         Ok(match self {
             Self::Switch => match text.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => true.into(),
@@ -252,9 +257,23 @@ fn toml_value(text: &str) -> Result<Value, toml::de::Error> {
     toml::from_str::<Holder>(&format!("value = {text}")).map(|holder| holder.value)
 }
 
-/// A value in TOML; empty where it is not set.
+/// A value in TOML, with nothing in it that is secret in an address; empty where it is not set.
 #[must_use]
 pub fn shown(value: &Value) -> String {
+    let whole = whole(value);
+    match without_secrets(&whole) {
+        Cow::Owned(shown) => shown,
+        Cow::Borrowed(_) => whole,
+    }
+}
+
+/// Whether a part of a value is not shown.
+#[must_use]
+pub fn has_secrets(value: &Value) -> bool {
+    shown::has_secrets(&whole(value))
+}
+
+fn whole(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         // Beyond what the TOML crate writes.

@@ -36,8 +36,13 @@ const KEYS_MAX: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum JwtError {
     /// It is none.
-    #[error("is no JSON web key set: {0}")]
-    Json(#[from] serde_json::Error),
+    #[error("is no JSON web key set: line {line}, column {column}")]
+    Json {
+        /// Where, from 1. What stands there is not said: it may be a private key.
+        line: usize,
+        /// In the line, from 1.
+        column: usize,
+    },
     /// A key that makes no sense.
     #[error("key {place} cannot be used: {source}")]
     Key {
@@ -94,7 +99,8 @@ impl WebTokens {
         if matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
             return Err(wrong());
         }
-        let set: JwkSet = serde_json::from_str(keys)?;
+        let set: JwkSet = serde_json::from_str(keys)
+            .map_err(|error| JwtError::Json { line: error.line(), column: error.column() })?;
         if set.keys.len() > KEYS_MAX {
             return Err(JwtError::TooMany(set.keys.len()));
         }

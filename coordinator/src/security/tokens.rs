@@ -11,7 +11,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use evenkeel_shared::{AgentId, Tenant};
+use evenkeel_shared::{AgentId, Tenant, shown::without_value};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -78,8 +78,13 @@ pub fn from_hex(text: &str) -> Option<TokenHash> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// It is not TOML, or has fields that are not known.
-    #[error("{0}")]
-    Toml(String),
+    #[error("line {line}: {problem}")]
+    Toml {
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong, without what stands there: that may be a secret.
+        problem: String,
+    },
     /// A credential that cannot be.
     #[error("credential `{id}`: {problem}")]
     Credential {
@@ -91,6 +96,15 @@ pub enum CredentialsError {
     /// Too many.
     #[error("there are {0} credentials; at most {CREDENTIALS_MAX} are allowed")]
     TooMany(usize),
+}
+
+impl CredentialsError {
+    fn toml(text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        // The first line of several, as an error of many lines begins with what is wrong.
+        let problem = without_value(error.message().lines().next().unwrap_or_default());
+        Self::Toml { line: before.matches('\n').count() + 1, problem }
+    }
 }
 
 /// The file as it is written.
@@ -189,7 +203,7 @@ impl Credentials {
     /// # Errors
     /// What is wrong with it, and with which credential.
     pub fn read(text: &str) -> Result<Self, CredentialsError> {
-        let file: CredentialsFile = toml::from_str(text).map_err(|error| CredentialsError::Toml(error.to_string()))?;
+        let file: CredentialsFile = toml::from_str(text).map_err(|error| CredentialsError::toml(text, &error))?;
         if file.credential.len() > CREDENTIALS_MAX {
             return Err(CredentialsError::TooMany(file.credential.len()));
         }

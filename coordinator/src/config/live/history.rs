@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Cause, LiveConfig, Who, kept_of};
 use crate::{
-    config::{Change, CoordinatorConfig, Layer, Origin, Source, table},
+    config::{Change, CoordinatorConfig, Layer, Origin, Source, holds_secret, table},
     store::{DeclarationQuery, ROWS_MAX},
 };
 
@@ -108,7 +108,7 @@ impl Stored {
                 layer.put(setting, value.clone(), origin.clone());
             }
         }
-        layer.with(secrets, |setting| setting.secret)
+        layer.with(secrets, |setting| holds_secret(setting, secrets.value(setting.path)))
     }
 }
 

@@ -38,7 +38,7 @@ pub use self::{
     change::{Cause, Outcome, Who},
     history::Version,
 };
-use super::{CoordinatorConfig, Layer, Loaded, Origin, Problem, Source, Sources, table};
+use super::{CoordinatorConfig, Layer, Loaded, Origin, Problem, Source, Sources, holds_secret, table};
 use crate::{gateway::Gateway, security::audit::Audit};
 
 /// Says what is wrong with a configuration that is otherwise sound, such as a certificate that cannot be read.
@@ -234,7 +234,8 @@ impl LiveConfig {
 fn kept_of(layer: &Layer) -> serde_json::Map<String, serde_json::Value> {
     let default = Layer::of(&CoordinatorConfig::default(), "");
     table::settings()
-        .filter(|setting| !setting.secret && layer.value(setting.path) != default.value(setting.path))
+        .filter(|setting| !holds_secret(setting, layer.value(setting.path)))
+        .filter(|setting| layer.value(setting.path) != default.value(setting.path))
         .map(|setting| (setting.path.to_owned(), layer.value(setting.path).clone()))
         .collect()
 }
