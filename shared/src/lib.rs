@@ -13,6 +13,7 @@ pub mod error;
 pub mod ids;
 pub mod labels;
 pub mod limits;
+pub mod shown;
 pub mod spend;
 pub mod strategy;
 pub mod task;

@@ -19,6 +19,8 @@ use tonic::{
     transport::{Endpoint, Error, channel::ResponseFuture},
 };
 
+use crate::shown::{names_a_user, without_secrets};
+
 mod connector;
 mod error;
 mod explain;
@@ -93,7 +95,11 @@ impl Way {
     /// If it is no such URL, settings contradict each other, or a token would be sent to another machine in the open.
     pub fn new(text: &str, security: Security) -> Result<Self, DialError> {
         let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let wrong = |problem: &str| DialError::Url { url: text.to_owned(), problem: problem.to_owned() };
+        let shown = without_secrets(&url).into_owned();
+        let wrong = |problem: &str| DialError::Url { url: shown.clone(), problem: problem.to_owned() };
+        if names_a_user(&url) {
+            return Err(wrong("it has a user or a password in it, which is not sent"));
+        }
         let uri: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
         let encrypted = match uri.scheme_str() {
             Some("http") => false,
@@ -110,7 +116,7 @@ impl Way {
         let shows_token = security.token.is_some() || security.token_file.is_some();
         let is_here = is_loopback(&host);
         if !encrypted && !is_here && !security.allow_plaintext && (uses_tls || shows_token) {
-            return Err(DialError::InTheOpen { url });
+            return Err(DialError::InTheOpen { url: shown });
         }
         Ok(Self { url, encrypted, host, port, security: Arc::new(security) })
     }

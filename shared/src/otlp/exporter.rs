@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     dial::{Security, Way},
+    shown::without_secrets,
     time::Timestamp,
 };
 
@@ -90,7 +91,8 @@ impl Settings {
     /// # Errors
     /// What is wrong with the address or with those.
     pub fn check(&self) -> Result<Way, StartError> {
-        let refused = |problem: String| StartError::Endpoint { endpoint: self.endpoint.clone(), problem };
+        let refused =
+            |problem: String| StartError::Endpoint { endpoint: without_secrets(&self.endpoint).into_owned(), problem };
         let file = |name| said(name).map(PathBuf::from);
         let security = match self.endpoint.starts_with("https://") {
             true => Security {
@@ -132,7 +134,7 @@ impl Exporter {
             runtime.shutdown_background();
             let _ = finished.send(true);
         })?;
-        Ok(Self { queue, state, stop: Arc::new(stop), done, endpoint: settings.endpoint.as_str().into() })
+        Ok(Self { queue, state, stop: Arc::new(stop), done, endpoint: without_secrets(&settings.endpoint).into() })
     }
 
     /// Sends a span, some time. Never waits: without room it is dropped, and counted.
