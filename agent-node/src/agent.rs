@@ -20,8 +20,6 @@ use crate::{
     traces::Traces,
 };
 
-/// Weight of an ordinary agent.
-pub(crate) const WEIGHT_DEFAULT: u16 = 100;
 /// Time for running attempts to finish when the agent is told to go: what service managers and Kubernetes wait before they
 /// kill.
 pub(crate) const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -49,7 +47,7 @@ impl Agent {
             custom: BTreeMap::new(),
             labels: Labels::new(),
             tier: 0,
-            weight: WEIGHT_DEFAULT,
+            weight: AgentSpec::WEIGHT_ORDINARY,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             prefetch_per_slot: None,
             quota_keys: Vec::new(),

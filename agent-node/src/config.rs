@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use evenkeel_shared::{Kind, Labels, dial::Security};
+use evenkeel_shared::{AgentSpec, Kind, Labels, dial::Security};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{Agent, AgentBuilder, DRAIN_TIMEOUT_DEFAULT, WEIGHT_DEFAULT},
+    agent::{Agent, AgentBuilder, DRAIN_TIMEOUT_DEFAULT},
     error::BuildError,
     executors::{
         Burn, CommandConfig, CommandExecutor, Echo, ExecutorConfigError, Fail, HttpConfig, HttpExecutor,
@@ -74,7 +74,7 @@ impl Default for AgentConfig {
             custom: BTreeMap::new(),
             labels: Labels::new(),
             tier: 0,
-            weight: WEIGHT_DEFAULT,
+            weight: AgentSpec::WEIGHT_ORDINARY,
             prefetch_per_slot: None,
             quota_keys: Vec::new(),
             telemetry: TelemetryConfig::default(),

@@ -93,23 +93,13 @@ impl SnapshotUpdate {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_shared::{AdminState, AgentLoad, AgentSpec, Health, Labels, Resources, SessionEpoch, Timestamp};
+    use evenkeel_shared::{AdminState, AgentLoad, AgentSpec, Health, Resources, SessionEpoch, Timestamp};
 
     use super::*;
 
     fn view(name: &str, slots: u32) -> (AgentId, Option<AgentView>) {
         let id = AgentId::new(name).unwrap();
-        let spec = AgentSpec {
-            id: id.clone(),
-            kinds: Vec::new(),
-            labels: Labels::new(),
-            capacity: Resources::slots(slots),
-            tier: 0,
-            weight: 100,
-            version: String::new(),
-            prefetch_per_slot: None,
-            quota_keys: Vec::new(),
-        };
+        let spec = AgentSpec::of(id.clone(), Resources::slots(slots));
         let view = AgentView {
             spec: Arc::new(spec),
             admin: AdminState::Active,

@@ -23,7 +23,7 @@ pub struct AgentSpec {
     pub capacity: Resources,
     /// For the priority strategy: 0 is used first. 0 to 15.
     pub tier: u8,
-    /// How much it is favoured by strategies that weigh; 100 is ordinary. 1 to 1000.
+    /// How much it is favoured by strategies that weigh; [`AgentSpec::WEIGHT_ORDINARY`] is ordinary. 1 to 1000.
     pub weight: u16,
     /// Its program's version.
     pub version: String,
@@ -32,6 +32,27 @@ pub struct AgentSpec {
     /// Upstream quotas that all its work draws on, sorted, without repeats: while one is used up it gets nothing.
     #[serde(default)]
     pub quota_keys: Vec<QuotaKey>,
+}
+
+impl AgentSpec {
+    /// The weight of an agent that is favoured like any other.
+    pub const WEIGHT_ORDINARY: u16 = 100;
+
+    /// An agent with so much, and nothing particular: it takes no kind, has no labels, and is favoured like any other.
+    #[must_use]
+    pub const fn of(id: AgentId, capacity: Resources) -> Self {
+        Self {
+            id,
+            kinds: Vec::new(),
+            labels: Labels::new(),
+            capacity,
+            tier: 0,
+            weight: Self::WEIGHT_ORDINARY,
+            version: String::new(),
+            prefetch_per_slot: None,
+            quota_keys: Vec::new(),
+        }
+    }
 }
 
 /// What an agent says when its session begins.

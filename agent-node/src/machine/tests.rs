@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use evenkeel_proto::v1::{ResultStatus, agent_message, coordinator_message::Message};
 use evenkeel_shared::{AgentId, AssignmentId, AttemptNumber, Kind, Resources, TaskId, TaskSpec};
@@ -12,15 +10,8 @@ const START: Duration = Duration::from_secs(100);
 
 fn machine(slots: u32) -> Machine {
     let spec = AgentSpec {
-        id: AgentId::new("a").unwrap(),
         kinds: vec![Kind::new("k").unwrap()],
-        labels: BTreeMap::new(),
-        capacity: Resources::slots(slots),
-        tier: 0,
-        weight: 100,
-        version: String::new(),
-        prefetch_per_slot: None,
-        quota_keys: Vec::new(),
+        ..AgentSpec::of(AgentId::new("a").unwrap(), Resources::slots(slots))
     };
     Machine::new(spec, "process 1".into(), DRAIN_TIMEOUT, fastrand::Rng::with_seed(1))
 }

@@ -28,15 +28,9 @@ const KINDS: usize = 20;
 fn agent(number: usize, turn: usize) -> Arc<AgentView> {
     let share = ((number * 7 + turn * 13) % 100) as f64 / 100.0;
     let spec = AgentSpec {
-        id: AgentId::new(&format!("agent-{number:06}")).expect("valid"),
         kinds: vec![Kind::new(&format!("kind-{:02}", number % KINDS)).expect("valid")],
         labels: Labels::from([("pool".to_owned(), ["cpu", "gpu", "big", "old"][number % 4].to_owned())]),
-        capacity: Resources::slots(8),
-        tier: 0,
-        weight: 100,
-        version: String::new(),
-        prefetch_per_slot: None,
-        quota_keys: Vec::new(),
+        ..AgentSpec::of(AgentId::new(&format!("agent-{number:06}")).expect("valid"), Resources::slots(8))
     };
     Arc::new(AgentView {
         spec: Arc::new(spec),

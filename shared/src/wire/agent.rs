@@ -25,8 +25,6 @@ use crate::{
 
 /// Highest weight of an agent.
 const WEIGHT_MAX: u16 = 1_000;
-/// Weight of an agent that says none.
-const WEIGHT_DEFAULT: u16 = 100;
 /// How far above 1 a share may lie and count as 1: usage and elapsed time are sampled one after the other, so a busy
 /// machine measures a little more than all. More than that is a mistake of units.
 const SHARE_OVERSHOOT_MAX: f64 = 0.05;
@@ -44,7 +42,7 @@ pub fn registration(wire: v1::Register) -> Result<Registration, Violation> {
         capacity: q::capacity(wire.capacity).map_err(|violation| violation.within("capacity"))?,
         tier: within("tier", wire.tier, 0, TIER_MAX)?,
         weight: match wire.weight {
-            0 => WEIGHT_DEFAULT,
+            0 => AgentSpec::WEIGHT_ORDINARY,
             weight => within("weight", weight, 1, WEIGHT_MAX)?,
         },
         version: short("version", wire.version, NAME_BYTES_MAX)?,

@@ -1,6 +1,6 @@
 //! An engine, and what a bench tells it.
 
-use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_core::{
@@ -41,15 +41,10 @@ impl Rig {
     /// Agent `n` comes, on a session of its own. Tiers are dealt out in turn.
     pub fn join(&mut self, now: Timestamp, n: usize, kinds: &[Kind], slots: u32, prefetch_per_slot: u8) {
         let spec = AgentSpec {
-            id: AgentId::new(&format!("agent-{n}")).expect("valid"),
             kinds: kinds.to_vec(),
-            labels: BTreeMap::new(),
-            capacity: Resources::slots(slots),
             tier: (n % 3) as u8,
-            weight: 100,
-            version: String::new(),
             prefetch_per_slot: Some(prefetch_per_slot),
-            quota_keys: Vec::new(),
+            ..AgentSpec::of(AgentId::new(&format!("agent-{n}")).expect("valid"), Resources::slots(slots))
         };
         let session = SessionEpoch((1 << 40) + n as u64 + 1);
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };

@@ -47,15 +47,13 @@ fn spec(at: usize) -> AgentSpec {
     kinds.sort();
     kinds.dedup();
     AgentSpec {
-        id: AgentId::new(&format!("agent-{at}")).expect("a legal id"),
         kinds,
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Labels>(),
-        capacity: Resources { memory_bytes: u64::from(MEMORY_GIB) << 30, ..Resources::slots(SLOTS) },
         tier: [0, 1, 2][at % 3],
-        weight: 100,
-        version: String::new(),
-        prefetch_per_slot: None,
-        quota_keys: Vec::new(),
+        ..AgentSpec::of(
+            AgentId::new(&format!("agent-{at}")).expect("a legal id"),
+            Resources { memory_bytes: u64::from(MEMORY_GIB) << 30, ..Resources::slots(SLOTS) },
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! One agent, as the engine keeps it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use evenkeel_shared::{
     AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, TaskId, Timestamp,
@@ -151,17 +151,7 @@ impl Agent {
 
     /// An agent of which nothing is known but its name.
     pub fn unknown(id: AgentId, settings: &Settings, now: Timestamp) -> Self {
-        let spec = AgentSpec {
-            id,
-            kinds: Vec::new(),
-            labels: BTreeMap::new(),
-            capacity: Resources::default(),
-            tier: 0,
-            weight: 100,
-            version: String::new(),
-            prefetch_per_slot: None,
-            quota_keys: Vec::new(),
-        };
+        let spec = AgentSpec::of(id, Resources::default());
         Self::new(Arc::new(spec), settings, now)
     }
 

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_shared::{
-    AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Labels, Resources, SessionEpoch, Timestamp,
-};
+use evenkeel_shared::{AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, Timestamp};
 
 use super::sample::GroupSample;
 use crate::model::AgentView;
@@ -24,17 +22,7 @@ pub struct Plan(AgentView);
 
 /// A healthy agent of one slot that takes no kind.
 pub fn agent(id: &str) -> Plan {
-    let spec = AgentSpec {
-        id: AgentId::new(id).unwrap(),
-        kinds: Vec::new(),
-        labels: Labels::new(),
-        capacity: Resources::slots(1),
-        tier: 0,
-        weight: 100,
-        version: String::new(),
-        prefetch_per_slot: None,
-        quota_keys: Vec::new(),
-    };
+    let spec = AgentSpec::of(AgentId::new(id).unwrap(), Resources::slots(1));
     Plan(AgentView {
         spec: Arc::new(spec),
         admin: AdminState::Active,

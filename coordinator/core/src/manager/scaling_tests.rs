@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use evenkeel_shared::{AgentLoad, AgentSpec, Kind, Labels, Resources, SessionEpoch};
+use evenkeel_shared::{AgentLoad, AgentSpec, Kind, Resources, SessionEpoch};
 
 use super::*;
 use crate::{
@@ -71,15 +71,8 @@ impl World {
     fn join(&mut self, running: u32) {
         self.started += 1;
         let spec = AgentSpec {
-            id: AgentId::new(&format!("local-{}", self.started)).unwrap(),
             kinds: vec![Kind::new("sleep").unwrap()],
-            labels: Labels::new(),
-            capacity: Resources::slots(SLOTS),
-            tier: 0,
-            weight: 100,
-            version: String::new(),
-            prefetch_per_slot: None,
-            quota_keys: Vec::new(),
+            ..AgentSpec::of(AgentId::new(&format!("local-{}", self.started)).unwrap(), Resources::slots(SLOTS))
         };
         self.agents.push(AgentView {
             spec: Arc::new(spec),

@@ -164,17 +164,8 @@ impl Fleet {
 
     fn register(&mut self, at: usize) {
         let plan = &self.agents[at].plan;
-        let spec = AgentSpec {
-            id: plan.id.clone(),
-            kinds: plan.kinds.clone(),
-            labels: Default::default(),
-            capacity: Resources::slots(plan.slots),
-            tier: 0,
-            weight: 100,
-            version: String::new(),
-            prefetch_per_slot: None,
-            quota_keys: Vec::new(),
-        };
+        let spec =
+            AgentSpec { kinds: plan.kinds.clone(), ..AgentSpec::of(plan.id.clone(), Resources::slots(plan.slots)) };
         let registration = Registration { spec, instance: String::new(), dial: 0, held: Vec::new() };
         self.tell(Event::Register { session: session(at), registration: Box::new(registration) });
     }

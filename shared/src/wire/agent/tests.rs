@@ -66,7 +66,7 @@ fn a_registration_has_defaults_and_one_form() {
     let Registration { spec: read, held, .. } = registration(v1::Register { kinds, held, ..register() }).unwrap();
     assert_eq!(held, [TOKEN], "what is said twice is held once");
     assert_eq!(read.kinds, [Kind::new("a").unwrap(), Kind::new("b").unwrap()]);
-    assert_eq!((read.weight, read.tier, read.prefetch_per_slot), (WEIGHT_DEFAULT, 0, None));
+    assert_eq!((read.weight, read.tier, read.prefetch_per_slot), (AgentSpec::WEIGHT_ORDINARY, 0, None));
 }
 
 #[test]

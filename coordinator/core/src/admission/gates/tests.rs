@@ -36,15 +36,8 @@ fn rate(name: &str, scope: LimitScope, per_s: f64, burst: u32) -> Limit {
 
 fn agent(id: &str, labels: &[(&str, &str)]) -> AgentSpec {
     AgentSpec {
-        id: AgentId::new(id).unwrap(),
-        kinds: Vec::new(),
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        capacity: Resources::slots(1),
-        tier: 0,
-        weight: 100,
-        version: String::new(),
-        prefetch_per_slot: None,
-        quota_keys: Vec::new(),
+        ..AgentSpec::of(AgentId::new(id).unwrap(), Resources::slots(1))
     }
 }
 

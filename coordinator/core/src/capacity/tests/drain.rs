@@ -13,15 +13,9 @@ use crate::{
 /// An idle agent of kind `work` that came `age_s` ago.
 fn agent(name: &str, age_s: u64) -> AgentView {
     let spec = AgentSpec {
-        id: AgentId::new(name).unwrap(),
         kinds: vec![Kind::new("work").unwrap()],
         labels: [("price".to_owned(), "1".to_owned())].into(),
-        capacity: Resources { slots: 4, ..Resources::default() },
-        tier: 0,
-        weight: 100,
-        version: String::new(),
-        prefetch_per_slot: None,
-        quota_keys: Vec::new(),
+        ..AgentSpec::of(AgentId::new(name).unwrap(), Resources { slots: 4, ..Resources::default() })
     };
     AgentView {
         spec: Arc::new(spec),

@@ -2,6 +2,7 @@
 
 mod admission;
 mod budgets;
+mod builders;
 mod configure;
 mod costs;
 mod failover;

@@ -20,17 +20,7 @@ pub(super) fn kind(name: &str) -> Kind {
 
 /// An agent called `id` with this many slots that takes tasks of kind `a`.
 pub(super) fn agent(id: &str, slots: u32) -> AgentSpec {
-    AgentSpec {
-        id: AgentId::new(id).unwrap(),
-        kinds: vec![kind("a")],
-        labels: Labels::new(),
-        capacity: Resources::slots(slots),
-        tier: 0,
-        weight: 100,
-        version: String::new(),
-        prefetch_per_slot: None,
-        quota_keys: Vec::new(),
-    }
+    AgentSpec { kinds: vec![kind("a")], ..AgentSpec::of(AgentId::new(id).unwrap(), Resources::slots(slots)) }
 }
 
 pub(super) fn labelled(mut spec: AgentSpec, key: &str, value: &str) -> AgentSpec {
