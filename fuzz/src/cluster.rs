@@ -96,15 +96,11 @@ impl Cluster {
     #[must_use]
     pub fn honest_spec(slots: u32) -> AgentSpec {
         AgentSpec {
-            id: AgentId::new(HONEST).unwrap(),
             kinds: vec![Kind::new(KIND).unwrap()],
             labels: Labels::from([("zone".to_owned(), "eu".to_owned()), ("ram".to_owned(), "16".to_owned())]),
-            capacity: Resources::slots(slots),
-            tier: 0,
-            weight: 100,
             version: "1".to_owned(),
             prefetch_per_slot: Some(0),
-            quota_keys: Vec::new(),
+            ..AgentSpec::of(AgentId::new(HONEST).unwrap(), Resources::slots(slots))
         }
     }
 
