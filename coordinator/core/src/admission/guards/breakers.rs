@@ -69,7 +69,8 @@ impl<K: Ord + Clone> Breakers<K> {
         }
         let breaker = self.entry(now, key, settings)?;
         let turned = breaker.ended(now, settings, attempt, fleet, draw);
-        if attempt.ok && breaker.is_idle(now, settings) {
+        // One that has just turned has that to tell, even if it has nothing to remember: it was opened by hand.
+        if attempt.ok && !turned && breaker.is_idle(now, settings) {
             self.known.remove(key);
         }
         self.follow(key);

@@ -139,3 +139,18 @@ fn breakers_that_are_not_closed_are_counted_as_they_are_shown() {
     assert_eq!(shown.iter().filter(|view| matches!(view.id, BreakerId::Agent(_))).count(), 2, "they are remembered");
     check(&cluster, 1);
 }
+
+#[test]
+fn one_that_was_opened_by_hand_lets_all_go_once_its_trials_succeed() {
+    let mut cluster = five(BreakerSettings::default());
+    let id = BreakerId::Kind(Kind::new("work").unwrap());
+    cluster.control(ControlCommand::SetBreaker(id.clone(), BreakerOrder::Open(ms(1_000)))).unwrap();
+    let tasks: Vec<_> = (0..20).map(|_| cluster.submit(task("work"))).collect();
+    cluster.advance_alive(ms(1_000));
+    let trials = cluster.placements();
+    assert_eq!(trials.len(), 5);
+    trials.into_keys().take(3).for_each(|task| cluster.succeed(task));
+    assert_eq!(cluster.breaker(&id), Some(BreakerState::Closed));
+    assert_eq!(cluster.placements().len(), tasks.len() - 3, "all that waited goes at once");
+    assert_eq!(cluster.events_of(ClusterEventKind::Breaker), 3, "open, half-open, closed");
+}
