@@ -134,6 +134,60 @@ impl Violation {
     }
 }
 
+/// All fields that are wrong, in the order in which they were read, so that who sent them hears of everything at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Adds one.
+    pub fn push(&mut self, violation: Violation) {
+        self.0.push(violation);
+    }
+
+    /// What was read; if it could not be, what is wrong with it is added, and the default stands in for it.
+    pub fn or_default<T: Default>(&mut self, read: Result<T, Violation>) -> T {
+        self.take(read).unwrap_or_default()
+    }
+
+    /// What was read, unless it is wrong, which is added.
+    pub fn take<T>(&mut self, read: Result<T, Violation>) -> Option<T> {
+        read.map_err(|violation| self.push(violation)).ok()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Violation] {
+        &self.0
+    }
+
+    /// The same, seen from the message that holds the fields' message.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        Self(self.0.into_iter().map(|violation| violation.within(outer)).collect())
+    }
+}
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, violation) in self.0.iter().enumerate() {
+            write!(f, "{}{violation}", if at > 0 { "; " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Violation> for Violations {
+    fn from(violation: Violation) -> Self {
+        Self(vec![violation])
+    }
+}
+
 /// What a service answers when it cannot do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -178,7 +232,14 @@ impl Error {
 
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
-        Self { violations: vec![violation.clone()], ..Self::new(Code::InvalidArgument, violation.to_string()) }
+        Violations::from(violation).into()
+    }
+}
+
+impl From<Violations> for Error {
+    fn from(violations: Violations) -> Self {
+        let message = violations.to_string();
+        Self { violations: violations.0, ..Self::new(Code::InvalidArgument, message) }
     }
 }
 

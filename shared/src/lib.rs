@@ -31,7 +31,7 @@ pub mod telemetry;
 pub mod wire;
 
 pub use agent::{AdminState, AgentLoad, AgentSpec, Health, KindLatency, Registration};
-pub use error::{Code, Error, Violation};
+pub use error::{Code, Error, Violation, Violations};
 pub use ids::{
     AgentId, AssignmentId, AttemptNumber, AttemptRef, EventPosition, Kind, QuotaKey, SessionEpoch, TaskId, Tenant,
 };

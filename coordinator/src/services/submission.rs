@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evenkeel_core::engine::{NewTask, StoredKey, Submitted};
 use evenkeel_proto::v1;
 use evenkeel_shared::{
-    Code, Error, TaskId, TaskSpec, Timestamp, Violation,
+    Code, Error, TaskId, TaskSpec, Timestamp, Violation, Violations,
     limits::SUBMIT_TASKS_MAX,
     wire::{status::to_item_error, task::task_spec},
 };
@@ -58,9 +58,9 @@ pub async fn submit(
                 tasks.push(task);
                 refused.push(None);
             }
-            Err(violation) => {
+            Err(violations) => {
                 metrics.bad_input(BadInput::Task);
-                refused.push(Some(violation.within(&format!("tasks[{i}]")).into()));
+                refused.push(Some(violations.within(&format!("tasks[{i}]")).into()));
             }
         }
     }
@@ -85,19 +85,19 @@ fn check_count(count: usize) -> Result<(), Violation> {
 /// Reads one task.
 ///
 /// # Errors
-/// The field at fault.
-pub fn read(wire: v1::TaskSpec, now: Timestamp) -> Result<NewTask, Violation> {
+/// The fields at fault.
+pub fn read(wire: v1::TaskSpec, now: Timestamp) -> Result<NewTask, Violations> {
     read_of(wire, now, |_| {})
 }
 
 /// The same, of a task that is looked at once it is known to make sense.
-fn read_of(wire: v1::TaskSpec, now: Timestamp, look: impl FnOnce(&mut TaskSpec)) -> Result<NewTask, Violation> {
+fn read_of(wire: v1::TaskSpec, now: Timestamp, look: impl FnOnce(&mut TaskSpec)) -> Result<NewTask, Violations> {
     let (mut spec, payload) = task_spec(wire)?;
     if let Some(deadline) = spec.deadline
         && deadline <= now
     {
         let late = now.since(deadline).as_millis();
-        return Err(Violation::new("deadline_unix_ms", format!("is in the past, by {late} ms")));
+        return Err(Violation::new("deadline_unix_ms", format!("is in the past, by {late} ms")).into());
     }
     look(&mut spec);
     let payload = if payload.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&payload) } else { payload };
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_deadline_in_the_past_is_refused_by_name() {
         let late = v1::TaskSpec { deadline_unix_ms: 1_000, ..wire("echo") };
-        assert_eq!(read(late, NOW).unwrap_err().field, "deadline_unix_ms");
+        assert_eq!(read(late, NOW).unwrap_err().as_slice()[0].field, "deadline_unix_ms");
         let timely = v1::TaskSpec { deadline_unix_ms: 1_001, ..wire("echo") };
         assert!(read(timely, NOW).is_ok());
     }

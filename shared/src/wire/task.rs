@@ -7,7 +7,7 @@ use evenkeel_proto::v1;
 
 use super::{cut_note, enums, labels, quantities as q, short, spend};
 use crate::{
-    error::Violation,
+    error::{Violation, Violations},
     ids::{AssignmentId, AttemptNumber, AttemptRef, Kind, Tenant},
     limits::{ATTEMPTS_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX},
     task::{Decision, Delivery, Failure, FailureClass, Priority, RetryPolicy, TaskSpec},
@@ -17,26 +17,42 @@ use crate::{
 /// Reads a task and its payload.
 ///
 /// # Errors
-/// The first field at fault, by its path, such as `requirements.required[2].values`.
-pub fn task_spec(wire: v1::TaskSpec) -> Result<(TaskSpec, Bytes), Violation> {
+/// Every field at fault, by its path, such as `requirements.required[2].values`; of a message within it the first.
+pub fn task_spec(wire: v1::TaskSpec) -> Result<(TaskSpec, Bytes), Violations> {
+    let mut wrong = Violations::default();
     if wire.payload.len() > PAYLOAD_BYTES_MAX {
         let len = wire.payload.len();
-        return Err(Violation::new("payload", format!("is {len} bytes; at most {PAYLOAD_BYTES_MAX} are allowed")));
+        wrong.push(Violation::new("payload", format!("is {len} bytes; at most {PAYLOAD_BYTES_MAX} are allowed")));
     }
+    let kind = wrong.take(Kind::new(&wire.kind));
+    let idempotency_key = wrong.or_default(short("idempotency_key", wire.idempotency_key, KEY_BYTES_MAX));
+    let tenant = wrong.or_default(tenant(&wire.tenant));
+    let priority = wrong.or_default(wire.priority.map_or(Ok(Priority::default()), priority));
+    let requirements = labels::requirements(wire.requirements).map_err(|v| v.within("requirements"));
+    let requirements = wrong.or_default(requirements);
+    let affinity_key = wrong.or_default(short("affinity_key", wire.affinity_key, KEY_BYTES_MAX));
+    let delivery = wrong.or_default(delivery(wire.delivery));
+    let queue_timeout = wrong.or_default(q::duration("queue_timeout_ms", wire.queue_timeout_ms));
+    let attempt_timeout = wrong.or_default(q::duration("attempt_timeout_ms", wire.attempt_timeout_ms));
+    let deadline = wrong.or_default(q::timestamp("deadline_unix_ms", wire.deadline_unix_ms));
+    let retry = wrong.or_default(retry(wire.retry.unwrap_or_default()).map_err(|v| v.within("retry")));
+    let budget = wrong.or_default(spend::task_budget(wire.budget).map_err(|v| v.within("budget")));
+    let Some(kind) = kind.filter(|_| wrong.is_empty()) else { return Err(wrong) };
+    let trace = trace(&wire.traceparent, &wire.tracestate);
     let spec = TaskSpec {
-        idempotency_key: short("idempotency_key", wire.idempotency_key, KEY_BYTES_MAX)?,
-        kind: Kind::new(&wire.kind)?,
-        tenant: tenant(&wire.tenant)?,
-        priority: wire.priority.map_or(Ok(Priority::default()), priority)?,
-        requirements: labels::requirements(wire.requirements).map_err(|v| v.within("requirements"))?,
-        affinity_key: short("affinity_key", wire.affinity_key, KEY_BYTES_MAX)?,
-        delivery: delivery(wire.delivery)?,
-        queue_timeout: q::duration("queue_timeout_ms", wire.queue_timeout_ms)?,
-        attempt_timeout: q::duration("attempt_timeout_ms", wire.attempt_timeout_ms)?,
-        deadline: q::timestamp("deadline_unix_ms", wire.deadline_unix_ms)?,
-        retry: retry(wire.retry.unwrap_or_default()).map_err(|v| v.within("retry"))?,
-        budget: spend::task_budget(wire.budget).map_err(|v| v.within("budget"))?,
-        trace: trace(&wire.traceparent, &wire.tracestate),
+        idempotency_key,
+        kind,
+        tenant,
+        priority,
+        requirements,
+        affinity_key,
+        delivery,
+        queue_timeout,
+        attempt_timeout,
+        deadline,
+        retry,
+        budget,
+        trace,
     };
     Ok((spec, wire.payload))
 }

@@ -29,8 +29,7 @@ pub fn encode_spec(spec: &TaskSpec) -> Vec<u8> {
 /// A task that [`encode_spec`] wrote.
 pub fn decode_spec(bytes: &[u8]) -> Result<TaskSpec, StoreError> {
     let spec = v1::TaskSpec::decode(bytes).map_err(|error| StoreError::Corrupt(format!("a task: {error}")))?;
-    let (spec, _) =
-        wire::task::task_spec(spec).map_err(|violation| StoreError::Corrupt(format!("a task: {violation}")))?;
+    let (spec, _) = wire::task::task_spec(spec).map_err(|wrong| StoreError::Corrupt(format!("a task: {wrong}")))?;
     Ok(spec)
 }
 

@@ -4,6 +4,7 @@ use proptest::{collection, option, prelude::*};
 
 use super::*;
 use crate::{
+    Error,
     ids::{QuotaKey, TaskId},
     labels::{LabelOperator, LabelRule},
     limits::{
@@ -21,7 +22,8 @@ fn check(field: &str, change: impl FnOnce(&mut v1::TaskSpec)) {
     let mut wire = v1::TaskSpec { kind: "echo".into(), ..v1::TaskSpec::default() };
     change(&mut wire);
     let refused = task_spec(wire).expect_err(field);
-    assert_eq!(refused.field, field, "{refused}");
+    let fields: Vec<_> = refused.as_slice().iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, [field], "{refused}");
 }
 
 fn check_rule(field: &str, operator: v1::LabelOperator, values: &[&str]) {
@@ -41,6 +43,20 @@ fn check_resources(field: &str, resources: v1::Resources) {
     check(&format!("requirements.resources.{field}"), |task| {
         task.requirements = Some(v1::Requirements { resources: Some(resources), ..v1::Requirements::default() });
     });
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let retry = v1::RetryPolicy { multiplier: 0.5, ..v1::RetryPolicy::default() };
+    let wire = v1::TaskSpec { priority: Some(99), delivery: 7, retry: Some(retry), ..v1::TaskSpec::default() };
+    let refused = Error::from(task_spec(wire).unwrap_err());
+    let fields: Vec<_> = refused.violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["kind", "priority", "delivery", "retry.multiplier"]);
+    assert_eq!(
+        refused.message,
+        "kind: must not be empty; priority: 99 is not a priority; use 0 to 9; delivery: 7 is not a known kind of delivery; \
+         retry.multiplier: 0.5 is not a growth; use a number from 1 up"
+    );
 }
 
 #[test]
