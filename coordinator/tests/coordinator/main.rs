@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and so do the helpers of tests")]
 
+mod advice;
 mod agents;
 mod bad_input;
 #[path = "../../src/security/tls/testing.rs"]
@@ -19,6 +20,7 @@ mod restart;
 mod scaling;
 mod security;
 mod starting;
+mod stopping;
 mod streams;
 mod support;
 mod tasks;

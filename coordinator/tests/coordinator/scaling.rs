@@ -97,20 +97,16 @@ async fn an_override_is_advised_recorded_and_taken_back() {
         let error = error_of(&soon(resources.set_scaling_override(request)).await.unwrap_err());
         assert_eq!((error.code, error.violations[0].field.as_str()), (Code::InvalidArgument, field));
     }
+    let watched =
+        v1::EventsRequest { follow: true, types: vec![v1::ClusterEventType::Scaling.into()], ..Default::default() };
+    let mut said = soon(world.cluster().events(watched)).await.unwrap().into_inner();
     let scaling = soon(resources.set_scaling_override(fixed(3, 60_000, "a test"))).await.unwrap().into_inner();
     assert_eq!(scaling.r#override.unwrap().agents, 3);
-    // Within a turn or two it is decided, and recorded with its reason.
-    let event = soon(async {
-        loop {
-            let request = v1::ListScalingEventsRequest::default();
-            let events = resources.list_scaling_events(request).await.unwrap().into_inner().events;
-            if let Some(event) = events.into_iter().next() {
-                break event;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    });
-    let event = event.await;
+    // Within a turn or two it is decided, said, and recorded with its reason.
+    while !soon(said.message()).await.unwrap().unwrap().message.contains("the fleet should go from 0 to 3 agents") {}
+    let request = v1::ListScalingEventsRequest::default();
+    let events = soon(resources.list_scaling_events(request)).await.unwrap().into_inner().events;
+    let event = events.into_iter().next().unwrap();
     assert_eq!((event.action(), event.agents_before, event.agents_after), (v1::ScalingAction::Up, 0, 3));
     assert_eq!((event.outcome.as_str(), event.actuator.as_str(), event.policy_version), ("advised", "advise", 1));
     assert_eq!(event.reasons, ["an operator has fixed the number: a test"]);
