@@ -10,6 +10,7 @@ mod frames;
 mod hostile;
 mod http2;
 mod lifecycle;
+mod manager;
 mod network;
 mod overload;
 mod soak;
@@ -52,6 +53,7 @@ pub const FAULTS: &[Fault] = &[
     lifecycle::SIGTERM,
     lifecycle::ROLLING_RESTART,
     crashpoints::ACTOR_PANICS,
+    manager::MANAGER_PANICS,
     watchdog::STUCK_ENGINE,
     hostile::HOSTILE_AGENT,
     http2::ABUSE,
