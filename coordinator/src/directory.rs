@@ -289,15 +289,6 @@ impl Directory {
         }
     }
 
-    /// Where a live task is.
-    #[must_use]
-    pub fn live_state(&self, id: TaskId) -> Option<TaskState> {
-        match &*self.0.tasks.get(&id)? {
-            Row::Live(live) => Some(live.state),
-            Row::Over(_) => None,
-        }
-    }
-
     /// Live tasks.
     #[must_use]
     pub fn live_count(&self) -> usize {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use evenkeel_shared::{Code, Error, Timestamp};
+use evenkeel_shared::{Code, Error};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
@@ -45,7 +45,6 @@ struct State {
     leaving: AtomicBool,
     /// Something that readiness depends on has changed.
     changed: Notify,
-    loop_seen_us: AtomicU64,
     loop_turns: AtomicU64,
     loop_lag_us: AtomicU64,
     loop_silent_us: AtomicU64,
@@ -190,16 +189,9 @@ impl Lifecycle {
         }
     }
 
-    /// The engine's loop was alive at this time.
-    pub fn saw_loop(&self, at: Timestamp) {
-        self.0.loop_seen_us.store(at.unix_micros(), Ordering::Relaxed);
+    /// The engine's loop is alive.
+    pub fn saw_loop(&self) {
         self.0.loop_turns.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// When the engine's loop was last alive.
-    #[must_use]
-    pub fn loop_seen_at(&self) -> Timestamp {
-        Timestamp::from_unix_micros(self.0.loop_seen_us.load(Ordering::Relaxed))
     }
 
     /// How often the engine's loop has turned.

@@ -210,7 +210,7 @@ impl CoordinatorActor {
         if self.engine.next_wakeup().is_some_and(|at| at <= now) {
             self.engine.handle(now, Event::Tick, &mut self.gathered);
         }
-        self.lifecycle.saw_loop(now);
+        self.lifecycle.saw_loop();
     }
 
     fn schedule(&mut self, ctx: &mut Context<Self>) {
