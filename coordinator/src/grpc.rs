@@ -22,6 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::{
     connections::Incoming,
+    ending::Ending,
     metrics::calls::Calls,
     paced::Paced,
     security::{Gate, Secured},
@@ -87,12 +88,12 @@ pub async fn serve(
         Some((Ok::<_, Infallible>(connection), incoming))
     });
     tokio::select! {
-        served = router(services, health, &gate).serve_with_incoming_shutdown(incoming, stop.cancelled()) => served,
+        served = router(services, health, &gate, &stop).serve_with_incoming_shutdown(incoming, stop.cancelled()) => served,
         () = watched.keep_watch() => Ok(()),
     }
 }
 
-fn router(services: Services, health: HealthReporter, gate: &Gate) -> Router {
+fn router(services: Services, health: HealthReporter, gate: &Gate, stop: &CancellationToken) -> Router {
     let calls = services.cluster.metrics.calls().clone();
     let agents = AgentServiceServer::new(services.agents)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -123,7 +124,7 @@ fn router(services: Services, health: HealthReporter, gate: &Gate) -> Router {
     routes.add_service(asked(agents, gate)).add_service(asked(tasks, gate)).add_service(asked(cluster, gate));
     routes.add_service(asked(resources, gate)).add_service(asked(admin, gate)).add_service(asked(keda, gate));
     routes.add_service(asked(health, gate));
-    add_reflection(&mut routes, gate);
+    add_reflection(&mut routes, gate, stop);
     // The limits are on each connection; a limit over all of them would let one busy client lock the agents out. Calls have
     // no timeout of the server's, because sessions, watches and waits are meant to last.
     Server::builder()
@@ -145,14 +146,17 @@ fn asked<S>(service: S, (gate, calls): (&Gate, &Calls)) -> Paced<Secured<S>> {
 }
 
 /// Reflection in both versions: older tools know only the alpha.
-fn add_reflection(routes: &mut tonic::service::RoutesBuilder, gate: (&Gate, &Calls)) {
+fn add_reflection(routes: &mut tonic::service::RoutesBuilder, gate: (&Gate, &Calls), stop: &CancellationToken) {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     match (builder().build_v1(), builder().build_v1alpha()) {
-        (Ok(v1), Ok(alpha)) => drop(routes.add_service(asked(v1, gate)).add_service(asked(alpha, gate))),
+        (Ok(v1), Ok(alpha)) => {
+            let (v1, alpha) = (Ending::new(v1, stop.clone()), Ending::new(alpha, stop.clone()));
+            drop(routes.add_service(asked(v1, gate)).add_service(asked(alpha, gate)));
+        }
         // The descriptors are made by this build; without them only tools that explore the interface are lost.
         (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "server reflection is off"),
     }

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod directory;
+mod ending;
 pub mod failpoint;
 pub mod fingerprint;
 pub mod gateway;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use evenkeel_core::{engine::FinishedTask, insight::sample::ShellSample};
+use evenkeel_shared::telemetry;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -178,6 +179,9 @@ impl Metrics {
             sort: rows::Sort::Gauge,
             values: Arc::new(|| vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)]),
         });
+        let help = "Lines of the log that were left out because their place said too many.";
+        let left_out = || telemetry::control().map_or(0, |control| control.repeats().left_out()) as f64;
+        rows.add(Row::one(("log_lines_left_out", help, rows::Sort::Counter), left_out));
         let made = Self(Arc::new(State {
             registries: all,
             rows,

@@ -142,11 +142,17 @@ impl Stopping {
         Self { began: Instant::now(), whole, report: StopReport { stages: Vec::new() } }
     }
 
-    /// Carries a stage out, within its time. It gives what it did and how it ended.
-    pub async fn stage(&mut self, stage: Stage, work: impl Future<Output = (Ended, String)>) {
+    /// Carries a stage out, within its time. It gives what it did and how it ended; if its time is up, `left` says what it was
+    /// about to do still.
+    pub async fn stage(
+        &mut self,
+        stage: Stage,
+        work: impl Future<Output = (Ended, String)>,
+        left: impl FnOnce() -> String,
+    ) {
         let began = Instant::now();
         let may_take = stage.may_take(self.whole, self.whole.saturating_sub(self.began.elapsed()));
-        let (ended, note) = tokio::time::timeout(may_take, work).await.unwrap_or_else(|_| (Ended::Late, String::new()));
+        let (ended, note) = tokio::time::timeout(may_take, work).await.unwrap_or_else(|_| (Ended::Late, left()));
         let report = StageReport { stage, took: began.elapsed(), ended, note };
         tracing::info!(stage = stage.name(), took = ?report.took, ended = ?report.ended, note = report.note, "stopping");
         self.report.stages.push(report);
@@ -204,9 +210,9 @@ mod tests {
     async fn a_stage_that_hangs_is_cut_off_and_the_next_one_comes() {
         // Without any time a stage still does what it need not wait for.
         let mut stopping = Stopping::begin(Duration::ZERO);
-        stopping.stage(Stage::Actuator, std::future::pending()).await;
-        stopping.stage(Stage::Store, async { (Ended::Done, String::new()) }).await;
-        let ended: Vec<_> = stopping.end().stages.into_iter().map(|stage| stage.ended).collect();
-        assert_eq!(ended, [Ended::Late, Ended::Done]);
+        stopping.stage(Stage::Actuator, std::future::pending(), || "2 agents run on".to_owned()).await;
+        stopping.stage(Stage::Store, async { (Ended::Done, String::new()) }, || "all".to_owned()).await;
+        let ended: Vec<_> = stopping.end().stages.into_iter().map(|stage| (stage.ended, stage.note)).collect();
+        assert_eq!(ended, [(Ended::Late, "2 agents run on".to_owned()), (Ended::Done, String::new())]);
     }
 }

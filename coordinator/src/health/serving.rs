@@ -63,6 +63,14 @@ impl Serving {
         }
     }
 
+    /// Ends the streams of whoever watches the services: they last for as long as there is something to watch, and a server that
+    /// ends waits for them.
+    pub async fn end(mut reporter: HealthReporter) {
+        for (service, _) in SERVICES {
+            reporter.clear_service_status(service).await;
+        }
+    }
+
     /// Tells whoever watches the services.
     pub async fn tell(self, reporter: &HealthReporter) {
         for (service, needs) in SERVICES {

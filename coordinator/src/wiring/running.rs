@@ -3,11 +3,15 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use actix::Addr;
+use evenkeel_shared::otlp::Counts;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic_health::server::HealthReporter;
@@ -160,13 +164,13 @@ impl RunningCoordinator {
             }
             done(String::new())
         };
-        stopping.stage(Stage::Announce, announced).await;
+        stopping.stage(Stage::Announce, announced, String::new).await;
         // What it has started goes first: agents hand back what they cannot finish while somebody still listens.
         let handed_back = async {
             self.actuator.stop().await;
             done(String::new())
         };
-        stopping.stage(Stage::Actuator, handed_back).await;
+        stopping.stage(Stage::Actuator, handed_back, || "what it has started may run on".to_owned()).await;
         self.lifecycle.stop();
         let under_way = self.pending.len();
         let closed = async {
@@ -175,27 +179,32 @@ impl RunningCoordinator {
                 Err(error) => (Ended::Failed(error.to_string()), String::new()),
             }
         };
-        stopping.stage(Stage::Store, closed).await;
+        let unanswered = || counted(self.pending.len(), "request without its answer", "requests without their answers");
+        stopping.stage(Stage::Store, closed, unanswered).await;
         self.lifecycle.close();
         let sessions = self.sessions.len();
         self.sessions.close_all(&Lifecycle::restarting());
+        Serving::end(self.health.clone()).await;
         self.stop_servers.cancel();
         let servers = std::mem::take(&mut self.servers);
+        let serving = AtomicUsize::new(servers.len());
         let ended = async {
             for server in servers {
                 // A server that panicked has ended too.
                 let _ = server.await;
+                serving.fetch_sub(1, Ordering::Relaxed);
             }
             done(counted(sessions, "session", "sessions"))
         };
-        stopping.stage(Stage::Streams, ended).await;
+        let open = || counted(serving.load(Ordering::Relaxed), "server with open calls", "servers with open calls");
+        stopping.stage(Stage::Streams, ended, open).await;
         let closed = async {
             match self.audit.close().await {
                 Ok(entries) => done(format!("{entries} entries since the start")),
                 Err(error) => (Ended::Failed(error.to_string()), String::new()),
             }
         };
-        stopping.stage(Stage::Audit, closed).await;
+        stopping.stage(Stage::Audit, closed, || "its last entries may be missing".to_owned()).await;
         self.stopped.cancel();
         let threads = self.threads.take();
         let joined = async {
@@ -204,13 +213,15 @@ impl RunningCoordinator {
                 Err(error) => (Ended::Failed(error.to_string()), String::new()),
             }
         };
-        stopping.stage(Stage::Threads, joined).await;
+        stopping.stage(Stage::Threads, joined, || "an actor is at work".to_owned()).await;
         // The spans of the last commit are made by now.
         let flushed = async {
-            self.traces.stop(TRACES_STOP_MAX).await;
-            done(String::new())
+            let before = self.traces.counts();
+            let after = self.traces.stop(TRACES_STOP_MAX).await;
+            // A collector that is away is no fault of the stop's.
+            done(spans_left(before, after))
         };
-        stopping.stage(Stage::Telemetry, flushed).await;
+        stopping.stage(Stage::Telemetry, flushed, || "the last spans were not sent".to_owned()).await;
         stopping.end()
     }
 
@@ -229,10 +240,37 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     }
 }
 
+/// What became of the last spans.
+fn spans_left(before: Counts, after: Counts) -> String {
+    let lost = (after.dropped + after.failed + after.queued).saturating_sub(before.dropped + before.failed);
+    let (sent, lost) = [after.exported.saturating_sub(before.exported), lost]
+        .map(|spans| usize::try_from(spans).unwrap_or(usize::MAX))
+        .into();
+    let words = [counted(sent, "span sent", "spans sent"), counted(lost, "span lost", "spans lost")];
+    words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
 impl Drop for RunningCoordinator {
     fn drop(&mut self) {
         self.lifecycle.close();
         self.stop_servers.cancel();
         self.stopped.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_that_go_out_at_the_end_and_those_that_are_lost_are_counted() {
+        let before = Counts { exported: 100, dropped: 5, failed: 1, queued: 7 };
+        assert_eq!(spans_left(before, Counts { exported: 107, queued: 0, ..before }), "7 spans sent");
+        assert_eq!(
+            spans_left(before, Counts { exported: 101, dropped: 11, queued: 0, ..before }),
+            "1 span sent, 6 spans lost"
+        );
+        assert_eq!(spans_left(before, Counts { failed: 8, queued: 0, ..before }), "7 spans lost");
+        assert_eq!(spans_left(Counts::default(), Counts::default()), "");
     }
 }
