@@ -16,10 +16,7 @@ use evenkeel_core::{
     routing::ClassLimit,
 };
 use futures_util::FutureExt as _;
-use tokio::{
-    net::TcpListener,
-    sync::{Mutex, Semaphore},
-};
+use tokio::{net::TcpListener, sync::Mutex};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -39,22 +36,12 @@ use crate::{
     intake::Intake,
     listen::{listen, twice},
     metrics::ClosedConnections,
-    profile::Profiler,
     security::{
         audit::Audit,
         gate::{Gate, GateError},
         tls::{Tls, TlsError},
     },
-    services::{
-        admin::Admin,
-        agent::Agents,
-        cluster::{Cluster, Identity},
-        keda::Keda,
-        redrive::Redrives,
-        resource::Resources,
-        submit_stream,
-        task::Tasks,
-    },
+    services::cluster::Identity,
     start::StartPhases,
     store::{
         Store, StoreError,
@@ -68,12 +55,14 @@ mod panics;
 mod parts;
 mod retention;
 mod running;
+mod services;
 
 pub use panics::end_process_on_panic;
 use panics::end_process_when_an_actor_panics;
 use parts::Parts;
 use retention::retain;
 pub use running::{RunningCoordinator, StopError};
+use services::Behind;
 
 /// The exit code of a process whose commit failed (`EX_IOERR`).
 pub const EXIT_STORE_FAILED: i32 = 74;
@@ -152,21 +141,12 @@ impl Coordinator {
         let coordinator_id = format!("c{}-{:08x}", recovery.incarnation, fastrand::u32(..));
         let traces = Traces::start(&config.telemetry, clock, &coordinator_id)?;
         traces.recovered(&recovery.tasks);
-        let identity = Arc::new(Identity {
-            coordinator_id,
-            version: env!("CARGO_PKG_VERSION"),
-            data_dir: data_dir.display().to_string(),
-            traces: traces.active().is_some(),
-        });
+        let identity = Arc::new(identity(coordinator_id, &data_dir, &traces));
         let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
         let manager = ManagerState::new(config.resources.enabled);
         let parts =
             Parts::new(clock, &config, &recovery, store.as_ref(), manager, traces).map_err(StartError::Threads)?;
-        let for_manager = ManagerRecovery {
-            incarnation: recovery.incarnation,
-            declarations: recovery.declarations.clone(),
-            scaling: recovery.scaling.clone(),
-        };
+        let for_manager = for_manager(&recovery);
         let engine = make_engine(clock, config.engine.settings(), recovery).await?;
         phases.end("recover");
         early.is_at("actors");
@@ -180,23 +160,7 @@ impl Coordinator {
         let intake = Intake::new(actor.clone(), parts.heartbeats.clone());
         let gateway = parts.gateway(intake);
         let (health, _) = tonic_health::server::health_reporter();
-        let tasks = Tasks {
-            gateway: gateway.clone(),
-            hub: parts.task_hub.clone(),
-            redrives: Redrives::default(),
-            metrics: parts.metrics.clone(),
-            submit_streams: Arc::new(Semaphore::new(submit_stream::STREAMS_MAX)),
-        };
         let strategy = Arc::new(Mutex::new(strategy));
-        let cluster = Cluster {
-            gateway: gateway.clone(),
-            snapshot: parts.snapshot.clone(),
-            publisher,
-            hub: parts.cluster_hub.clone(),
-            identity: Arc::clone(&identity),
-            strategy: Arc::clone(&strategy),
-            metrics: parts.metrics.clone(),
-        };
         let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?, tls.is_some());
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
         let hindsight = Hindsight {
@@ -206,53 +170,28 @@ impl Coordinator {
             strategy: Arc::clone(&strategy),
             interval: Duration::from_millis(config.resources.look_back_interval_ms),
         };
-        let asked = manager.clone();
-        let resources = Resources {
-            gateway: gateway.clone(),
-            snapshot: parts.snapshot.clone(),
-            manager,
-            strategy,
-            metrics: parts.metrics.clone(),
-        };
         let audit = Audit::start(&config.audit, &data_dir);
         live.write_down_in(audit.clone());
         let gate = Gate::new(&config.auth, audit, &data_dir, &parts.metrics)?;
         gate.follow(&live);
-        let admin = Admin {
-            gate: gate.clone(),
-            gateway: gateway.clone(),
-            metrics: parts.metrics.clone(),
-            board: parts.board.clone(),
-            profiler: Profiler::default(),
-            config: live.clone(),
-        };
-        let (sessions, for_sampler) = (parts.sessions.clone(), gateway.clone());
-        let gateway_for_config = gateway.clone();
-        let agents = Agents {
-            gateway,
-            sessions: sessions.clone(),
-            identity,
-            metrics: parts.metrics.clone(),
-            register_within: Duration::from_millis(config.limits.greeting_timeout_ms),
-        };
         let (grpc_addr, http_addr) = (local_addr("grpc", &grpc)?, local_addr("http", &http)?);
         let (stop_servers, stopped) = (CancellationToken::new(), CancellationToken::new());
-        let api = http::Api {
-            tasks: tasks.clone(),
-            cluster: cluster.clone(),
-            resources: resources.clone(),
-            admin: admin.clone(),
+        let behind = Behind {
+            gateway: gateway.clone(),
+            publisher,
+            identity,
+            strategy,
+            manager: manager.clone(),
             gate: gate.clone(),
-            names: live.subscribe(),
+            live: live.clone(),
         };
+        let (services, api) = parts.services(&config, behind);
         parts.lifecycle.set_ready();
         Serving::now(&parts.lifecycle, &parts.board.now()).tell(&health).await;
-        let keda = Keda::new(parts.metrics.manager().clone(), parts.lifecycle.clone());
-        let services = grpc::Services { agents, tasks, cluster, resources, admin, keda };
         let (for_grpc, for_http) = parts.connections(&config);
-        parts.follow(&live, gateway_for_config, &for_grpc, &for_http);
+        parts.follow(&live, gateway.clone(), &for_grpc, &for_http);
         let grpc = Incoming::new(grpc, for_grpc.clone(), tls.as_ref().map(Tls::grpc));
-        let sampler = parts.sampler(for_sampler, for_grpc, &data_dir, health.clone());
+        let sampler = parts.sampler(gateway, for_grpc, &data_dir, health.clone());
         phases.end("actors");
         early.end().await;
         let http = Incoming::new(http, for_http, tls.as_ref().and_then(Tls::http));
@@ -280,8 +219,8 @@ impl Coordinator {
             _watchdog: watchdog,
             _sampler: AbortOnDropHandle::new(tokio::spawn(sampler.run())),
             health,
-            sessions,
-            manager: asked,
+            sessions: parts.sessions,
+            manager,
             actuator,
             actor,
             audit: gate.audit().clone(),
@@ -296,6 +235,24 @@ impl Coordinator {
             servers,
             threads: Some(threads),
         })
+    }
+}
+
+fn identity(coordinator_id: String, data_dir: &Path, traces: &Traces) -> Identity {
+    Identity {
+        coordinator_id,
+        version: env!("CARGO_PKG_VERSION"),
+        data_dir: data_dir.display().to_string(),
+        traces: traces.active().is_some(),
+    }
+}
+
+/// What the manager begins from.
+fn for_manager(recovery: &Recovery) -> ManagerRecovery {
+    ManagerRecovery {
+        incarnation: recovery.incarnation,
+        declarations: recovery.declarations.clone(),
+        scaling: recovery.scaling.clone(),
     }
 }
 
