@@ -48,9 +48,12 @@ pub fn run(data: &[u8]) {
                 check_reads_back(&task, &payload);
                 accepted.extend(submit(&mut cluster, task));
             }
-            Err(violation) => {
-                assert!(!violation.field.is_empty(), "a violation that names nothing: {violation:?}");
-                let _ = status::to_item_error(&violation.into());
+            Err(violations) => {
+                assert!(!violations.is_empty(), "refused for nothing");
+                for violation in violations.as_slice() {
+                    assert!(!violation.field.is_empty(), "a violation that names nothing: {violation:?}");
+                }
+                let _ = status::to_item_error(&violations.into());
             }
         }
     }

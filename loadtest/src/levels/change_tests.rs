@@ -3,15 +3,14 @@
 use std::sync::Mutex;
 
 use evenkeel_proto::v1::{
-    Agent, ClusterEvent, ClusterStatus, CordonAgentRequest, DescribeAgentRequest, DrainAgentRequest, EventsRequest,
-    ListAgentsRequest, ListAgentsResponse, ResumeAgentRequest, StatusRequest,
+    ClusterEvent,
     cluster_service_server::{ClusterService, ClusterServiceServer},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, transport::Endpoint};
 
-use self::absent::absent;
+use self::absent::{absent, absent_but_strategies};
 use super::*;
 
 #[path = "../../tests/scripted/absent.rs"]
@@ -79,15 +78,7 @@ impl ClusterService for Fake {
         self.answer()
     }
 
-    absent! {
-        list_agents(ListAgentsRequest) -> ListAgentsResponse,
-        describe_agent(DescribeAgentRequest) -> Agent,
-        cordon_agent(CordonAgentRequest) -> Agent,
-        drain_agent(DrainAgentRequest) -> Agent,
-        resume_agent(ResumeAgentRequest) -> Agent,
-        status(StatusRequest) -> ClusterStatus,
-        events(EventsRequest) -> Self::EventsStream,
-    }
+    absent_but_strategies! {}
 }
 
 const BEFORE: StrategyConfig = StrategyConfig::Weighted { task_capacity: 0.25, cpu: 0.5, memory: 0.25 };

@@ -18,4 +18,19 @@ macro_rules! absent {
     };
 }
 
-pub(crate) use absent;
+/// All of a cluster's calls but those about its strategy.
+macro_rules! absent_but_strategies {
+    () => {
+        absent! {
+            list_agents(evenkeel_proto::v1::ListAgentsRequest) -> evenkeel_proto::v1::ListAgentsResponse,
+            describe_agent(evenkeel_proto::v1::DescribeAgentRequest) -> evenkeel_proto::v1::Agent,
+            cordon_agent(evenkeel_proto::v1::CordonAgentRequest) -> evenkeel_proto::v1::Agent,
+            drain_agent(evenkeel_proto::v1::DrainAgentRequest) -> evenkeel_proto::v1::Agent,
+            resume_agent(evenkeel_proto::v1::ResumeAgentRequest) -> evenkeel_proto::v1::Agent,
+            status(evenkeel_proto::v1::StatusRequest) -> evenkeel_proto::v1::ClusterStatus,
+            events(evenkeel_proto::v1::EventsRequest) -> Self::EventsStream,
+        }
+    };
+}
+
+pub(crate) use {absent, absent_but_strategies};

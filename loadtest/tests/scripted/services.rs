@@ -7,7 +7,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, Message, Scripted, absent::absent};
+use super::{
+    Answers, Message, Scripted,
+    absent::{absent, absent_but_strategies},
+};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -89,13 +92,7 @@ impl ClusterService for Scripted {
     }
 
     absent! {
-        list_agents(ListAgentsRequest) -> ListAgentsResponse,
-        describe_agent(DescribeAgentRequest) -> Agent,
-        cordon_agent(CordonAgentRequest) -> Agent,
-        drain_agent(DrainAgentRequest) -> Agent,
-        resume_agent(ResumeAgentRequest) -> Agent,
         set_strategy(SetStrategyRequest) -> StrategyConfig,
-        status(StatusRequest) -> ClusterStatus,
-        events(EventsRequest) -> Self::EventsStream,
     }
+    absent_but_strategies! {}
 }
