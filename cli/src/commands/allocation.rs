@@ -1,16 +1,13 @@
 //! `evenkeel allocation`: who asked for how much and got it, and what was throttled and moved.
 
-use std::time::SystemTime;
-
 use clap::{Args, Subcommand, ValueEnum};
 use evenkeel_proto::v1;
 
-use super::pages::{self, PAGE_SIZE};
+use super::pages::{self, Stretch};
 use crate::{
     args::Global,
     exit::{Exit, Outcome, answer},
     output::allocation::{AllocationEventView, AllocationView},
-    quantity,
 };
 
 /// What to see of allocation.
@@ -35,15 +32,9 @@ pub struct EventsArgs {
     /// Only about this, for example limit:batch or agent:a-1
     #[arg(long)]
     subject: Option<String>,
-    /// From when on: 2h ago, or a date and time
-    #[arg(long, value_name = "TIME", value_parser = quantity::since)]
-    from: Option<SystemTime>,
-    /// Until when [default: now]
-    #[arg(long, value_name = "TIME", value_parser = quantity::since)]
-    to: Option<SystemTime>,
-    /// Show so many at most
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: u32,
+    /// When, and how many
+    #[command(flatten)]
+    stretch: Stretch,
 }
 
 /// By what.
@@ -84,10 +75,10 @@ async fn show(by: By, name: Option<String>, global: &Global) -> Outcome {
 
 async fn events(args: EventsArgs, global: &Global) -> Outcome {
     let request = v1::ListAllocationEventsRequest {
-        from_unix_ms: args.from.map_or(0, quantity::unix_ms),
-        to_unix_ms: args.to.map_or(0, quantity::unix_ms),
+        from_unix_ms: args.stretch.from_unix_ms(),
+        to_unix_ms: args.stretch.to_unix_ms(),
         subject: args.subject.unwrap_or_default(),
-        page_size: args.limit.clamp(1, PAGE_SIZE),
+        page_size: args.stretch.page_size(),
         page_token: String::new(),
     };
     let mut resources = global.address()?.connect().await?.resources;
@@ -97,6 +88,7 @@ async fn events(args: EventsArgs, global: &Global) -> Outcome {
         Ok((page.events, page.next_page_token))
     };
     let output = global.output();
-    pages::each(args.limit as usize, read, |event| Ok(output.event(&AllocationEventView::from(event))?)).await?;
+    pages::each(args.stretch.limit as usize, read, |event| Ok(output.event(&AllocationEventView::from(event))?))
+        .await?;
     Ok(Exit::Ok)
 }

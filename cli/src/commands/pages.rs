@@ -1,9 +1,44 @@
 //! Lists that a coordinator gives in pages.
 
-use crate::exit::CliError;
+use std::time::SystemTime;
+
+use clap::Args;
+
+use crate::{exit::CliError, quantity};
 
 /// Rows of a page: the most that the services allow.
 pub const PAGE_SIZE: u32 = 1_000;
+
+/// Which part of a history, newest first.
+#[derive(Debug, Args)]
+pub struct Stretch {
+    /// From when on: 2h ago, or a date and time
+    #[arg(long, value_name = "TIME", value_parser = quantity::since)]
+    from: Option<SystemTime>,
+    /// Until when [default: now]
+    #[arg(long, value_name = "TIME", value_parser = quantity::since)]
+    to: Option<SystemTime>,
+    /// Show so many at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u32,
+}
+
+impl Stretch {
+    /// When it begins, as messages have it; 0: with the history.
+    pub fn from_unix_ms(&self) -> i64 {
+        self.from.map_or(0, quantity::unix_ms)
+    }
+
+    /// When it ends, as messages have it; 0: now.
+    pub fn to_unix_ms(&self) -> i64 {
+        self.to.map_or(0, quantity::unix_ms)
+    }
+
+    /// Rows of a page: no more than are shown.
+    pub fn page_size(&self) -> u32 {
+        self.limit.clamp(1, PAGE_SIZE)
+    }
+}
 
 /// Takes so many of a list at most. `read` is given the token of a page, empty for the first one, and gives what is on it and
 /// the token of the next one, empty if there is none.

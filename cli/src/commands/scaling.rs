@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -11,7 +11,7 @@ use evenkeel_shared::dial::Channel;
 
 use crate::{
     args::Global,
-    commands::pages::{self, PAGE_SIZE},
+    commands::pages::{self, Stretch},
     exit::{CliError, Exit, Outcome, answer},
     output::scaling::{PolicyAdviceView, PolicyView, ScalingEventView, ScalingView, TemplateView, VersionView},
     quantity,
@@ -28,17 +28,7 @@ pub enum ScalingCommand {
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Show decisions with their reasons and what became of them, newest first
-    Events {
-        /// From when on: 2h ago, or a date and time
-        #[arg(long, value_name = "TIME", value_parser = quantity::since)]
-        from: Option<SystemTime>,
-        /// Until when [default: now]
-        #[arg(long, value_name = "TIME", value_parser = quantity::since)]
-        to: Option<SystemTime>,
-        /// Show so many at most
-        #[arg(long, value_name = "N", default_value_t = 100)]
-        limit: u32,
-    },
+    Events(Stretch),
     /// Fix the number of agents for a while, whatever the policy says
     Override {
         /// How many
@@ -125,7 +115,7 @@ pub async fn run(command: ScalingCommand, global: &Global) -> Outcome {
     let mut resources = global.address()?.connect().await?.resources;
     let scaling = match command {
         ScalingCommand::Policy(command) => return policy(command, &mut resources, global).await,
-        ScalingCommand::Events { from, to, limit } => return events(&mut resources, (from, to), limit, global).await,
+        ScalingCommand::Events(stretch) => return events(&mut resources, &stretch, global).await,
         ScalingCommand::Status => answer("read the scaling", resources.get_scaling(v1::GetScalingRequest {}).await)?,
         ScalingCommand::Override { agents, for_, reason } => {
             let request = v1::SetScalingOverrideRequest { agents, duration_ms: quantity::millis(for_), reason };
@@ -231,16 +221,11 @@ fn read(file: &Path) -> Result<PolicyView, CliError> {
         .map_err(|error| cannot(error.to_string()).hint("write it as `evenkeel scaling policy get -o json` prints it"))
 }
 
-async fn events(
-    resources: &mut Resources,
-    (from, to): (Option<SystemTime>, Option<SystemTime>),
-    limit: u32,
-    global: &Global,
-) -> Outcome {
+async fn events(resources: &mut Resources, stretch: &Stretch, global: &Global) -> Outcome {
     let request = v1::ListScalingEventsRequest {
-        from_unix_ms: from.map_or(0, quantity::unix_ms),
-        to_unix_ms: to.map_or(0, quantity::unix_ms),
-        page_size: limit.clamp(1, PAGE_SIZE),
+        from_unix_ms: stretch.from_unix_ms(),
+        to_unix_ms: stretch.to_unix_ms(),
+        page_size: stretch.page_size(),
         page_token: String::new(),
     };
     let read = async |page_token| {
@@ -249,6 +234,6 @@ async fn events(
         Ok((page.events, page.next_page_token))
     };
     let output = global.output();
-    pages::each(limit as usize, read, |event| Ok(output.event(&ScalingEventView::from(event))?)).await?;
+    pages::each(stretch.limit as usize, read, |event| Ok(output.event(&ScalingEventView::from(event))?)).await?;
     Ok(Exit::Ok)
 }
