@@ -227,6 +227,32 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    /// The table once more, from what calls are by their names: a line that is changed by mistake is noticed.
+    #[test]
+    fn who_may_make_a_call_follows_from_what_it_is() {
+        const LOOK: [&str; 9] =
+            ["Get", "List", "Describe", "Query", "Status", "Events", "Validate", "IsActive", "StreamIsActive"];
+        for (call, roles, kept) in CALLS {
+            let (service, method) = call.rsplit_once('/').unwrap();
+            let service = service.rsplit_once('.').unwrap().1;
+            let expected: (&[Role], Kept) = match (service, method) {
+                (_, "WhoAmI" | "ServerReflectionInfo") => (&Role::ALL, Nothing),
+                ("AgentService", _) => (&[Agent], Nothing),
+                ("TaskService", "Cancel" | "Redrive") => (&[Client, Admin], Audited),
+                ("TaskService", "Submit" | "SubmitStream" | "Execute" | "Wait") => (&[Client, Admin], Nothing),
+                ("TaskService", "Get" | "Watch" | "List" | "Explain") => (&[Client, Viewer, Admin], Nothing),
+                // They tell of settings, of credentials, and of what others did.
+                ("AdminService", "GetConfig" | "CheckConfig" | "ListConfigVersions") => (&[Admin], Nothing),
+                ("AdminService", "ListCredentials" | "ListAudit" | "VerifyAudit") => (&[Admin], Nothing),
+                _ if LOOK.iter().any(|word| method.starts_with(word)) => (&[Viewer, Admin], Nothing),
+                _ => (&[Admin], Audited),
+            };
+            assert_eq!((*roles, *kept), expected, "{call}");
+        }
+        let looks = |route: &str| route_rule(route) == Some(RouteRule::For(CHANGES));
+        assert!(looks("/debug/pprof/profile") && route_rule("/metrics") == Some(RouteRule::Metrics(LOOKS)));
+    }
+
     #[test]
     fn every_call_with_a_stream_is_known_to_last() {
         let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
