@@ -155,7 +155,7 @@ fn add_reflection(routes: &mut tonic::service::RoutesBuilder, gate: (&Gate, &Cal
     match (builder().build_v1(), builder().build_v1alpha()) {
         (Ok(v1), Ok(alpha)) => {
             let (v1, alpha) = (Ending::new(v1, stop.clone()), Ending::new(alpha, stop.clone()));
-            drop(routes.add_service(asked(v1, gate)).add_service(asked(alpha, gate)));
+            routes.add_service(asked(v1, gate)).add_service(asked(alpha, gate));
         }
         // The descriptors are made by this build; without them only tools that explore the interface are lost.
         (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "server reflection is off"),
