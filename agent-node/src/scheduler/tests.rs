@@ -1,31 +1,17 @@
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use evenkeel_shared::{AssignmentId, AttemptNumber, Kind, Priority, TaskId, Tenant};
+use evenkeel_shared::{AssignmentId, AttemptNumber, TaskId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::executors::testing::assignment;
 
 fn attempt(number: u64) -> AttemptRef {
     AttemptRef { task: TaskId::from_u128(number.into()), attempt: AttemptNumber(1), assignment: AssignmentId(number) }
 }
 
 fn work(number: u64, resources: Resources) -> Assignment {
-    Assignment {
-        attempt: attempt(number),
-        kind: Kind::new("k").unwrap(),
-        payload: Bytes::new(),
-        tenant: Tenant::default(),
-        priority: Priority::default(),
-        resources,
-        timeout: std::time::Duration::from_secs(1),
-        deadline: None,
-        affinity_key: String::new(),
-        idempotency_key: String::new(),
-        budget: None,
-        quota_keys: Vec::new(),
-        trace: None,
-    }
+    Assignment { attempt: attempt(number), resources, ..assignment(1, "") }
 }
 
 fn one_slot(number: u64) -> Assignment {
