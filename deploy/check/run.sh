@@ -66,6 +66,7 @@ systemd-analyze security --offline=true --threshold=25 --no-pager deploy/systemd
 
 echo "--- prometheus"
 promtool check rules deploy/prometheus/alerts.yml
+promtool test rules deploy/prometheus/alerts_test.yml
 mkdir -p "$work/etc"
 sed "s|/etc/prometheus/||" deploy/observability/prometheus.yml >"$work/etc/prometheus.yml"
 cp deploy/prometheus/alerts.yml "$work/etc/"
