@@ -246,3 +246,16 @@ fn every_file_of_the_repository_that_the_documentation_names_is_there() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
     assert!(seen > 30, "{seen} files are too few: they are not found any more");
 }
+
+#[test]
+fn every_test_that_the_guarantees_rest_on_is_there() {
+    let sources = files().into_iter().filter(|file| file.ends_with(".rs"));
+    let sources: String = sources.map(|file| fs::read_to_string(Path::new(ROOT).join(file)).unwrap()).collect();
+    let page = pages().into_iter().find(|page| page.path.ends_with("docs/guarantees.md")).unwrap();
+    let is_name =
+        |span: &String| span.matches('_').count() > 2 && span.chars().all(|l| l == '_' || l.is_alphanumeric());
+    let named: Vec<_> = page.spans().into_iter().filter(is_name).collect();
+    assert!(named.len() > 5, "they are named in another way now: {named:?}");
+    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
