@@ -1,7 +1,8 @@
 //! Inputs to begin with: for each target a few that go deep, and a history for the databases.
 //!
 //! They are made by code, so that they name tasks and attempts that there are, and can be made anew when a message
-//! changes (`cargo run --no-default-features --bin seeds`). Inputs that found something are kept beside them.
+//! changes (`cargo run --no-default-features --bin seeds`, or the test `fuzz_short` of the command line with
+//! `EVENKEEL_WRITE_SEEDS=1`). Inputs that found something are kept beside them.
 
 mod databases;
 mod frames;
