@@ -294,8 +294,7 @@ mod tests {
     fn what_settings_come_to_can_be_read_again_and_has_no_secrets_in_it() {
         let file = "[kinds.pay]\nexecutor = \"command\"\nprogram = \"pay\"\nenv = { KEY = \"hunter2\" }\n\
                     [telemetry]\notlp_endpoint = \"http://me:hunter2@127.0.0.1:1\"\n";
-        let config = config(&["--slots", "3"], file);
-        let shown = Effective::new(config.clone()).show(&Style::default());
+        let shown = Effective::new(config(&["--slots", "3"], file)).show(&Style::default());
         assert!(!shown.contains("hunter2") && shown.contains("KEY = \"***\""), "{shown}");
         let again: AgentConfig = toml::from_str(&shown).unwrap();
         assert_eq!(again.slots, Some(3));
