@@ -151,6 +151,12 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_of_an_entry_depends_on_the_one_before() {
+        let after = |before: Hash| Entry::new(draft(), 2, &before).hash;
+        assert_ne!(after([1; 32]), after([2; 32]), "or a changed entry could be followed by the same head");
+    }
+
+    #[test]
     fn every_field_is_in_the_hash() {
         let entry = Entry::new(draft(), 1, &BEGINNING);
         assert_eq!(entry.problem(1, &BEGINNING), None);
