@@ -74,6 +74,8 @@ fn a_signal_has_the_file_read_again_and_a_command_puts_the_version_before_back()
     until("the signal is heeded", || value(&service, "engine.tasks_max") == "6");
     let history = service.json(&["config", "history"]);
     assert_eq!((&history[0]["cause"], &history[0]["by"]), (&"signal".into(), &"SIGHUP".into()));
+    let written = service.json(&["audit", "list"]);
+    assert_eq!((&written[0]["action"], &written[0]["by"]), (&"config/signal".into(), &"signal".into()));
     let back = service.json(&["config", "rollback", "--reason", "it was better"]);
     assert_eq!((&back["version"], &back["changes"][0]["after"]), (&3.into(), &"5".into()));
     assert_eq!(value(&service, "engine.tasks_max"), "5");

@@ -319,8 +319,8 @@ async fn configurations(world: &mut World) {
     start(world, "a start with a wrong key", &|command| {
         command.env("EVENKEEL_TLS__CERT_FILE", &key).env("EVENKEEL_TLS__KEY_FILE", &key);
     });
-    let hooks = [format!("ftp://user:{MARK}@x/y?z={MARK}"), format!("http://user:{MARK}@"), format!("{MARK}://x")];
-    for hook in &hooks[..2] {
+    let hooks = [format!("ftp://user:{MARK}@x/y?z={MARK}"), format!("http://user:{MARK}@")];
+    for hook in &hooks {
         let actuator = format!("{{ name = \"webhook\", url = \"{hook}\" }}");
         start(world, "a start with a wrong webhook", &|command| {
             command.env("EVENKEEL_ACTUATOR", &actuator);

@@ -67,6 +67,8 @@ async fn reads_are_not_written_down_and_refused_calls_are() {
     let entries = listed(&world, v1::ListAuditRequest::default()).await;
     let shown: Vec<_> = entries.iter().map(|e| (e.by.as_str(), e.outcome.as_str())).collect();
     assert_eq!(shown, [("", "UNAUTHENTICATED"), ("dash", "PERMISSION_DENIED"), ("coordinator", "OK")]);
+    let refused = entries.iter().filter(|entry| entry.action == "auth/denied");
+    assert!(refused.clone().count() == 2 && refused.clone().all(|entry| entry.from.starts_with("127.0.0.1:")));
     assert!(!format!("{entries:?}").contains("ek_"), "a token is in the log");
 }
 
