@@ -75,8 +75,8 @@ async fn show(by: By, name: Option<String>, global: &Global) -> Outcome {
 
 async fn events(args: EventsArgs, global: &Global) -> Outcome {
     let request = v1::ListAllocationEventsRequest {
-        from_unix_ms: args.stretch.from_unix_ms(),
-        to_unix_ms: args.stretch.to_unix_ms(),
+        from_unix_ms: args.stretch.begins_unix_ms(),
+        to_unix_ms: args.stretch.ends_unix_ms(),
         subject: args.subject.unwrap_or_default(),
         page_size: args.stretch.page_size(),
         page_token: String::new(),

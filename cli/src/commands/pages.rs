@@ -25,12 +25,12 @@ pub struct Stretch {
 
 impl Stretch {
     /// When it begins, as messages have it; 0: with the history.
-    pub fn from_unix_ms(&self) -> i64 {
+    pub fn begins_unix_ms(&self) -> i64 {
         self.from.map_or(0, quantity::unix_ms)
     }
 
     /// When it ends, as messages have it; 0: now.
-    pub fn to_unix_ms(&self) -> i64 {
+    pub fn ends_unix_ms(&self) -> i64 {
         self.to.map_or(0, quantity::unix_ms)
     }
 

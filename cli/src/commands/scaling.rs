@@ -223,8 +223,8 @@ fn read(file: &Path) -> Result<PolicyView, CliError> {
 
 async fn events(resources: &mut Resources, stretch: &Stretch, global: &Global) -> Outcome {
     let request = v1::ListScalingEventsRequest {
-        from_unix_ms: stretch.from_unix_ms(),
-        to_unix_ms: stretch.to_unix_ms(),
+        from_unix_ms: stretch.begins_unix_ms(),
+        to_unix_ms: stretch.ends_unix_ms(),
         page_size: stretch.page_size(),
         page_token: String::new(),
     };
