@@ -259,3 +259,16 @@ fn every_test_that_the_guarantees_rest_on_is_there() {
     let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn every_call_is_on_the_page_of_the_api() {
+    let page = pages().into_iter().find(|page| page.path.ends_with("docs/api.md")).unwrap();
+    let spans = page.spans();
+    let ours = files().into_iter().filter(|file| file.starts_with("proto/evenkeel/") && file.ends_with(".proto"));
+    let sources: String = ours.map(|file| fs::read_to_string(Path::new(ROOT).join(file)).unwrap()).collect();
+    let name = |line: &str| Some(line.trim().strip_prefix("rpc ")?.split('(').next()?.trim().to_owned());
+    let calls: Vec<String> = sources.lines().filter_map(name).collect();
+    assert!(calls.len() > 50, "{} calls are too few: they are not found any more", calls.len());
+    let missing: Vec<_> = calls.iter().filter(|call| !spans.contains(call)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
