@@ -331,11 +331,19 @@ impl KeyTable {
 }
 
 /// The latest attempts whose result was recorded. Whole tokens: an assignment's number alone can be guessed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recorded {
     members: IndexMap<AssignmentId, (TaskId, AttemptNumber), BuildHasherDefault<IdHasher>>,
     /// Where the oldest is, once there are as many as may be.
     oldest: usize,
+}
+
+impl Default for Recorded {
+    /// With room for all that there will be: a table that grows copies itself while the engine waits, and holds both meanwhile.
+    fn default() -> Self {
+        let members = IndexMap::with_capacity_and_hasher(limits::RECORDED_MAX, BuildHasherDefault::default());
+        Self { members, oldest: 0 }
+    }
 }
 
 impl Recorded {
