@@ -48,8 +48,8 @@ impl Engine {
         self.offer(agent, out);
     }
 
-    /// Whether this process may have the name. The same process may always take its own session over; another one only
-    /// when the session of the first has been silent for longer than between two heartbeats.
+    /// Whether this process may have the name. The same process may always take its own session over; another one only when
+    /// but one heartbeat more may be missed of the first. One that is late says nothing, and with the name goes all work.
     fn may_register(
         &self,
         known: Option<AgentIx>,
@@ -72,7 +72,7 @@ impl Engine {
             // Its own process has given it up. What is late is the network.
             return Err(Error::new(Code::Aborted, "this process has dialled again since, and that session has begun"));
         }
-        let alive = self.now.since(row.last_heard_at) < row.lease_settings.heartbeat_interval() * 3 / 2;
+        let alive = self.now.since(row.last_heard_at) < row.lease_settings.silence_of_all_but_one();
         if row.session.is_some() && row.instance != registration.instance && alive {
             let id = &registration.spec.id;
             let message = format!("another process is connected as agent `{id}`; give each agent its own id");

@@ -278,6 +278,22 @@ fn another_process_may_not_take_the_name_of_one_that_is_alive() {
 }
 
 #[test]
+fn a_heartbeat_that_is_late_does_not_cost_a_process_its_name() {
+    let mut c = Cluster::new();
+    c.join(agent("a"));
+    let t = c.submit(task("work"));
+    let owner = c.sessions["a"];
+    c.advance(ms(2_000));
+    c.join(agent("a").process(2));
+    assert_eq!(closed_with(&c), Some(Code::AlreadyExists));
+    c.sessions.insert("a".into(), owner);
+    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(1));
+    c.advance(ms(500));
+    c.join(agent("a").process(2));
+    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2), "well before the lease of the first ends");
+}
+
+#[test]
 fn after_a_restart_running_attempts_are_adopted_and_not_run_again() {
     let mut c = Cluster::new();
     c.join(agent("a").slots(2));
