@@ -50,6 +50,16 @@ const CHURNING: u32 = 4;
 const CHURN_EVERY: Duration = Duration::from_secs(60);
 /// The record is read this often: often enough to see each task before it is removed.
 const RECORD_EVERY: Duration = Duration::from_secs(45);
+/// Lists are full from the start, because one that fills slowly is not told from one that leaks; and history is looked back at
+/// from the start and often, because the first look takes room that those after it use again.
+const CONFIG: &str = "\
+[engine]
+lost_agent_memory_ms = 60000
+[limits]
+recent_events_max = 4096
+[resources]
+look_back_interval_ms = 60000
+";
 /// What a quantity may differ by from the first to the last quarter, and still be flat: a share of it, and this much that is
 /// noise at any size.
 const FLAT_SHARE: f64 = 0.05;
@@ -64,8 +74,7 @@ async fn soak(lab: &mut Lab) -> Result<Seen, FaultError> {
         let why = format!("a soak of less than {} s shows nothing after its warm-up", SOAK_MIN.as_secs());
         return Err(FaultError::Skipped { why });
     }
-    // Lists that are full from the start: one that fills slowly is not told from one that leaks.
-    let config = "[engine]\nlost_agent_memory_ms = 60000\n[limits]\nrecent_events_max = 4096\n".to_owned();
+    let config = CONFIG.to_owned();
     let env = vec![("EVENKEEL_FAILPOINTS".to_owned(), "short-retention=on".to_owned())];
     let options = CoordinatorOptions { config, env, ..CoordinatorOptions::default() };
     let mut coordinator = Coordinator::start(lab, options).await?;
