@@ -1,5 +1,9 @@
 use super::*;
-use crate::insight::fixture::{at, group};
+use crate::insight::{
+    fixture::{at, group},
+    sample::{GroupSample, LimitSample},
+    thresholds::Thresholds,
+};
 
 /// A fleet of which only this is told.
 struct Fleet {

@@ -1,8 +1,8 @@
 //! Where a measurement is going: level, slope, season, a forecast with an interval, and when it reaches its bound.
 //!
-//! The season is found first ([`season`]) and taken away; through what is left a line is drawn that wild points do not move, as far
-//! back as foretells best ([`line`](self::line)); the interval around the forecast is judged by the errors that the same method makes
-//! on the series itself ([`error`]). Each of them says where it is from, and what was rejected.
+//! The season is found first (`season`) and taken away; through what is left a line is drawn that wild points do not move, as far
+//! back as foretells best (`line`); the interval around the forecast is judged by the errors that the same method makes on the
+//! series itself (`error`). Each of them says where it is from, and what was rejected.
 
 use std::time::Duration;
 
