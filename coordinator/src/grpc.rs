@@ -16,7 +16,7 @@ use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Error, Server, server::Router},
+    transport::{Error, Server},
 };
 use tonic_health::server::HealthReporter;
 
@@ -28,6 +28,10 @@ use crate::{
     security::{Gate, Secured},
     services::{admin::Admin, agent::Agents, cluster::Cluster, keda::Keda, resource::Resources, task::Tasks},
 };
+
+pub mod opening;
+
+use opening::Opening;
 
 /// Streams on one connection: an agent has one; a client that multiplexes its waits has many.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
@@ -75,25 +79,21 @@ pub struct Services {
 ///
 /// # Errors
 /// If the listener fails.
-pub async fn serve(
-    incoming: Incoming,
-    services: Services,
-    health: HealthReporter,
-    gate: Gate,
-    stop: CancellationToken,
-) -> Result<(), Error> {
+pub async fn serve(incoming: Incoming, opening: Opening, stop: CancellationToken) -> Result<(), Error> {
     let watched = incoming.connections().clone();
     let incoming = stream::unfold(incoming, async |mut incoming| {
         let connection = incoming.next().await;
         Some((Ok::<_, Infallible>(connection), incoming))
     });
     tokio::select! {
-        served = router(services, health, &gate, &stop).serve_with_incoming_shutdown(incoming, stop.cancelled()) => served,
+        served = server().serve_with_incoming_shutdown(opening, incoming, stop.cancelled()) => served,
         () = watched.keep_watch() => Ok(()),
     }
 }
 
-fn router(services: Services, health: HealthReporter, gate: &Gate, stop: &CancellationToken) -> Router {
+/// What is served once the coordinator is there.
+#[must_use]
+pub fn routes(services: Services, health: HealthReporter, gate: &Gate, stop: &CancellationToken) -> Routes {
     let calls = services.cluster.metrics.calls().clone();
     let agents = AgentServiceServer::new(services.agents)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -125,6 +125,10 @@ fn router(services: Services, health: HealthReporter, gate: &Gate, stop: &Cancel
     routes.add_service(asked(resources, gate)).add_service(asked(admin, gate)).add_service(asked(keda, gate));
     routes.add_service(asked(health, gate));
     add_reflection(&mut routes, gate, stop);
+    routes.routes().prepare()
+}
+
+fn server() -> Server {
     // The limits are on each connection; a limit over all of them would let one busy client lock the agents out. Calls have
     // no timeout of the server's, because sessions, watches and waits are meant to last.
     Server::builder()
@@ -137,7 +141,6 @@ fn router(services: Services, health: HealthReporter, gate: &Gate, stop: &Cancel
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
-        .add_routes(routes.routes())
 }
 
 /// A service as peers reach it: each is watched, and nobody gets past the gate.

@@ -4,7 +4,10 @@
 //! dials tries again after one second, then after two more: agents that come back after a restart, and clients among them
 //! that have nothing to do with it. Tokio's own `bind` asks for 128, which a thousand agents overrun.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -23,6 +26,17 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Where this machine's own programs reach what listens on this address.
+#[must_use]
+pub fn reached_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Two listeners on the port of one: a connection is for whichever of them takes it on first.

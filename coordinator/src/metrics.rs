@@ -129,12 +129,23 @@ impl Metrics {
     /// The metrics of a coordinator that publishes here.
     #[must_use]
     pub fn new(snapshot: Snapshot, directory: Directory, sessions: Sessions, manager: ManagerState) -> Self {
+        Self::after(ClosedConnections::default(), snapshot, directory, sessions, manager)
+    }
+
+    /// The same, with the connections that were closed before there was a coordinator.
+    #[must_use]
+    pub fn after(
+        connections_closed: ClosedConnections,
+        snapshot: Snapshot,
+        directory: Directory,
+        sessions: Sessions,
+        manager: ManagerState,
+    ) -> Self {
         let mut all = Registries::default();
         let bad_input = Family::default();
         all.both("bad_input", "Input that was refused", Family::clone(&bad_input));
         let slow_consumers = Family::default();
         all.both("slow_consumers", "Streams cut off because they were not read", Family::clone(&slow_consumers));
-        let connections_closed = ClosedConnections::default();
         let help = "Connections closed because there were too many, or for what their peers did not do";
         all.both("connections_closed", help, connections_closed.0.clone());
         let buckets = |first_seconds, count| Buckets { first_seconds, count };

@@ -1,10 +1,15 @@
-//! How long the start takes, phase by phase.
+//! Which phase of the start is under way, and how long each takes.
 
 use std::{
     fmt,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
+
+use arc_swap::ArcSwap;
+use evenkeel_shared::{Code, Error};
+
+use crate::lifecycle::STARTING_RETRY_AFTER;
 
 /// When the program began, where it has said so.
 static BEGAN: OnceLock<Instant> = OnceLock::new();
@@ -12,6 +17,42 @@ static BEGAN: OnceLock<Instant> = OnceLock::new();
 /// The program begins; to be said first thing in `main`, so that what comes before the coordinator is in its account.
 pub fn program_begins() {
     let _ = BEGAN.set(Instant::now());
+}
+
+/// The phase of the start that is under way, for whoever asks meanwhile. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Phase(Arc<ArcSwap<&'static str>>);
+
+impl Phase {
+    /// The start is at this phase.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(name)))
+    }
+
+    /// The start has come to this phase.
+    pub fn is_at(&self, name: &'static str) {
+        self.0.store(Arc::new(name));
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        **self.0.load()
+    }
+
+    /// What everything but a probe is refused with: UNAVAILABLE, with a time to try again.
+    #[must_use]
+    pub fn refusal(&self) -> Error {
+        Error { retry_after: Some(STARTING_RETRY_AFTER), ..Error::new(Code::Unavailable, self.to_string()) }
+    }
+}
+
+impl fmt::Display for Phase {
+    /// `the coordinator is starting: recover`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the coordinator is starting: {}", self.name())
+    }
 }
 
 /// Phases of a start, in the order in which they began. Times of one name are added up.

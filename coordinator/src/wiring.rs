@@ -1,22 +1,10 @@
 //! The one place that puts the program together, and takes it apart in order.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use evenkeel_core::{
-    engine::{Engine, Settings},
-    manager::ManagerRecovery,
-    model::Recovery,
-    routing::ClassLimit,
-};
+use evenkeel_core::{manager::ManagerRecovery, model::Recovery, routing::ClassLimit};
 use futures_util::FutureExt as _;
-use tokio::{net::TcpListener, sync::Mutex};
+use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -26,16 +14,14 @@ use crate::{
         system::{self, ActorThreads},
     },
     clock::Clock,
-    config::{ConfigError, CoordinatorConfig, Loaded, live::LiveConfig},
-    connections::{Connections, Incoming},
+    config::{ConfigError, Loaded, live::LiveConfig},
+    connections::Incoming,
     failpoint::{self, BadFailpoints},
     grpc,
     health::serving::Serving,
     hindsight::Hindsight,
-    http::{self, early::EarlyProbes},
+    http,
     intake::Intake,
-    listen::{listen, twice},
-    metrics::ClosedConnections,
     security::{
         audit::Audit,
         gate::{Gate, GateError},
@@ -43,26 +29,27 @@ use crate::{
     },
     services::cluster::Identity,
     start::StartPhases,
-    store::{
-        Store, StoreError,
-        sqlite::{Durability, SqliteStore},
-    },
+    store::StoreError,
     telemetry::Traces,
 };
 
+mod early;
 mod following;
 mod panics;
 mod parts;
 mod retention;
 mod running;
 mod services;
+mod taking_up;
 
+use early::{Early, EarlyGrpc};
 pub use panics::end_process_on_panic;
 use panics::end_process_when_an_actor_panics;
-use parts::Parts;
+use parts::{Found, Parts};
 use retention::retain;
 pub use running::{RunningCoordinator, StopError};
 use services::Behind;
+use taking_up::{Opened, open_store, take_up};
 
 /// The exit code of a process whose commit failed (`EX_IOERR`).
 pub const EXIT_STORE_FAILED: i32 = 74;
@@ -106,6 +93,12 @@ pub enum StartError {
     /// No threads.
     #[error("cannot start the threads of the coordinator: {0}")]
     Threads(io::Error),
+    /// The process was told to stop.
+    #[error("told to stop while it was starting ({phase}); nothing had been accepted, and what is stored is as it was")]
+    Stopped {
+        /// The phase of the start.
+        phase: &'static str,
+    },
 }
 
 /// A coordinator that can be started.
@@ -118,6 +111,19 @@ impl Coordinator {
     /// # Errors
     /// If a setting is wrong, an address is taken, or the store cannot be used. Nothing is left running.
     pub async fn start(config: impl Into<Loaded>) -> Result<RunningCoordinator, StartError> {
+        Self::start_unless(config, &CancellationToken::new()).await
+    }
+
+    /// The same, for as long as it is not `told_to_stop`. Once the store is taken up the rest of the start is short, and goes to its
+    /// end: then a coordinator runs that can be stopped in order.
+    ///
+    /// # Errors
+    /// As for [`Self::start`], and [`StartError::Stopped`]. What reads the store then ends with what it reads, or with the process;
+    /// nothing else is left running.
+    pub async fn start_unless(
+        config: impl Into<Loaded>,
+        told_to_stop: &CancellationToken,
+    ) -> Result<RunningCoordinator, StartError> {
         let mut phases = StartPhases::begin();
         let loaded: Loaded = config.into();
         let config = &loaded.config;
@@ -127,29 +133,27 @@ impl Coordinator {
             end_process_when_an_actor_panics();
         }
         let tls = Tls::new(&config.tls)?;
-        // The ports first: who holds them most likely holds the store as well, and the address names the mistake better.
-        let grpc = bind("grpc", config.grpc)?;
-        let http = bind("http", config.http)?;
-        let (http, early) = early_probes(http, config, tls.as_ref())?;
+        let early = Early::begin(config, tls.as_ref()).await?;
+        let phase = &early.phase;
         phases.end("listen");
         let clock = Clock::start();
-        let (store, recovery, data_dir) = open_store(config, clock).await?;
+        let Opened { store, recovery, data_dir } = open_store(config, clock, told_to_stop, phase).await?;
         let live = LiveConfig::new(loaded, &recovery.declarations, recovery.incarnation, clock.now());
         let config = live.now();
         phases.end("store");
-        early.is_at("recover");
-        let coordinator_id = format!("c{}-{:08x}", recovery.incarnation, fastrand::u32(..));
+        phase.is_at("recover");
+        let incarnation = recovery.incarnation;
+        let coordinator_id = format!("c{incarnation}-{:08x}", fastrand::u32(..));
         let traces = Traces::start(&config.telemetry, clock, &coordinator_id)?;
-        traces.recovered(&recovery.tasks);
         let identity = Arc::new(identity(coordinator_id, &data_dir, &traces));
         let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
-        let manager = ManagerState::new(config.resources.enabled);
-        let parts =
-            Parts::new(clock, &config, &recovery, store.as_ref(), manager, traces).map_err(StartError::Threads)?;
         let for_manager = for_manager(&recovery);
-        let engine = make_engine(clock, config.engine.settings(), recovery).await?;
+        let (directory, engine) = take_up(&config, clock, recovery, &traces, told_to_stop, phase).await?;
+        let found = Found { incarnation, directory, reader: store.reader(), closed: early.closed.clone(), traces };
+        let manager = ManagerState::new(config.resources.enabled);
+        let parts = Parts::new(clock, &config, found, manager).map_err(StartError::Threads)?;
         phases.end("recover");
-        early.is_at("actors");
+        phase.is_at("actors");
         let threads = ActorThreads::start().map_err(StartError::Threads)?;
         let snapshot = parts.snapshot.clone();
         let publisher = system::start(&threads.rest, publisher::MAILBOX_MAX, || Publisher::new(snapshot)).await;
@@ -159,9 +163,10 @@ impl Coordinator {
 
         let intake = Intake::new(actor.clone(), parts.heartbeats.clone());
         let gateway = parts.gateway(intake);
-        let (health, _) = tonic_health::server::health_reporter();
         let strategy = Arc::new(Mutex::new(strategy));
-        let actuator = config.scaling.actuator.build(local_addr("grpc", &grpc)?, tls.is_some());
+        let Early { health, grpc, grpc_addr, http_addr, probes, http, stop_servers, stopped, .. } = early;
+        let EarlyGrpc { connections: for_grpc, opening, server: grpc_server, unless_started } = grpc;
+        let actuator = config.scaling.actuator.build(grpc_addr, tls.is_some());
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
         let hindsight = Hindsight {
             reads: parts.reads.clone(),
@@ -174,8 +179,6 @@ impl Coordinator {
         live.write_down_in(audit.clone());
         let gate = Gate::new(&config.auth, audit, &data_dir, &parts.metrics)?;
         gate.follow(&live);
-        let (grpc_addr, http_addr) = (local_addr("grpc", &grpc)?, local_addr("http", &http)?);
-        let (stop_servers, stopped) = (CancellationToken::new(), CancellationToken::new());
         let behind = Behind {
             gateway: gateway.clone(),
             publisher,
@@ -186,20 +189,19 @@ impl Coordinator {
             live: live.clone(),
         };
         let (services, api) = parts.services(&config, behind);
+        // Before changes of the settings are followed: one that is on probation is watched over by who is ready alone.
         parts.lifecycle.set_ready();
-        Serving::now(&parts.lifecycle, &parts.board.now()).tell(&health).await;
-        let (for_grpc, for_http) = parts.connections(&config);
+        let for_http = parts.connections(&config, &for_grpc);
         parts.follow(&live, gateway.clone(), &for_grpc, &for_http);
-        let grpc = Incoming::new(grpc, for_grpc.clone(), tls.as_ref().map(Tls::grpc));
         let sampler = parts.sampler(gateway, for_grpc, &data_dir, health.clone());
         phases.end("actors");
-        early.end().await;
+        probes.end().await;
+        opening.open(grpc::routes(services, health.clone(), &gate, &stop_servers));
+        Serving::now(&parts.lifecycle, &parts.board.now()).tell(&health).await;
+        unless_started.started();
         let http = Incoming::new(http, for_http, tls.as_ref().and_then(Tls::http));
         let serves_http = http::serve(http, api, stop_servers.clone()).map(Ok::<_, Infallible>);
-        let servers = vec![
-            server("gRPC", grpc::serve(grpc, services, health.clone(), gate.clone(), stop_servers.clone()), &stopped),
-            server("HTTP", serves_http, &stopped),
-        ];
+        let servers = vec![grpc_server, server("HTTP", serves_http, &stopped)];
         let certificates = tls.as_ref().map(|tls| tls.run(&live, &parts.metrics, &parts.board));
         let watchdog = parts.watchdog().map_err(StartError::Threads)?;
         phases.end("listen");
@@ -254,53 +256,6 @@ fn for_manager(recovery: &Recovery) -> ManagerRecovery {
         declarations: recovery.declarations.clone(),
         scaling: recovery.scaling.clone(),
     }
-}
-
-fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    listen(address).map_err(|source| StartError::Bind { setting, address, source })
-}
-
-/// Answers probes on this port until the coordinator can serve it itself.
-fn early_probes(
-    http: TcpListener,
-    config: &CoordinatorConfig,
-    tls: Option<&Tls>,
-) -> Result<(TcpListener, EarlyProbes), StartError> {
-    let cannot = |source| StartError::Bind { setting: "http", address: config.http, source };
-    let (http, early) = twice(http).map_err(cannot)?;
-    let (_, limits) = following::connection_limits(config);
-    // Who is turned away so early is in no metric: there are none yet.
-    let connections = Connections::new(limits, ClosedConnections::default());
-    Ok((http, EarlyProbes::begin(Incoming::new(early, connections, tls.and_then(Tls::http)), "store")))
-}
-
-fn local_addr(setting: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    listener.local_addr().map_err(|source| StartError::Bind { setting, address: unknown, source })
-}
-
-async fn open_store(
-    config: &CoordinatorConfig,
-    clock: Clock,
-) -> Result<(Box<dyn Store>, Recovery, PathBuf), StartError> {
-    let (ephemeral, data_dir) = (config.ephemeral, config.data_dir.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        let mut store =
-            if ephemeral { SqliteStore::ephemeral()? } else { SqliteStore::open(&data_dir, Durability::Full)? };
-        let recovery = store.claim(clock.now())?;
-        let database = store.database_path();
-        let data_dir = database.parent().map_or(data_dir, Path::to_path_buf);
-        Ok::<_, StoreError>((Box::new(store) as Box<dyn Store>, recovery, data_dir))
-    });
-    let opened = opened.await.map_err(|error| StartError::Threads(io::Error::other(error)))??;
-    tracing::info!(tasks = opened.1.tasks.len(), incarnation = opened.1.incarnation, "the store is recovered");
-    Ok(opened)
-}
-
-/// Makes the engine off the async threads: with many tasks to recover that takes seconds.
-async fn make_engine(clock: Clock, settings: Settings, recovery: Recovery) -> Result<Engine, StartError> {
-    let made = tokio::task::spawn_blocking(move || Engine::new(clock.now(), settings, recovery));
-    Ok(made.await.map_err(|error| StartError::Threads(io::Error::other(error)))??)
 }
 
 /// Runs a server, and says so when it ends.

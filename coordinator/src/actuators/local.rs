@@ -30,6 +30,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Actuator, ActuatorError, timeout_ms};
+use crate::listen::reached_here;
 
 /// Agents on one machine beyond which more would only wait for each other.
 const AGENTS_MAX: usize = 1_024;
@@ -110,13 +111,8 @@ impl Local {
     /// An actuator that has started nothing.
     #[must_use]
     pub fn new(config: LocalConfig, grpc: SocketAddr, encrypted: bool) -> Self {
-        let ip = match grpc {
-            _ if !grpc.ip().is_unspecified() => grpc.ip(),
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
         let scheme = if encrypted { "https" } else { "http" };
-        let coordinator = format!("{scheme}://{}", SocketAddr::new(ip, grpc.port()));
+        let coordinator = format!("{scheme}://{}", reached_here(grpc));
         Self { config, coordinator, agents: Agents::default() }
     }
 

@@ -175,7 +175,7 @@ impl Peer {
     }
 
     /// It has begun, or is gone.
-    pub(super) fn begun(&self) {
+    pub fn begun(&self) {
         if let Some(beginning) = &self.0.beginning {
             beginning.end();
         }

@@ -4,12 +4,8 @@
 //! it from a process that hangs; with these answers it sees which phase is under way, and that a restart would only begin it anew.
 //! Everything else is refused with UNAVAILABLE: there is nothing yet to make an answer of.
 //!
-//! The gRPC port listens from the start on as well, and takes no connection before it can serve it: whoever dials waits, and
-//! is served first.
+//! The gRPC port answers [likewise](crate::grpc::opening).
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
 use axum::{
     Router,
     body::Body,
@@ -18,20 +14,15 @@ use axum::{
     response::Response,
     routing::get,
 };
-use evenkeel_shared::{Code, Error};
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{answer, nothing_but_get, probes, problem::Problem, until_answered};
-use crate::{connections::Incoming, lifecycle::STARTING_RETRY_AFTER};
-
-/// The phase of the start that is under way.
-type Phase = Arc<ArcSwap<&'static str>>;
+use crate::{connections::Incoming, start::Phase};
 
 /// Answers probes until it is ended or dropped.
 #[derive(Debug)]
 pub struct EarlyProbes {
-    phase: Phase,
     stop: CancellationToken,
     accepts: AbortOnDropHandle<()>,
 }
@@ -39,21 +30,16 @@ pub struct EarlyProbes {
 impl EarlyProbes {
     /// Answers on this port from here on.
     #[must_use]
-    pub fn begin(incoming: Incoming, phase: &'static str) -> Self {
-        let (phase, stop) = (Arc::new(ArcSwap::from_pointee(phase)), CancellationToken::new());
-        let (router, stopped) = (router(Arc::clone(&phase)), stop.clone());
+    pub fn begin(incoming: Incoming, phase: Phase) -> Self {
+        let stop = CancellationToken::new();
+        let (router, stopped) = (router(phase), stop.clone());
         let connections = incoming.connections().clone();
         let accepts = AbortOnDropHandle::new(tokio::spawn(async move {
             let answering = answer(incoming, router, &stopped).await;
             // The start does not wait for whoever takes his time to ask.
             tokio::spawn(until_answered(answering, connections));
         }));
-        Self { phase, stop, accepts }
-    }
-
-    /// The start has come to this phase.
-    pub fn is_at(&self, phase: &'static str) {
-        self.phase.store(Arc::new(phase));
+        Self { stop, accepts }
     }
 
     /// Takes no connection any more once this is done: the next one is somebody else's.
@@ -74,12 +60,8 @@ fn router(phase: Phase) -> Router {
         .with_state(phase)
 }
 
-fn problem(phase: &Phase) -> String {
-    format!("the coordinator is starting: {}", phase.load())
-}
-
 async fn starting(State(phase): State<Phase>, uri: Uri) -> Response {
-    said(&phase, &uri, Some(problem(&phase)))
+    said(&phase, &uri, Some(phase.to_string()))
 }
 
 /// A restart would not help.
@@ -95,13 +77,12 @@ fn said(phase: &Phase, uri: &Uri, problem: Option<String>) -> Response {
             "live": true,
             "ready": false,
             "started": false,
-            "phase": **phase.load(),
+            "phase": phase.name(),
             "components": [],
         })
     })
 }
 
 async fn not_yet(State(phase): State<Phase>, request: Request<Body>) -> Response {
-    let error = Error { retry_after: Some(STARTING_RETRY_AFTER), ..Error::new(Code::Unavailable, problem(&phase)) };
-    Problem::from(error).answer(request.uri().path())
+    Problem::from(phase.refusal()).answer(request.uri().path())
 }

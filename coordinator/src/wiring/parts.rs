@@ -3,11 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use actix::Addr;
-use evenkeel_core::{
-    engine::Engine,
-    manager::ManagerRecovery,
-    model::{ClusterEvent, Recovery},
-};
+use evenkeel_core::{engine::Engine, manager::ManagerRecovery, model::ClusterEvent};
 use evenkeel_shared::EventPosition;
 use tokio::{runtime::Handle, sync::Semaphore};
 use tonic_health::server::HealthReporter;
@@ -25,7 +21,7 @@ use crate::{
     clock::Clock,
     config::CoordinatorConfig,
     connections::Connections,
-    directory::{Directory, KeptLimits},
+    directory::Directory,
     gateway::Gateway,
     health::{
         Board,
@@ -36,13 +32,13 @@ use crate::{
     hub::{Hub, HubLimits},
     intake::{self, Intake},
     lifecycle::Lifecycle,
-    metrics::Metrics,
+    metrics::{ClosedConnections, Metrics},
     pending::Pending,
     reads::Reads,
     release::{Dispatcher, LOOK_UPS_ASKING_MAX, LOOK_UPS_MAX, Spare, WatchedEvent},
     sessions::Sessions,
     snapshot::Snapshot,
-    store::Store,
+    store::{Store, StoreReader},
     telemetry::Traces,
     waiters::Waiters,
 };
@@ -68,28 +64,35 @@ pub(super) struct Parts {
     pub(super) cluster_hub: Hub<ClusterEvent>,
 }
 
+/// What is there before the parts.
+pub(super) struct Found {
+    pub(super) incarnation: u64,
+    /// Of the tasks that were recovered.
+    pub(super) directory: Directory,
+    pub(super) reader: Arc<dyn StoreReader>,
+    pub(super) closed: ClosedConnections,
+    pub(super) traces: Traces,
+}
+
 impl Parts {
     pub(super) fn new(
         clock: Clock,
         config: &CoordinatorConfig,
-        recovery: &Recovery,
-        store: &dyn Store,
+        found: Found,
         manager: ManagerState,
-        traces: Traces,
     ) -> io::Result<Self> {
+        let Found { incarnation, directory, reader, closed, traces } = found;
         let limits = &config.limits;
-        let kept = KeptLimits { tasks: limits.ephemeral_kept_max, bytes: limits.ephemeral_kept_bytes_max };
         let hub = HubLimits {
             ring: limits.recent_events_max,
             queue: limits.watcher_queue_max,
             watchers: limits.watchers_max,
         };
         // What earlier incarnations said is in the store alone.
-        let start = EventPosition(recovery.incarnation << POSITION_BITS);
+        let start = EventPosition(incarnation << POSITION_BITS);
         let snapshot = Snapshot::default();
-        let directory = Directory::new(&recovery.tasks, kept);
-        let sessions = Sessions::new(recovery.incarnation, limits.session_queue_max);
-        let metrics = Metrics::new(snapshot.clone(), directory.clone(), sessions.clone(), manager);
+        let sessions = Sessions::new(incarnation, limits.session_queue_max);
+        let metrics = Metrics::after(closed, snapshot.clone(), directory.clone(), sessions.clone(), manager);
         traces.show(&metrics);
         Ok(Self {
             clock,
@@ -100,7 +103,7 @@ impl Parts {
             waiters: Waiters::default(),
             pending: Pending::default(),
             heartbeats: Heartbeats::new(clock),
-            reads: Reads::start(store.reader())?,
+            reads: Reads::start(reader)?,
             metrics,
             board: Board::new(config.health.clone()),
             traces,
@@ -222,13 +225,11 @@ impl Parts {
         Watchdog::start(self.lifecycle.clone(), self.board.clone(), watchdog::end_process(what_is_known))
     }
 
-    /// The connections of the gRPC port and of the HTTP port.
-    pub(super) fn connections(&self, config: &CoordinatorConfig) -> (Connections, Connections) {
+    /// The connections of the HTTP port; those of the gRPC port have come since the start, and are bounded as is set now.
+    pub(super) fn connections(&self, config: &CoordinatorConfig, for_grpc: &Connections) -> Connections {
         let (grpc, http) = following::connection_limits(config);
-        (
-            Connections::new(grpc, self.metrics.connections_closed()),
-            Connections::new(http, self.metrics.connections_closed()),
-        )
+        for_grpc.set_limits(grpc);
+        Connections::new(http, self.metrics.connections_closed())
     }
 
     pub(super) fn gateway(&self, intake: Intake) -> Gateway {

@@ -27,6 +27,7 @@ use crate::{
     config::live::LiveConfig,
     health::{Board, serving::Serving, watchdog::Watchdog},
     lifecycle::Lifecycle,
+    listen::reached_here,
     pending::Pending,
     security::audit::Audit,
     sessions::Sessions,
@@ -90,6 +91,12 @@ impl RunningCoordinator {
     #[must_use]
     pub const fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
+    }
+
+    /// The URL under which programs on this machine reach gRPC.
+    #[must_use]
+    pub fn grpc_url(&self) -> String {
+        format!("{}://{}", if self.encrypted { "https" } else { "http" }, reached_here(self.grpc_addr))
     }
 
     /// Whether gRPC is served with TLS.
