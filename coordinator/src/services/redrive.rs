@@ -18,6 +18,7 @@ use super::submission::new_task;
 use crate::{
     directory::Known,
     gateway::Gateway,
+    security::audit::CameOf,
     store::{Page, StoreError, StoreReader, TaskFilter},
 };
 
@@ -75,6 +76,25 @@ impl Redrives {
         }
         submit(gateway, batch, &mut redriven).await;
         Ok(v1::RedriveResponse { redriven })
+    }
+}
+
+/// What came of a request as a whole: each task has an answer of its own.
+#[must_use]
+pub fn came_of(redriven: &[v1::Redriven]) -> CameOf {
+    let mut refused = redriven.iter().filter_map(|task| Some((&task.task_id, task.error.as_ref()?)));
+    let Some((task, first)) = refused.next() else {
+        return CameOf::done(&format!("{} driven again", redriven.len()));
+    };
+    let (more, all) = (refused.count(), redriven.len());
+    let code = Code::from_grpc(first.code).unwrap_or(Code::Internal);
+    let why = match more {
+        0 => format!("{task}: {}", first.message),
+        more => format!("{task}: {}; and {more} more", first.message),
+    };
+    match all - more - 1 {
+        0 => CameOf::refused(code, &format!("none was driven again; {why}")),
+        done => CameOf::done(&format!("{done} of {all} driven again, others not; {}: {why}", code.name())),
     }
 }
 
@@ -193,4 +213,25 @@ async fn submit(gateway: &Gateway, batch: Vec<(TaskId, NewTask)>, redriven: &mut
 
 fn refused(task: TaskId, error: &Error) -> v1::Redriven {
     v1::Redriven { task_id: task.to_string(), new_task_id: String::new(), error: Some(to_item_error(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_many_is_said_in_one_line() {
+        let one = |id: &str, code: Option<Code>| v1::Redriven {
+            task_id: id.into(),
+            new_task_id: String::new(),
+            error: code.map(|code| to_item_error(&Error::new(code, "no"))),
+        };
+        let said = |all: &[v1::Redriven], expected: CameOf| assert_eq!(came_of(all), expected);
+        said(&[], CameOf::done("0 driven again"));
+        said(&[one("a", None), one("b", None)], CameOf::done("2 driven again"));
+        let missing = one("b", Some(Code::NotFound));
+        said(&[missing.clone()], CameOf::refused(Code::NotFound, "none was driven again; b: no"));
+        let some = "1 of 3 driven again, others not; NOT_FOUND: b: no; and 1 more";
+        said(&[one("a", None), missing, one("c", Some(Code::Aborted))], CameOf::done(some));
+    }
 }

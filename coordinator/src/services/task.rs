@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use evenkeel_proto::v1::{self, task_service_server::TaskService};
 use evenkeel_shared::{
-    Code, Error, EventPosition, Kind, TaskId, Violation,
+    Code, Error, EventPosition, Kind, TaskId, TaskState, Violation,
     limits::WAIT_TASKS_MAX,
     wire::{
         cut_note, enums,
@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use super::{
-    redrive::Redrives,
+    redrive::{self, Redrives},
     refuse,
     scope::Scope,
     submission,
@@ -35,6 +35,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     release::WatchedEvent,
+    security::audit::CameOf,
     store::StoreReader,
     telemetry::Call,
     watch::{OUTBOUND_MAX, Watcher},
@@ -333,7 +334,11 @@ impl TaskService for Tasks {
             self.gateway.cancel(id, cut_note(request.reason)).await
         };
         let state = cancelled.await.map_err(|error| self.refuse(&error))?;
-        Ok(Response::new(v1::CancelResponse { state: enums::to_task_state(state).into() }))
+        let answer = v1::CancelResponse { state: enums::to_task_state(state).into() };
+        Ok(match state {
+            TaskState::Cancelled => Response::new(answer),
+            over => CameOf::done(&format!("nothing was changed, the task is {over}")).beside(answer),
+        })
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
@@ -355,6 +360,7 @@ impl TaskService for Tasks {
     async fn redrive(&self, request: Request<v1::RedriveRequest>) -> Result<Response<v1::RedriveResponse>, Status> {
         let scope = Scope::of(request.extensions());
         let redriven = self.redriven(request.into_inner(), &scope).await;
-        redriven.map(Response::new).map_err(|error| self.refuse(&error))
+        let answer = redriven.map_err(|error| self.refuse(&error))?;
+        Ok(redrive::came_of(&answer.redriven).beside(answer))
     }
 }

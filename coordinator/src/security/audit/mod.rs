@@ -12,6 +12,7 @@
 
 pub mod entry;
 mod log;
+mod outcome;
 pub mod read;
 mod request;
 
@@ -47,6 +48,7 @@ use log::{Log, LogLimits};
 use read::{Verification, Wanted};
 
 pub use log::AuditError;
+pub use outcome::CameOf;
 
 use crate::config::AuditConfig;
 
@@ -382,14 +384,7 @@ where
         .call(http::Request::from_parts(head, Body::new(Full::new(bytes).map_err(|never| match never {}))))
         .await;
     let outcome = match &answer {
-        // A call that fails says so in its head.
-        Ok(answer) => match Status::from_header_map(answer.headers()) {
-            Some(status) if status.code() != tonic::Code::Ok => {
-                let code = Code::from_grpc(status.code().into()).unwrap_or(Code::Internal);
-                format!("{}: {}", code.name(), status.message())
-            }
-            _ => "OK".to_owned(),
-        },
+        Ok(answer) => outcome::of(answer),
         Err(never) => match *never {},
     };
     Begun { audit, draft, number }.ended(&outcome).await;

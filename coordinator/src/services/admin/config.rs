@@ -1,7 +1,7 @@
 //! The settings in force, their versions, and changes of them.
 
 use evenkeel_proto::v1;
-use evenkeel_shared::{Error, Timestamp, Violation};
+use evenkeel_shared::{Code, Error, Timestamp, Violation};
 
 use super::Admin;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         setting::Setting,
         shown, table,
     },
-    security::Caller,
+    security::{Caller, audit::CameOf},
     services::page_size,
 };
 
@@ -34,9 +34,9 @@ pub async fn reload_config(
     admin: &Admin,
     caller: &Caller,
     request: v1::ReloadConfigRequest,
-) -> Result<v1::ConfigChange, Error> {
+) -> Result<(v1::ConfigChange, CameOf), Error> {
     let reason = reason(request.reason)?;
-    Ok(change(admin.config.reload(Cause::Request, &who(caller), &reason).await?))
+    Ok(asked_for(admin.config.reload(Cause::Request, &who(caller), &reason).await?))
 }
 
 pub async fn list_config_versions(
@@ -61,9 +61,9 @@ pub async fn rollback_config(
     admin: &Admin,
     caller: &Caller,
     request: v1::RollbackConfigRequest,
-) -> Result<v1::ConfigChange, Error> {
+) -> Result<(v1::ConfigChange, CameOf), Error> {
     let reason = reason(request.reason)?;
-    Ok(change(admin.config.roll_back(request.version, &who(caller), &reason).await?))
+    Ok(asked_for(admin.config.roll_back(request.version, &who(caller), &reason).await?))
 }
 
 fn who(caller: &Caller) -> Who {
@@ -109,6 +109,20 @@ pub fn setting(setting: &Setting, layer: &Layer) -> v1::Setting {
         needs_restart: !setting.live,
         description: setting.about.to_owned(),
     }
+}
+
+/// The answer to who asked for a change, and what came of it: a change that is not made is an answer too.
+fn asked_for(outcome: Outcome) -> (v1::ConfigChange, CameOf) {
+    let came_of = match (outcome.problems.as_slice(), outcome.version) {
+        ([], 0) => CameOf::done("nothing was different"),
+        ([], version) => CameOf::done(&format!("version {version}")),
+        ([first], _) => CameOf::refused(Code::InvalidArgument, &format!("nothing was changed: {first}")),
+        ([first, more @ ..], _) => {
+            let why = format!("nothing was changed: {first}; and {} more", more.len());
+            CameOf::refused(Code::InvalidArgument, &why)
+        }
+    };
+    (change(outcome), came_of)
 }
 
 fn change(outcome: Outcome) -> v1::ConfigChange {

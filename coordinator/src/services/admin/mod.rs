@@ -20,7 +20,7 @@ use crate::{
     health::Board,
     metrics::Metrics,
     profile::Profiler,
-    security::{Gate, caller},
+    security::{Gate, audit::CameOf, caller},
 };
 
 /// The service.
@@ -43,6 +43,12 @@ pub struct Admin {
 impl Admin {
     fn answer<T>(&self, answer: Result<T, Error>) -> Result<Response<T>, Status> {
         answer.map(Response::new).map_err(|error| refuse(&self.metrics, &error))
+    }
+
+    /// The same, of a change whose answer does not say by itself whether it was made.
+    fn answer_change<T>(&self, answer: Result<(T, CameOf), Error>) -> Result<Response<T>, Status> {
+        let (answer, came_of) = answer.map_err(|error| refuse(&self.metrics, &error))?;
+        Ok(came_of.beside(answer))
     }
 }
 
@@ -69,7 +75,7 @@ impl AdminService for Admin {
         request: Request<v1::ReloadConfigRequest>,
     ) -> Result<Response<v1::ConfigChange>, Status> {
         let caller = caller(request.extensions());
-        self.answer(config::reload_config(self, &caller, request.into_inner()).await)
+        self.answer_change(config::reload_config(self, &caller, request.into_inner()).await)
     }
 
     async fn list_config_versions(
@@ -84,7 +90,7 @@ impl AdminService for Admin {
         request: Request<v1::RollbackConfigRequest>,
     ) -> Result<Response<v1::ConfigChange>, Status> {
         let caller = caller(request.extensions());
-        self.answer(config::rollback_config(self, &caller, request.into_inner()).await)
+        self.answer_change(config::rollback_config(self, &caller, request.into_inner()).await)
     }
 
     async fn get_log_filter(
