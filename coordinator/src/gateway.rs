@@ -9,8 +9,7 @@ use evenkeel_core::{
     engine::{
         AdminCommand, ControlCommand, Engine, Event, FinishedTask, NewTask, Reply, RequestId, StoredKey, Submitted,
     },
-    manager::Notice,
-    model::{Explanation, Record},
+    model::{Explanation, Notice, Record},
 };
 use evenkeel_shared::{AgentId, Code, Error, StrategyConfig, TaskId, TaskState, Tenant, Timestamp};
 use tokio::{sync::oneshot, time::Instant};

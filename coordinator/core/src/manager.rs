@@ -13,7 +13,7 @@ pub mod scaling;
 
 use std::sync::Arc;
 
-use evenkeel_shared::{AgentId, Timestamp};
+use evenkeel_shared::Timestamp;
 
 use self::{
     change::Step,
@@ -26,7 +26,7 @@ use crate::{
     },
     engine::ControlCommand,
     insight::{Insight, sample::MoreSamples},
-    model::{AgentView, ClusterEventKind, Declaration, EngineStatus, Record, ScalingRecord},
+    model::{AgentView, Declaration, EngineStatus, Notice, Record, ScalingRecord},
 };
 
 /// What the fleet looks like at one moment.
@@ -40,25 +40,6 @@ pub struct FleetSample {
     pub agents: Vec<Arc<AgentView>>,
     /// All else that is measured. A part that the shell does not know is left at its default.
     pub more: MoreSamples,
-}
-
-/// Something to say about the fleet: a cluster event that has no place in the history yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// What.
-    pub kind: ClusterEventKind,
-    /// The agent it is about.
-    pub agent: Option<AgentId>,
-    /// In words.
-    pub message: String,
-}
-
-impl Notice {
-    /// About the fleet as a whole.
-    #[must_use]
-    pub fn new(kind: ClusterEventKind, message: impl Into<String>) -> Self {
-        Self { kind, agent: None, message: message.into() }
-    }
 }
 
 /// What the manager wants done, in order: first all is stored, then it is said and carried out.

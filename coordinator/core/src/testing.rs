@@ -4,6 +4,9 @@
 //! for: a second end of a task, an attempt while another one is live. It then does as it was told, like a store that
 //! trusts the engine, so that a judge of what was stored sees the consequences.
 
+#[cfg(test)]
+pub mod fleet;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;

@@ -22,8 +22,8 @@ use std::{
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, WrapFuture as _};
 use evenkeel_core::{
     insight::sample::{CacheSample, MoreSamples, ShellSample},
-    manager::{FleetSample, Manager, ManagerRecovery, ManagerSettings, Notice, Outputs},
-    model::{ClusterEventKind, Record},
+    manager::{FleetSample, Manager, ManagerRecovery, ManagerSettings, Outputs},
+    model::{ClusterEventKind, Notice, Record},
 };
 use evenkeel_shared::Timestamp;
 use tokio::{runtime::Handle, time::timeout};

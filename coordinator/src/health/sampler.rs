@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use evenkeel_core::{manager::Notice, model::ClusterEventKind};
+use evenkeel_core::model::{ClusterEventKind, Notice};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},

@@ -1,7 +1,7 @@
 //! The resource manager fails, and everything else goes on.
 
 use evenkeel_coordinator::actors::manager::ManagerPhase;
-use evenkeel_core::{manager::Notice, model::ClusterEventKind};
+use evenkeel_core::model::{ClusterEventKind, Notice};
 use evenkeel_proto::v1;
 use evenkeel_shared::Code;
 use tonic::Streaming;

@@ -17,8 +17,8 @@
 //! - How slow a round was is compared with the agent's *best*: what it takes when it is not overloaded. The best follows the
 //!   rounds, faster down than up, and up only while the agent has all its slots and is well within its tolerance (its square
 //!   root): a limit is at rest near the tolerance, and a best that followed there would take the limit along, step by step,
-//!   until an overload that lasts is what is normal. Save at the least limit: what is slow there is not slow from too many at a time; the work has
-//!   changed, and the best is learned anew. That is how a limit gets out of a wrong idea of the best.
+//!   until an overload that lasts is what is normal. Save at the least limit: what is slow there is not slow from too many at a
+//!   time; the work has changed, and the best is learned anew. That is how a limit gets out of a wrong idea of the best.
 //! - **Gradient**, after Gradient2 of Netflix's concurrency-limits: over the tolerance `limit * tolerance * best / latency`, at
 //!   least half of the limit, else a little more; a part of the way each time. **AIMD** (Chiu and Jain, 1989): one more each
 //!   round, a tenth less when over the tolerance. Both come to rest about where the latency is `tolerance` times the best;
@@ -43,7 +43,7 @@ use super::{DynamicAlgorithm, DynamicLimitSettings};
 use crate::health::settings::{check_count, check_within};
 
 /// Fewest runs in a round: the mean of fewer is chance.
-pub const ROUND_MIN: u32 = 16;
+const ROUND_MIN: u32 = 16;
 /// Kinds that are told apart; runs of others say nothing. A bound on memory, far above what one fleet has.
 const KINDS_MAX: usize = 4_096;
 /// Runs over which what a kind takes is averaged.

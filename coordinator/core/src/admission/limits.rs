@@ -17,7 +17,7 @@ use super::{
 /// Most limits declared: each new pair of tenant and kind passes over all of them once.
 pub const LIMITS_MAX: usize = 1_000;
 /// Highest concurrency: beyond it a number is a mistake.
-pub const CONCURRENCY_MAX: u32 = 10_000_000;
+const CONCURRENCY_MAX: u32 = 10_000_000;
 
 impl Limit {
     /// Checks what can be checked without knowing the others.

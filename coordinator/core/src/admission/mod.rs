@@ -98,6 +98,26 @@ pub enum DynamicAlgorithm {
     Aimd,
 }
 
+impl DynamicAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Gradient, Self::Aimd];
+
+    /// Its name, as shown and stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gradient => "gradient",
+            Self::Aimd => "aimd",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
 impl Default for DynamicLimitSettings {
     fn default() -> Self {
         Self {

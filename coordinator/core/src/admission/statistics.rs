@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, time::Duration};
 use evenkeel_shared::Timestamp;
 use slab::Slab;
 
-/// Tenants, and as many kinds, that have a row of their own; 2.6 KiB each, like those of agents. Those that come later are counted together under
-/// [`OTHERS`], until others have been idle for an hour.
+/// Tenants, and as many kinds, that have a row of their own; 2.6 KiB each, like those of agents. Those that come later are
+/// counted together under [`OTHERS`], until others have been idle for an hour.
 pub const ROWS_MAX: usize = 1_024;
 /// The name of the row of those that have none.
 pub const OTHERS: &str = "(others)";

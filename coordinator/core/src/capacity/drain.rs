@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::AgentView;
 
 /// An agent with this label and [`KEEP_VALUE`] is never chosen.
-pub const KEEP_LABEL: &str = "scaling";
+const KEEP_LABEL: &str = "scaling";
 /// See [`KEEP_LABEL`].
-pub const KEEP_VALUE: &str = "keep";
+const KEEP_VALUE: &str = "keep";
 /// Assumed for a task whose kind the agent has never completed.
 const MEAN_UNKNOWN: Duration = Duration::from_secs(60);
 
@@ -82,7 +82,7 @@ pub struct Chosen {
 impl Chosen {
     /// What it costs to let it go.
     #[must_use]
-    pub fn cost_s(&self) -> f64 {
+    fn cost_s(&self) -> f64 {
         self.remaining_s + self.affinity_s - self.price_s
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// A change of direction within this time of the last change is a reversal: a day's rise and fall is none.
-pub const REVERSAL_WITHIN: Duration = Duration::from_secs(30 * 60);
+const REVERSAL_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// Nothing is said before so much has been seen.
 const SEEN_MIN: Duration = Duration::from_secs(60);
 /// A longer time between two observations is a gap in what is known, and counts as this.

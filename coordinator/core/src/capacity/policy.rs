@@ -115,12 +115,6 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The same under another name, to be changed: its version starts anew.
-    #[must_use]
-    pub fn cloned_as(&self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: 0, ..self.clone() }
-    }
-
     /// The utilisation aimed at, as a share above 0.
     #[must_use]
     pub fn target(&self) -> f64 {

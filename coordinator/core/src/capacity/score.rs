@@ -23,7 +23,7 @@ use super::{
 };
 
 /// A metric counts for at most so much: one that has gone astray may be heard, but not alone.
-pub const METRIC_PERCENT_MAX: f64 = 200.0;
+const METRIC_PERCENT_MAX: f64 = 200.0;
 /// Share of failed attempts that counts as 100 per cent.
 const ERROR_SHARE_FULL: f64 = 0.2;
 

@@ -10,7 +10,7 @@ use super::{
 /// Largest fleet that a policy may ask for.
 pub const AGENTS_MAX: u32 = 100_000;
 /// Longest window, period, cooldown or other time: the window's length in memory.
-pub const TIME_MS_MAX: u64 = PROPOSALS_MAX as u64 * 1_000;
+const TIME_MS_MAX: u64 = PROPOSALS_MAX as u64 * 1_000;
 /// Characters in a name.
 const NAME_CHARS_MAX: usize = 128;
 /// Thresholds that are closer than this, in points, invite flutter.

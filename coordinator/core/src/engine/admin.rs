@@ -5,6 +5,7 @@ use evenkeel_shared::{AdminState, AgentId, AttemptEnd, Error, Failure, FailureCl
 use super::{
     Engine,
     agent::{AgentTimer, Wanted},
+    control::because,
     effects::{AgentMessage, Change, Effects, Message, Reply},
     event::{AdminCommand, RequestId},
 };
@@ -47,7 +48,7 @@ impl Engine {
         self.agents[agent].wanted = wanted;
         self.clear_agent_timer(agent, AgentTimer::Drain);
         if self.agents[agent].wanted.state != AdminState::Active {
-            self.held.remove(&agent);
+            self.held.remove(agent);
         }
         self.repeat_drain(agent, out);
         self.refresh(agent);
@@ -72,10 +73,7 @@ impl Engine {
             drain_deadline: wanted.drain_deadline,
             reason: wanted.reason.clone(),
         });
-        let words = match wanted.reason.as_str() {
-            "" => format!("{id} is {}", wanted.state),
-            reason => format!("{id} is {}: {reason}", wanted.state),
-        };
+        let words = because(format!("{id} is {}", wanted.state), &wanted.reason);
         self.announce(ClusterEventKind::AgentAdmin, agent, words, out);
     }
 
@@ -100,13 +98,12 @@ impl Engine {
     }
 
     /// The agent itself wants nothing new.
-    pub(super) fn agent_draining(&mut self, session: SessionEpoch, reason: String, out: &mut Effects) {
+    pub(super) fn agent_draining(&mut self, session: SessionEpoch, reason: &str, out: &mut Effects) {
         let Some(agent) = self.heard(session) else { return };
         self.agents[agent].leaving = true;
-        self.held.remove(&agent);
+        self.held.remove(agent);
         self.refresh(agent);
-        let id = &self.agents[agent].spec.id;
-        let words = if reason.is_empty() { format!("{id} drains") } else { format!("{id} drains: {reason}") };
+        let words = because(format!("{} drains", self.agents[agent].spec.id), reason);
         self.announce(ClusterEventKind::AgentAdmin, Some(agent), words, out);
         self.send(agent, AgentMessage::Drain { deadline: None, reason: "nothing new will come".into() }, out);
     }

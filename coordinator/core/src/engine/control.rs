@@ -145,6 +145,6 @@ pub(super) fn json<T: Serialize>(field: &'static str, value: &T) -> Result<Strin
     serde_json::to_string(value).map_err(|error| Violation::new(field, format!("cannot be stored: {error}")).into())
 }
 
-fn because(words: String, reason: &str) -> String {
+pub(super) fn because(words: String, reason: &str) -> String {
     if reason.is_empty() { words } else { format!("{words}: {reason}") }
 }

@@ -10,6 +10,7 @@ use evenkeel_shared::{Error, Timestamp, Usage, Violation};
 
 use super::{
     Engine, Timer,
+    control::{because, json},
     effects::{Change, Effects},
     tables::Current,
 };
@@ -93,10 +94,9 @@ impl Engine {
 
     pub(super) fn set_prices(&mut self, prices: Prices, reason: String, out: &mut Effects) -> Result<(), Error> {
         prices.validate()?;
-        let body = super::control::json("prices", &prices)?;
+        let body = json("prices", &prices)?;
         self.take_up_prices(prices);
-        let words = if reason.is_empty() { "prices were set".to_owned() } else { format!("prices were set: {reason}") };
-        self.announce(ClusterEventKind::Budget, None, words, out);
+        self.announce(ClusterEventKind::Budget, None, because("prices were set".to_owned(), &reason), out);
         self.declare(DeclarationKind::Prices, "", Some(body), reason, out);
         Ok(())
     }

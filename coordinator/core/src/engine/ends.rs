@@ -109,9 +109,7 @@ impl Engine {
             let spec = self.tasks[task].spec.clone();
             self.leave_short(&spec.tenant, &spec.kind);
         }
-        if !self.held.is_empty() {
-            self.release_hold(task);
-        }
+        self.release_hold(task);
         if let Some(key) = self.tasks[task].timer.take() {
             self.timers.cancel(key);
         }
@@ -184,56 +182,5 @@ impl Engine {
             let message = AgentMessage::Cancel { attempt: current.attempt, reason: reason.to_owned() };
             self.send(current.agent, message, out);
         }
-    }
-
-    /// A limit of a task has passed, or its wait is over.
-    pub(super) fn task_timer(&mut self, task: TaskIx, out: &mut Effects) {
-        if self.expire_if_late(task, out) {
-            return;
-        }
-        match self.tasks[task].state {
-            TaskState::RetryWait if self.tasks[task].not_before <= self.now => {
-                self.tasks.set_state(task, TaskState::Queued);
-                self.tasks[task].since = self.now;
-                self.dispatch(task, out);
-            }
-            TaskState::Assigned if self.paused => self.restart_attempt_time(task),
-            TaskState::Assigned | TaskState::Running if self.attempt_is_late(task) => self.time_out(task, out),
-            _ => self.arm(task),
-        }
-    }
-
-    fn attempt_is_late(&self, task: TaskIx) -> bool {
-        let row = &self.tasks[task];
-        let timeout =
-            row.spec.attempt_timeout.unwrap_or(self.settings.attempt_timeout) + limits::ATTEMPT_TIMEOUT_MARGIN;
-        let since = row.current.and_then(|current| current.running_since);
-        since.is_some_and(|since| self.now.since(since) >= timeout)
-    }
-
-    fn time_out(&mut self, task: TaskIx, out: &mut Effects) {
-        let words = "the attempt took longer than its timeout, and its agent did not end it";
-        self.guards_timed_out(task, out);
-        self.call_off(task, AttemptEnd::TimedOut, words, out);
-        let failure = Failure::new(FailureClass::Timeout, words);
-        self.follow_up(task, Setback::Failed(FailureClass::Timeout), failure, out);
-    }
-
-    /// Ends the task if its deadline or its queue timeout has passed.
-    pub(super) fn expire_if_late(&mut self, task: TaskIx, out: &mut Effects) -> bool {
-        let row = &self.tasks[task];
-        let waited = row.spec.queue_timeout.filter(|_| row.state == TaskState::Queued);
-        let words = if self.heeds_deadline(row.state) && row.spec.deadline.is_some_and(|deadline| deadline <= self.now)
-        {
-            "its deadline passed"
-        } else if waited.is_some_and(|timeout| self.now.since(row.since) >= timeout) {
-            "no agent had room for it within its queue timeout"
-        } else {
-            return false;
-        };
-        self.call_off(task, AttemptEnd::Expired, words, out);
-        let failure = Failure::new(FailureClass::NonRetryable, words);
-        self.finish(task, TaskState::Expired, Bytes::new(), Some(failure), out);
-        true
     }
 }

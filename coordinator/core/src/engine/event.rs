@@ -12,8 +12,7 @@ use super::settings::Settings;
 use crate::{
     admission::{BreakerId, BreakerOrder, DynamicLimitSettings, Limit},
     cost::{Budget, Prices},
-    manager::Notice,
-    model::Record,
+    model::{Notice, Record},
 };
 
 /// Names a request of the shell, so that the reply finds its way back.

@@ -120,7 +120,7 @@ impl Engine {
             let why: Vec<String> = agent.conditions.iter().map(ToString::to_string).collect();
             return Some(("unhealthy", why.join("; ")));
         }
-        if let Some(&held) = self.held.get(&ix)
+        if let Some(held) = self.held.task(ix)
             && held != task
         {
             return Some(("held", format!("is held for task {}, which needs more room", self.tasks[held].id)));

@@ -33,7 +33,7 @@ impl Engine {
             self.unhealthy -= 1;
         }
         self.agents[agent].health = Health::Healthy;
-        self.held.remove(&agent);
+        self.held.remove(agent);
         if !self.agents[agent].leaving {
             self.panic.lost(self.now, fleet);
         }

@@ -15,6 +15,7 @@ pub fn check(engine: &Engine) -> Vec<String> {
     let mut wrong = Vec::new();
     check_tasks(engine, &mut wrong);
     check_agents(engine, &mut wrong);
+    check_held(engine, &mut wrong);
     check_work_conserving(engine, &mut wrong);
     check_gates(engine, &mut wrong);
     engine.check_guards(&mut wrong);
@@ -104,6 +105,19 @@ fn check_agents(engine: &Engine, wrong: &mut Vec<String>) {
         }
         if agent.session.is_some_and(|session| engine.agents.of_session(session) != Some(ix)) {
             wrong.push(format!("{id} is not found by its session"));
+        }
+    }
+}
+
+/// Who is held is held for a task that waits, and for no other.
+fn check_held(engine: &Engine, wrong: &mut Vec<String>) {
+    for (agent, task, is_found) in engine.held.iter() {
+        let id = &engine.agents[agent].spec.id;
+        if !engine.queue.contains(task) {
+            wrong.push(format!("{id} is held for task {task}, which does not wait"));
+        }
+        if !is_found {
+            wrong.push(format!("{id} is held for task {task}, which does not know it"));
         }
     }
 }

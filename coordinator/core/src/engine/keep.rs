@@ -9,10 +9,7 @@ use super::{
     effects::{Change, Effects, Message, Reply},
     event::RequestId,
 };
-use crate::{
-    manager::Notice,
-    model::{ClusterEvent, Record},
-};
+use crate::model::{ClusterEvent, Notice, Record};
 
 impl Engine {
     pub(super) fn keep(&mut self, request: RequestId, records: Vec<Record>, notices: Vec<Notice>, out: &mut Effects) {

@@ -11,9 +11,11 @@
 //! | file | what |
 //! |---|---|
 //! | `submit` | acceptance: keys, bounds, deadlines |
-//! | `dispatch` | which agent for a task, which task for an agent |
+//! | `dispatch`, `held` | which agent for a task, which task for an agent; agents that are held for a large task |
+//! | `places`, `holdings` | what is set aside on an agent: taken with the assignment, given back with the agent's word |
 //! | `attempts` | what agents say of attempts: begun, under way, over |
-//! | `ends` | the end of attempts and tasks: results, timeouts, cancellation, retries |
+//! | `deadlines` | the limits in time of a task |
+//! | `ends` | the end of attempts and tasks: cancellation, retries, what is recorded |
 //! | `sessions` | registration, fencing, adoption, heartbeats, health |
 //! | `failover` | silence, lost agents, and what becomes of their work |
 //! | `admin` | the operator's commands |
@@ -24,6 +26,7 @@
 //! | `allocation`, `statistics`, `notes` | who gets how much, and what keeps a task from going |
 //! | `guards` | upstream quotas, circuit breakers, slots that follow latency: what they shut |
 //! | `samples` | what the resource manager is told each second |
+//! | `recover` | from what a store kept to a running engine |
 //! | `pause` | what does not happen while the store is full |
 //! | `explain` | why a task is where it is |
 //!
@@ -38,6 +41,7 @@ mod budgets;
 mod configure;
 mod control;
 mod costs;
+mod deadlines;
 mod dispatch;
 mod effects;
 mod ends;
@@ -46,12 +50,14 @@ mod explain;
 mod failover;
 mod gates;
 mod guards;
+mod held;
 mod holdings;
 pub mod invariants;
 mod keep;
 pub mod limits;
 mod notes;
 mod pause;
+mod places;
 mod recover;
 mod sabotage;
 mod samples;
@@ -74,6 +80,7 @@ use self::{
     costs::Accounts,
     gates::Allocation,
     guards::Guarding,
+    held::Held,
     tables::{AgentTable, KeyTable, Numbers, Recorded, TaskTable},
 };
 pub use self::{
@@ -141,8 +148,8 @@ pub struct Engine {
     awaiting_failover: VecDeque<TaskId>,
     /// There is a timer for the next of them.
     failover_due: bool,
-    /// Agents that get nothing else until this task fits.
-    held: BTreeMap<AgentIx, TaskIx>,
+    /// Agents that get nothing else until a task fits that needs much.
+    held: Held,
     /// Agents that were held until now; they are offered at the end of the event.
     unheld: Vec<AgentIx>,
     /// Wishes of the operator for agents that are not known.
@@ -194,7 +201,7 @@ impl Engine {
             }
             Event::Control { request, command, reason } => self.control(request, *command, reason, out),
             Event::Keep { request, records, notices } => self.keep(request, records, notices, out),
-            Event::AgentDraining { session, reason } => self.agent_draining(session, reason, out),
+            Event::AgentDraining { session, reason } => self.agent_draining(session, &reason, out),
             Event::Admin { request, agent, command, reason } => self.admin(request, &agent, command, reason, out),
             Event::SetStrategy { request, strategy } => self.set_strategy(request, strategy, out),
             Event::StoreFull(full) => self.store_full(full, out),

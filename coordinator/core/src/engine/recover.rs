@@ -57,7 +57,7 @@ impl Engine {
             silence_looked_at: Timestamp::ZERO,
             awaiting_failover: VecDeque::new(),
             failover_due: false,
-            held: BTreeMap::new(),
+            held: super::held::Held::default(),
             unheld: Vec::new(),
             wanted: BTreeMap::new(),
             unhealthy: 0,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::check_ms;
 
 /// What a share is taken for when nothing is known: neither idle nor full.
-pub const NEUTRAL_SHARE: f64 = 0.5;
+const NEUTRAL_SHARE: f64 = 0.5;
 
 /// How fast a heartbeat's shares lose their weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

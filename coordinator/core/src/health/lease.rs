@@ -28,7 +28,7 @@ use super::settings::{check_count, check_ms};
 
 /// An agent spreads its heartbeats by so many per cent of the interval either way, so that a fleet that started together
 /// does not speak in unison.
-pub const HEARTBEAT_JITTER_PERCENT: u32 = 20;
+const HEARTBEAT_JITTER_PERCENT: u32 = 20;
 /// Most heartbeats that may be missed: beyond it a dead agent holds its tasks for too long.
 const MISSED_MAX_LIMIT: u32 = 100;
 
@@ -166,7 +166,7 @@ impl LagGuard {
 
     /// No lease runs out before this.
     #[must_use]
-    pub const fn hold_until(&self) -> Timestamp {
+    const fn hold_until(&self) -> Timestamp {
         self.hold_until
     }
 }

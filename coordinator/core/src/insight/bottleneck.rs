@@ -20,7 +20,7 @@ use super::{
     metric::{Metric, Subject},
     thresholds::Threshold,
 };
-use crate::{manager::Notice, model::ClusterEventKind};
+use crate::model::{ClusterEventKind, Notice};
 
 mod readings;
 mod words;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use evenkeel_shared::{AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch, Timestamp};
+use evenkeel_shared::{AdminState, AgentId, AgentSpec, Health, Kind, Resources, Timestamp};
 
 use super::sample::GroupSample;
-use crate::model::AgentView;
+use crate::{model::AgentView, testing::fleet::idle_agent};
 
 /// The time of second so many of a test.
 pub fn at(second: u64) -> Timestamp {
@@ -22,24 +22,7 @@ pub struct Plan(AgentView);
 
 /// A healthy agent of one slot that takes no kind.
 pub fn agent(id: &str) -> Plan {
-    let spec = AgentSpec::of(AgentId::new(id).unwrap(), Resources::slots(1));
-    Plan(AgentView {
-        spec: Arc::new(spec),
-        admin: AdminState::Active,
-        health: Health::Healthy,
-        conditions: Vec::new(),
-        session: SessionEpoch(1),
-        connected_at: at(0),
-        last_heard_at: at(0),
-        reserved: Resources::default(),
-        slots_usable: 1,
-        running_tasks: 0,
-        prefetched_tasks: 0,
-        load: AgentLoad::default(),
-        succeeded: 0,
-        failed: 0,
-        kinds_seen: Vec::new(),
-    })
+    Plan(idle_agent(AgentSpec::of(AgentId::new(id).unwrap(), Resources::slots(1)), at(0)))
 }
 
 impl Plan {

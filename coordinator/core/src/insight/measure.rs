@@ -4,7 +4,7 @@
 //! that went back is another coordinator's, or another session's: there is no value for that second. Nothing to divide by
 //! gives no value either, rather than a 0 that would look like a measurement.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use evenkeel_shared::{AgentId, Health, Kind, Tenant};
 
@@ -13,7 +13,10 @@ use super::{
     sample::GroupSample,
     series::Value,
 };
-use crate::manager::FleetSample;
+use crate::{
+    manager::FleetSample,
+    model::{AgentView, view::Counters},
+};
 
 /// Who is lost counts as down for so long; after that it is taken for gone.
 const DOWN_MAX: Duration = Duration::from_secs(600);
@@ -37,84 +40,112 @@ pub(super) fn measure(sample: &FleetSample, last: Option<&FleetSample>) -> Measu
     Measured { fleet: fleet(sample, last), groups: tenants.chain(kinds).collect() }
 }
 
-/// The groups, each with what there was of it before. Both lists are by name.
+/// The groups by name, each with what there was of it before.
 fn groups<'a>(
     now: &'a [GroupSample],
     then: Option<&'a [GroupSample]>,
     seconds: f64,
 ) -> impl Iterator<Item = (&'a str, [Value; 4])> {
-    let mut then = then.unwrap_or_default().iter().peekable();
-    now.iter().map(move |group| {
-        while then.next_if(|before| before.name < group.name).is_some() {}
-        let before = then.peek().copied().filter(|before| before.name == group.name);
-        (group.name.as_str(), of_group(group, before, seconds))
+    let pairs = paired(now, then.unwrap_or_default(), name_of);
+    pairs.map(move |(group, before)| (name_of(group), of_group(group, before, seconds)))
+}
+
+/// What is now, each with what was of the same key before. Both are in the order of their keys.
+fn paired<'a, T, K: Ord + ?Sized + 'a>(
+    now: &'a [T],
+    then: &'a [T],
+    key: fn(&T) -> &K,
+) -> impl Iterator<Item = (&'a T, Option<&'a T>)> {
+    let mut then = then.iter().peekable();
+    now.iter().map(move |one| {
+        while then.next_if(|before| key(before) < key(one)).is_some() {}
+        (one, then.peek().copied().filter(|before| key(before) == key(one)))
     })
 }
 
+fn name_of(group: &GroupSample) -> &str {
+    &group.name
+}
+
+fn id_of(agent: &Arc<AgentView>) -> &AgentId {
+    &agent.spec.id
+}
+
+/// Values of the fleet, in the order of [`Metric::ALL`]; at first there are none.
+struct Fleet(Vec<Value>);
+
+impl Fleet {
+    fn set(&mut self, metric: Metric, value: Value) {
+        self.0[metric as usize] = value;
+    }
+}
+
 fn fleet(sample: &FleetSample, last: Option<&FleetSample>) -> Vec<Value> {
-    let mut values = vec![None; Metric::ALL.len()];
-    let mut set = |metric: Metric, value: Value| values[metric as usize] = value;
-    let status = &sample.status;
-    let (mut connected, mut known, mut down, mut cpu, mut memory) = (0_u32, 0_u32, 0_u32, 0.0, 0.0);
-    for agent in &sample.agents {
-        let lost = agent.health == Health::Lost;
-        if !lost {
-            connected += 1;
-            cpu += agent.load.cpu_share;
-            memory += agent.load.memory_share;
-        } else if sample.at.since(agent.last_heard_at) >= DOWN_MAX {
-            continue;
-        }
-        known += 1;
-        down += u32::from(lost || agent.health == Health::Unhealthy);
+    let mut fleet = Fleet(vec![None; Metric::ALL.len()]);
+    fleet.as_it_is(sample);
+    if let Some(last) = last {
+        fleet.since(sample, last);
     }
-    set(Metric::Utilisation, share(f64::from(status.slots_used), f64::from(status.slots_total)));
-    set(Metric::Cpu, share(cpu, f64::from(connected)));
-    set(Metric::Memory, share(memory, f64::from(connected)));
-    set(Metric::SlotsTotal, Some(f64::from(status.slots_total)));
-    set(Metric::Agents, Some(f64::from(connected)));
-    set(Metric::AgentsDown, share(f64::from(down), f64::from(known)));
-    set(Metric::Queued, Some(status.queued as f64));
-    set(Metric::OldestWaitMs, Some(status.oldest_queued.as_secs_f64() * 1e3));
-    let Some(last) = last else { return values };
-    let seconds = sample.at.since(last.at).as_secs_f64();
-    let (now, then) = (&status.counters, &last.status.counters);
-    let ended = |c: &crate::model::view::Counters| c.succeeded + c.failed + c.cancelled + c.expired + c.quarantined;
-    let bad = |c: &crate::model::view::Counters| c.failed + c.expired + c.quarantined;
-    let (ended, bad) = (grown(ended(now), ended(then)), grown(bad(now), bad(then)));
-    set(Metric::RequestRate, rate(grown(now.accepted, then.accepted), seconds));
-    set(Metric::CompletionRate, rate(ended, seconds));
-    set(Metric::ErrorRate, ended.zip(bad).and_then(|(ended, bad)| share(bad, ended)));
-    let shell = &sample.more.shell;
-    set(
-        Metric::ResponseTimeMs,
-        mean_ms(
-            grown_time(shell.response_time, last.more.shell.response_time),
-            grown(shell.tasks_ended, last.more.shell.tasks_ended),
-        ),
-    );
-    set(
-        Metric::CommitMs,
-        mean_ms(
-            grown_time(shell.commit_time, last.more.shell.commit_time),
-            grown(shell.commits, last.more.shell.commits),
-        ),
-    );
-    let busy = grown_time(shell.engine_busy, last.more.shell.engine_busy).filter(|_| !shell.engine_busy.is_zero());
-    set(Metric::EngineBusy, busy.and_then(|busy| share(busy, seconds)).map(|busy| busy.min(1.0)));
-    let (mut run, mut released, mut before) = (0.0, 0.0, last.more.kinds.iter().peekable());
-    for kind in &sample.more.kinds {
-        while before.next_if(|then| then.name < kind.name).is_some() {}
-        let Some(then) = before.peek().filter(|then| then.name == kind.name) else { continue };
-        if let (Some(time), Some(count)) =
-            (grown_time(kind.run_time, then.run_time), grown(kind.released, then.released))
-        {
-            run += time;
-            released += count;
+    fleet.0
+}
+
+impl Fleet {
+    /// What one sample alone says.
+    fn as_it_is(&mut self, sample: &FleetSample) {
+        let status = &sample.status;
+        let (mut connected, mut known, mut down, mut cpu, mut memory) = (0_u32, 0_u32, 0_u32, 0.0, 0.0);
+        for agent in &sample.agents {
+            let lost = agent.health == Health::Lost;
+            if !lost {
+                connected += 1;
+                cpu += agent.load.cpu_share;
+                memory += agent.load.memory_share;
+            } else if sample.at.since(agent.last_heard_at) >= DOWN_MAX {
+                continue;
+            }
+            known += 1;
+            down += u32::from(lost || agent.health == Health::Unhealthy);
         }
+        self.set(Metric::Utilisation, share(f64::from(status.slots_used), f64::from(status.slots_total)));
+        self.set(Metric::Cpu, share(cpu, f64::from(connected)));
+        self.set(Metric::Memory, share(memory, f64::from(connected)));
+        self.set(Metric::SlotsTotal, Some(f64::from(status.slots_total)));
+        self.set(Metric::Agents, Some(f64::from(connected)));
+        self.set(Metric::AgentsDown, share(f64::from(down), f64::from(known)));
+        self.set(Metric::Queued, Some(status.queued as f64));
+        self.set(Metric::OldestWaitMs, Some(status.oldest_queued.as_secs_f64() * 1e3));
     }
-    set(Metric::RunTimeMs, mean_ms(Some(run), Some(released)));
-    values
+
+    /// What has changed since the last one.
+    fn since(&mut self, sample: &FleetSample, last: &FleetSample) {
+        let seconds = sample.at.since(last.at).as_secs_f64();
+        let (now, then) = (&sample.status.counters, &last.status.counters);
+        let ended = |c: &Counters| c.succeeded + c.failed + c.cancelled + c.expired + c.quarantined;
+        let bad = |c: &Counters| c.failed + c.expired + c.quarantined;
+        let (ended, bad) = (grown(ended(now), ended(then)), grown(bad(now), bad(then)));
+        self.set(Metric::RequestRate, rate(grown(now.accepted, then.accepted), seconds));
+        self.set(Metric::CompletionRate, rate(ended, seconds));
+        self.set(Metric::ErrorRate, ended.zip(bad).and_then(|(ended, bad)| share(bad, ended)));
+        let (now, then) = (&sample.more.shell, &last.more.shell);
+        let (time, tasks) =
+            (grown_time(now.response_time, then.response_time), grown(now.tasks_ended, then.tasks_ended));
+        self.set(Metric::ResponseTimeMs, mean_ms(time, tasks));
+        let (time, commits) = (grown_time(now.commit_time, then.commit_time), grown(now.commits, then.commits));
+        self.set(Metric::CommitMs, mean_ms(time, commits));
+        let busy = grown_time(now.engine_busy, then.engine_busy).filter(|_| !now.engine_busy.is_zero());
+        self.set(Metric::EngineBusy, busy.and_then(|busy| share(busy, seconds)).map(|busy| busy.min(1.0)));
+        self.set(Metric::RunTimeMs, run_time_ms(&sample.more.kinds, &last.more.kinds));
+    }
+}
+
+/// How long attempts ran on average that ended meanwhile, over all kinds.
+fn run_time_ms(now: &[GroupSample], then: &[GroupSample]) -> Value {
+    let ended = paired(now, then, name_of).filter_map(|(kind, before)| {
+        let before = before?;
+        grown_time(kind.run_time, before.run_time).zip(grown(kind.released, before.released))
+    });
+    let (run, released) = ended.fold((0.0, 0.0), |(run, released), (time, count)| (run + time, released + count));
+    mean_ms(Some(run), Some(released))
 }
 
 /// Waiting, requested and released per second, and mean run time.
@@ -135,12 +166,8 @@ pub(super) fn of_agents<'a>(
     sample: &'a FleetSample,
     last: Option<&'a FleetSample>,
 ) -> impl Iterator<Item = (&'a AgentId, [Value; 4])> {
-    let mut before = last.map_or(&[][..], |last| &last.agents).iter().peekable();
-    sample.agents.iter().filter(|agent| agent.health != Health::Lost).map(move |agent| {
-        while before.peek().is_some_and(|before| before.spec.id < agent.spec.id) {
-            before.next();
-        }
-        let then = before.peek().filter(|before| before.spec.id == agent.spec.id);
+    let pairs = paired(&sample.agents, last.map_or(&[][..], |last| &last.agents), id_of);
+    pairs.filter(|(agent, _)| agent.health != Health::Lost).map(|(agent, then)| {
         let errors = then.and_then(|then| {
             let (bad, good) = (grown(agent.failed, then.failed)?, grown(agent.succeeded, then.succeeded)?);
             share(bad, good + bad)

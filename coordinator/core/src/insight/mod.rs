@@ -52,9 +52,9 @@ use crate::{
 };
 
 /// The label by whose values pools are recorded.
-pub const POOL_LABEL: &str = "pool";
+const POOL_LABEL: &str = "pool";
 /// Agents shown with the health of the fleet: the worst of them.
-pub const AGENTS_SHOWN_MAX: usize = 100;
+const AGENTS_SHOWN_MAX: usize = 100;
 /// Furthest that a trend is foretold: as far as three days of minutes can tell.
 pub const HORIZON_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Who was not measured for so long is looked for so often.

@@ -8,9 +8,9 @@ use super::sample::GroupSample;
 use crate::model::AgentView;
 
 /// Pools looked at, at most: values of a label come from agents.
-pub const POOLS_MAX: usize = 256;
+const POOLS_MAX: usize = 256;
 /// The pool of agents that do not have the label.
-pub const NO_LABEL: &str = "(none)";
+const NO_LABEL: &str = "(none)";
 
 /// By what agents are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]

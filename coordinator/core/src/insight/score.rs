@@ -16,7 +16,7 @@ use super::{
 use crate::model::AgentView;
 
 /// A score is at most so many points above its worst part.
-pub const ABOVE_WORST_MAX: f64 = 50.0;
+const ABOVE_WORST_MAX: f64 = 50.0;
 /// What a part says is the mean of so long, so that a score does not flicker.
 const SMOOTHED: Duration = Duration::from_secs(60);
 /// Failures of an agent are rare and count for longer.

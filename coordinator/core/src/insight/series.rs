@@ -29,14 +29,14 @@ use crate::model::UsageSample;
 /// Agents recorded: twice what a coordinator is measured with. Others are part of the fleet's figures only.
 pub const AGENTS_MAX: usize = 20_000;
 /// Tenants, kinds and pools recorded, each: names come from clients, so their number is not the operator's.
-pub const GROUPS_MAX: usize = 1_024;
+const GROUPS_MAX: usize = 1_024;
 /// Agents whose measurements go to the store: four rows each every 15 minutes, so 4.4 rows a second, and 35 million in three
 /// months.
-pub const AGENTS_STORED_MAX: usize = 1_000;
+const AGENTS_STORED_MAX: usize = 1_000;
 /// Rows handed to the store in a turn: minutes of all subjects end at once, and one transaction should not have thousands.
 pub const ROWS_PER_TURN: usize = 100;
 /// Rows that wait for their turn; beyond it the oldest are given up. A minute of every subject there can be.
-pub const ROWS_WAITING_MAX: usize = 20_000;
+const ROWS_WAITING_MAX: usize = 20_000;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -22,7 +22,7 @@ use super::metric::Metric;
 /// How long a measurement must be past its threshold where that is not said.
 pub const FOR_DEFAULT: Duration = Duration::from_secs(10);
 /// Longest such time: an hour is as far as fine measurements reach.
-pub const FOR_MAX: Duration = Duration::from_secs(3_600);
+const FOR_MAX: Duration = Duration::from_secs(3_600);
 
 /// From when on a metric is a matter of concern.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use evenkeel_shared::{AdminState, AgentId, Health, Timestamp};
 
 use super::{
-    FleetSample, ManagerRecovery, Notice, Outputs,
+    FleetSample, ManagerRecovery, Outputs,
     change::{self, Change, ChangeSettings, Progress},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         Action, Decision, DrainCosts, Foreseen, Hold, Load, Meter, Observation, Policy, Scaler, ScalingOutcome,
         TEMPLATES, Verdict, drain,
     },
-    model::{AgentView, ClusterEventKind, Declaration, DeclarationKind, Record},
+    model::{AgentView, ClusterEventKind, Declaration, DeclarationKind, Notice, Record},
 };
 
 mod declared;

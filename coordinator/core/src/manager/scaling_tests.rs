@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use evenkeel_shared::{AgentLoad, AgentSpec, Kind, Resources, SessionEpoch};
+use evenkeel_shared::{AgentSpec, Kind, Resources};
 
 use super::*;
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     insight::sample::MoreSamples,
     manager::change::Step,
     model::EngineStatus,
+    testing::fleet::idle_agent,
 };
 
 /// Slots of each agent.
@@ -74,23 +75,8 @@ impl World {
             kinds: vec![Kind::new("sleep").unwrap()],
             ..AgentSpec::of(AgentId::new(&format!("local-{}", self.started)).unwrap(), Resources::slots(SLOTS))
         };
-        self.agents.push(AgentView {
-            spec: Arc::new(spec),
-            admin: AdminState::Active,
-            health: Health::Healthy,
-            conditions: Vec::new(),
-            session: SessionEpoch(1),
-            connected_at: self.now,
-            last_heard_at: self.now,
-            reserved: Resources::slots(running),
-            slots_usable: SLOTS,
-            running_tasks: running,
-            prefetched_tasks: 0,
-            load: AgentLoad::default(),
-            succeeded: 0,
-            failed: 0,
-            kinds_seen: Vec::new(),
-        });
+        let reserved = Resources::slots(running);
+        self.agents.push(AgentView { reserved, running_tasks: running, ..idle_agent(spec, self.now) });
         self.agents.sort_by(|one, other| one.spec.id.cmp(&other.spec.id));
     }
 

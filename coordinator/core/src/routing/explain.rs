@@ -31,9 +31,8 @@ impl Router {
     #[must_use]
     pub fn any_matches(&self, class: ClassIx, agents: &AgentSet) -> bool {
         self.classes.get(class).is_some_and(|class| {
-            let matching = self.index.selectors.agents(self.index.views.get(class.required_only()).selector);
             let need = &self.index.fits.get(class.fit).need;
-            common_from([matching, agents], AgentIx(0))
+            common_from([self.matching(class), agents], AgentIx(0))
                 .any(|agent| self.roster.statics(agent).is_some_and(|statics| statics.spec.capacity.fits(need)))
         })
     }
@@ -41,30 +40,32 @@ impl Router {
     /// Whether the agent may take such a task now: [`Router::admits`] without a reason, and much cheaper where it may not.
     #[must_use]
     pub fn may_take(&self, class: ClassIx, agent: AgentIx, task: &TaskFacts, room: Room) -> bool {
-        let Some((class, facts)) = self.classes.get(class).zip(self.roster.facts().get(agent.at())) else {
-            return false;
-        };
-        let fit = self.index.fits.get(class.fit);
-        fit.agents(room).contains(agent)
-            && self.index.selectors.agents(self.index.views.get(class.required_only()).selector).contains(agent)
-            && self.strategy.refuses(facts, task, fit.need.slots).is_none()
+        self.with_room(class, agent, room)
+            .is_some_and(|(facts, need_slots)| self.strategy.refuses(facts, task, need_slots).is_none())
     }
 
     /// The lowest priority, by its number, of which the agent may take tasks of this class now. `None`: not even the most
     /// urgent.
     #[must_use]
     pub fn least_level_taken(&self, class: ClassIx, agent: AgentIx, room: Room) -> Option<u8> {
-        let (class, facts) = self.classes.get(class).zip(self.roster.facts().get(agent.at()))?;
-        let fit = self.index.fits.get(class.fit);
-        if !fit.agents(room).contains(agent)
-            || !self.index.selectors.agents(self.index.views.get(class.required_only()).selector).contains(agent)
-        {
-            return None;
-        }
+        let (facts, need_slots) = self.with_room(class, agent, room)?;
         least_level(|priority| {
             let task = TaskFacts { priority, affinity: None };
-            self.strategy.refuses(facts, &task, fit.need.slots).is_none()
+            self.strategy.refuses(facts, &task, need_slots).is_none()
         })
+    }
+
+    /// The agent's facts and the slots that tasks of this class ask for, if it matches them and has this room for one.
+    fn with_room(&self, class: ClassIx, agent: AgentIx, room: Room) -> Option<(&Facts, u32)> {
+        let (class, facts) = self.classes.get(class).zip(self.roster.facts().get(agent.at()))?;
+        let fit = self.index.fits.get(class.fit);
+        let may = fit.agents(room).contains(agent) && self.matching(class).contains(agent);
+        may.then_some((facts, fit.need.slots))
+    }
+
+    /// The agents that take the class's kind and satisfy its required rules.
+    fn matching(&self, class: &Class) -> &AgentSet {
+        self.index.selectors.agents(self.index.views.get(class.required_only()).selector)
     }
 
     /// Whether the agent has a slot to give at all. If not, no class has to be asked about.

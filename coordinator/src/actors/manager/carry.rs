@@ -5,8 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 use actix::{Addr, Message};
 use evenkeel_core::{
     engine::AdminCommand,
-    manager::{Notice, change::Step},
-    model::Record,
+    manager::change::Step,
+    model::{Notice, Record},
 };
 use evenkeel_shared::Error;
 use tokio::runtime::Handle;

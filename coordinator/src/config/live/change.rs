@@ -2,8 +2,7 @@
 
 use evenkeel_core::{
     engine::{Configure, ControlCommand},
-    manager::Notice,
-    model::ClusterEventKind,
+    model::{ClusterEventKind, Notice},
 };
 use evenkeel_shared::{Code, Error, Timestamp};
 use serde::{Deserialize, Serialize};

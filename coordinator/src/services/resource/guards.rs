@@ -96,10 +96,6 @@ pub(super) async fn set_breaker(resources: &Resources, request: v1::SetBreakerRe
 
 fn dynamic_limits(engine: &Engine) -> v1::DynamicLimits {
     let settings = engine.dynamic_limit_settings();
-    let algorithm = match settings.algorithm {
-        DynamicAlgorithm::Gradient => "gradient",
-        DynamicAlgorithm::Aimd => "aimd",
-    };
     let agent = |view: DynamicLimitView| v1::DynamicLimit {
         agent_id: view.agent.to_string(),
         slots: view.slots,
@@ -109,7 +105,7 @@ fn dynamic_limits(engine: &Engine) -> v1::DynamicLimits {
     v1::DynamicLimits {
         settings: Some(v1::DynamicLimitSettings {
             enabled: settings.enabled,
-            algorithm: algorithm.to_owned(),
+            algorithm: settings.algorithm.name().to_owned(),
             slots_min: settings.slots_min,
             tolerance: settings.tolerance,
             headroom_priority: settings.headroom_priority.into(),
@@ -121,10 +117,13 @@ fn dynamic_limits(engine: &Engine) -> v1::DynamicLimits {
 /// Reads settings; what is 0 or empty is the default.
 fn read_dynamic(wire: &v1::DynamicLimitSettings) -> Result<DynamicLimitSettings, Violation> {
     let default = DynamicLimitSettings::default();
+    let unknown = |name: &str| {
+        let known = DynamicAlgorithm::ALL.map(|known| format!("`{}`", known.name())).join(" or ");
+        Violation::new("algorithm", format!("`{name}` is not known; use {known}"))
+    };
     let algorithm = match wire.algorithm.as_str() {
-        "" | "gradient" => DynamicAlgorithm::Gradient,
-        "aimd" => DynamicAlgorithm::Aimd,
-        other => return Err(Violation::new("algorithm", format!("`{other}` is not known; use `gradient` or `aimd`"))),
+        "" => default.algorithm,
+        name => DynamicAlgorithm::named(name).ok_or_else(|| unknown(name))?,
     };
     let headroom = match wire.headroom_priority {
         0 => default.headroom_priority,

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evenkeel_shared::{AdminState, AgentId, AgentLoad, AgentSpec, Health, Kind, Resources, SessionEpoch};
+use evenkeel_shared::{AdminState, AgentId, AgentSpec, Health, Kind, Resources};
 
 use super::*;
 use crate::{
     capacity::{DrainCosts, drain::choose},
     model::{AgentView, KindStatistics},
+    testing::fleet::idle_agent,
 };
 
 /// An idle agent of kind `work` that came `age_s` ago.
@@ -17,27 +18,8 @@ fn agent(name: &str, age_s: u64) -> AgentView {
         labels: [("price".to_owned(), "1".to_owned())].into(),
         ..AgentSpec::of(AgentId::new(name).unwrap(), Resources { slots: 4, ..Resources::default() })
     };
-    AgentView {
-        spec: Arc::new(spec),
-        admin: AdminState::Active,
-        health: Health::Healthy,
-        conditions: Vec::new(),
-        session: SessionEpoch(1),
-        connected_at: at(10_000 - age_s),
-        last_heard_at: at(10_000),
-        reserved: Resources::default(),
-        slots_usable: 4,
-        running_tasks: 0,
-        prefetched_tasks: 0,
-        load: AgentLoad::default(),
-        succeeded: 0,
-        failed: 0,
-        kinds_seen: vec![KindStatistics {
-            kind: Kind::new("work").unwrap(),
-            completed: 10,
-            mean: Duration::from_secs(5),
-        }],
-    }
+    let seen = KindStatistics { kind: Kind::new("work").unwrap(), completed: 10, mean: Duration::from_secs(5) };
+    AgentView { last_heard_at: at(10_000), kinds_seen: vec![seen], ..idle_agent(spec, at(10_000 - age_s)) }
 }
 
 fn with(mut agent: AgentView, change: impl FnOnce(&mut AgentView)) -> AgentView {

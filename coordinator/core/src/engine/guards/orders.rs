@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use evenkeel_shared::{Code, Error, QuotaKey};
 
-use super::super::{Engine, agent::AgentTimer, effects::Effects, limits};
+use super::super::{
+    Engine,
+    agent::AgentTimer,
+    control::{because, json},
+    effects::Effects,
+    limits,
+};
 use crate::{
     admission::{BreakerId, BreakerOrder, DynamicLimitSettings, dynamic::SlotLimit},
     health::slow_start::Ramp,
@@ -72,7 +78,6 @@ impl Engine {
 
     /// The breaker of an agent is its ejection.
     fn order_ejection(&mut self, agent: AgentIx, order: BreakerOrder, reason: &str, out: &mut Effects) {
-        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let id = self.agents[agent].spec.id.clone();
         let words = match order {
             BreakerOrder::Open(time) => {
@@ -80,7 +85,7 @@ impl Engine {
                 self.outliers.order(self.now, agent, Some(until));
                 self.note_ejected(agent, until);
                 self.refresh(agent);
-                format!("the circuit breaker of agent `{id}` is open for {time:.0?}, by hand{why}")
+                format!("the circuit breaker of agent `{id}` is open for {time:.0?}, by hand")
             }
             BreakerOrder::Close => {
                 self.outliers.order(self.now, agent, None);
@@ -89,9 +94,10 @@ impl Engine {
                 self.agents[agent].ejection_changed_at = self.now;
                 self.agents[agent].ramp = Ramp::full(self.settings.ramp);
                 self.refresh(agent);
-                format!("the circuit breaker of agent `{id}` is closed, by hand{why}")
+                format!("the circuit breaker of agent `{id}` is closed, by hand")
             }
         };
+        let words = because(words, reason);
         self.note("breaker", "agent", id.as_str(), words.clone(), out);
         self.announce(ClusterEventKind::Breaker, Some(agent), words, out);
         self.offer(agent, out);
@@ -106,18 +112,18 @@ impl Engine {
     ) -> Result<(), Error> {
         self.require_guards()?;
         settings.validate()?;
-        let body = serde_json::to_string(&settings)
-            .map_err(|error| Error::new(Code::Internal, format!("the settings cannot be written: {error}")))?;
+        let body = json("dynamic_limits", &settings)?;
         self.declare(DeclarationKind::DynamicLimits, "", Some(body), reason, out);
         if !settings.enabled {
             self.guarding.dynamic.reset();
         }
         self.guarding.settings = settings;
-        let words = match settings.enabled {
-            true => format!("slots follow latency: {:?}, tolerance {}", settings.algorithm, settings.tolerance),
-            false => "slots do not follow latency".to_owned(),
+        let words = if settings.enabled {
+            format!("slots follow latency: {}, tolerance {}", settings.algorithm.name(), settings.tolerance)
+        } else {
+            "slots do not follow latency".to_owned()
         };
-        self.announce(ClusterEventKind::Limit, None, words.to_lowercase(), out);
+        self.announce(ClusterEventKind::Limit, None, words, out);
         for agent in self.agents.indices() {
             let row = &mut self.agents[agent];
             if !settings.enabled {

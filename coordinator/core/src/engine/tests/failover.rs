@@ -1,34 +1,13 @@
-//! Agents and coordinators that go, and what becomes of the work.
+//! Agents that go, one by one or all at once, and what becomes of their work.
 
 use bytes::Bytes;
-use evenkeel_shared::{AttemptNumber, Code, Outcome, SessionEpoch, TaskState};
+use evenkeel_shared::{AttemptNumber, Outcome, TaskState};
 
-use super::fixture::{Cluster, agent, ms, task};
-use crate::{
-    engine::{AgentMessage, Event, Message, Settings},
-    model::ClusterEventKind,
+use super::{
+    fixture::{Cluster, agent, ms, task},
+    sessions::welcome,
 };
-
-fn welcome(c: &Cluster) -> (usize, usize) {
-    let welcome = c.messages.iter().find_map(|message| match message {
-        Message::ToAgent { message: AgentMessage::Welcome { adopted, superseded, .. }, .. } => {
-            Some((adopted.len(), superseded.len()))
-        }
-        _ => None,
-    });
-    welcome.expect("a welcome")
-}
-
-fn closed(message: &Message) -> Option<(SessionEpoch, Code)> {
-    match message {
-        Message::CloseSession { session, error } => Some((*session, error.code)),
-        _ => None,
-    }
-}
-
-fn closed_with(c: &Cluster) -> Option<Code> {
-    c.messages.iter().find_map(closed).map(|(_, code)| code)
-}
+use crate::{engine::Settings, model::ClusterEventKind};
 
 #[test]
 fn the_work_of_a_dead_agent_moves_on() {
@@ -87,22 +66,6 @@ fn an_assignment_that_was_lost_on_the_way_is_made_again_and_is_no_crash() {
     assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2));
     c.succeed(t);
     assert_eq!(c.finished[&t].crashes, 0);
-}
-
-#[test]
-fn an_agent_is_welcomed_before_it_is_given_anything() {
-    let mut c = Cluster::new();
-    c.join(agent("a").slots(2));
-    for _ in 0..6 {
-        c.submit(task("work"));
-    }
-    c.disconnect("a");
-    c.join(agent("a").slots(2));
-    let first = c.messages.iter().find_map(|message| match message {
-        Message::ToAgent { message, .. } => Some(message),
-        _ => None,
-    });
-    assert!(matches!(first, Some(AgentMessage::Welcome { .. })), "{first:?}");
 }
 
 #[test]
@@ -182,62 +145,6 @@ fn a_coordinator_that_slept_declares_nobody_dead_for_it() {
 }
 
 #[test]
-fn a_newer_session_of_the_same_process_fences_the_older() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let t = c.submit(task("work"));
-    let (_, attempt) = c.assignment(t);
-    let older = c.sessions["a"];
-    c.join(agent("a").holding(&[attempt]));
-    assert_eq!(closed_with(&c), Some(Code::Aborted));
-    let newer = c.sessions.insert("a".into(), older).unwrap_or(older);
-    c.report("a", attempt, Outcome::Succeeded(Bytes::new()));
-    c.expect(t, TaskState::Running);
-    c.sessions.insert("a".into(), newer);
-}
-
-#[test]
-fn a_session_that_registers_after_a_newer_one_is_refused() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let older = SessionEpoch(c.sessions["a"].0 - 1);
-    let builder = agent("a");
-    let registration =
-        evenkeel_shared::Registration { spec: builder.spec, instance: builder.instance, dial: 0, held: vec![] };
-    c.handle(Event::Register { session: older, registration: Box::new(registration) });
-    assert_eq!(closed_with(&c), Some(Code::Aborted));
-    let t = c.submit(task("work"));
-    c.succeed(t);
-    c.expect(t, TaskState::Succeeded);
-}
-
-#[test]
-fn a_dial_that_its_process_gave_up_does_not_fence_the_one_that_counts() {
-    let mut c = Cluster::new();
-    c.join(agent("a").dial(1));
-    c.disconnect("a");
-    c.join(agent("a").dial(3));
-    let t = c.submit(task("work"));
-    let counts = c.sessions["a"];
-    // The network was slow to tell.
-    c.join(agent("a").dial(2));
-    let closed: Vec<_> = c.messages.iter().filter_map(closed).collect();
-    assert_eq!(closed, [(SessionEpoch(counts.0 + 1), Code::Aborted)]);
-    c.sessions.insert("a".into(), counts);
-    c.succeed(t);
-    assert_eq!(c.finished[&t].attempts_made, 1);
-}
-
-#[test]
-fn a_process_begins_to_count_its_dials_anew() {
-    let mut c = Cluster::new();
-    c.join(agent("a").dial(9));
-    c.kill("a");
-    c.join(agent("a").process(2).dial(1));
-    assert_eq!(closed_with(&c), None);
-}
-
-#[test]
 fn a_task_is_not_to_blame_for_a_connection() {
     let mut c = Cluster::with(Settings { quarantine_after: 2, ..Settings::default() });
     c.join(agent("a"));
@@ -262,110 +169,6 @@ fn a_task_that_kills_processes_is_to_blame_however_soon_they_are_back() {
     c.join(agent("a").process(2));
     c.kill("a");
     c.expect(t, TaskState::Quarantined);
-}
-
-#[test]
-fn another_process_may_not_take_the_name_of_one_that_is_alive() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let t = c.submit(task("work"));
-    let owner = c.sessions["a"];
-    c.join(agent("a").process(2));
-    assert_eq!(closed_with(&c), Some(Code::AlreadyExists));
-    c.sessions.insert("a".into(), owner);
-    c.succeed(t);
-    c.expect(t, TaskState::Succeeded);
-}
-
-#[test]
-fn a_heartbeat_that_is_late_does_not_cost_a_process_its_name() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let t = c.submit(task("work"));
-    let owner = c.sessions["a"];
-    c.advance(ms(2_000));
-    c.join(agent("a").process(2));
-    assert_eq!(closed_with(&c), Some(Code::AlreadyExists));
-    c.sessions.insert("a".into(), owner);
-    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(1));
-    c.advance(ms(500));
-    c.join(agent("a").process(2));
-    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2), "well before the lease of the first ends");
-}
-
-#[test]
-fn after_a_restart_running_attempts_are_adopted_and_not_run_again() {
-    let mut c = Cluster::new();
-    c.join(agent("a").slots(2));
-    let [running, unsent] = [(); 2].map(|()| c.submit(task("work")));
-    let queued = c.submit(task("work"));
-    c.start(running);
-    let (_, attempt) = c.assignment(running);
-    c.restart();
-    assert_eq!(c.events_of(ClusterEventKind::Coordinator), 2, "both starts are in the history");
-    c.expect(queued, TaskState::Queued);
-    c.advance(ms(500));
-    c.join(agent("a").slots(2).holding(&[attempt]));
-    assert_eq!(welcome(&c), (1, 0));
-    c.expect(running, TaskState::Running);
-    assert_eq!(c.assignment(running).1, attempt);
-    assert_eq!(c.assignment(unsent).1.attempt, AttemptNumber(2), "the agent never got it");
-    for t in [running, unsent, queued] {
-        c.succeed(t);
-        c.expect(t, TaskState::Succeeded);
-    }
-}
-
-#[test]
-fn an_adopted_attempt_keeps_its_timeout() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let t = c.submit(task("work").attempt_timeout(1_000));
-    let (_, attempt) = c.assignment(t);
-    c.restart();
-    c.join(agent("a").holding(&[attempt]));
-    c.join(agent("b"));
-    c.advance_alive(ms(3_500));
-    assert_eq!(c.agent_with(t), "b");
-}
-
-#[test]
-fn after_a_restart_the_work_of_agents_that_stay_away_moves_on() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let t = c.submit(task("work"));
-    c.restart();
-    c.join(agent("b"));
-    c.advance_alive(ms(14_000));
-    c.expect(t, TaskState::Assigned);
-    assert_eq!(c.agent_with(t), "a");
-    c.advance_alive(ms(2_000));
-    assert_eq!(c.agent_with(t), "b");
-}
-
-#[test]
-fn retries_survive_a_restart() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let t = c.submit(task("work"));
-    c.fail(t, evenkeel_shared::FailureClass::Retryable);
-    c.restart();
-    c.join(agent("b"));
-    c.advance(ms(200));
-    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2));
-}
-
-#[test]
-fn a_clock_that_was_set_back_over_a_restart_delays_no_retry() {
-    let mut c = Cluster::new();
-    c.join(agent("a"));
-    let t = c.submit(task("work"));
-    c.fail(t, evenkeel_shared::FailureClass::Retryable);
-    c.now = c.now.minus(ms(3_600_000));
-    c.restart();
-    c.join(agent("b"));
-    c.advance(ms(1_001));
-    assert_eq!(c.assignment(t).1.attempt, AttemptNumber(2));
 }
 
 #[test]

@@ -15,3 +15,5 @@ mod limits;
 mod pace;
 mod random;
 mod random_guards;
+mod restarts;
+mod sessions;

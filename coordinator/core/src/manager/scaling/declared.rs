@@ -5,8 +5,8 @@ use evenkeel_shared::Timestamp;
 use super::Scaling;
 use crate::{
     capacity::{Override, Policy},
-    manager::{Notice, Outputs},
-    model::{ClusterEventKind, Declaration, DeclarationKind, Record},
+    manager::Outputs,
+    model::{ClusterEventKind, Declaration, DeclarationKind, Notice, Record},
 };
 
 impl Scaling {
