@@ -28,10 +28,10 @@ use tokio::{
 pub const BEGINNINGS_MAX: usize = 16;
 /// How long a peer counts that has not sent its greeting. Silent peers so slow others down to 3,200 connections a second,
 /// and no further.
-pub const SILENT_MAX: Duration = Duration::from_millis(5);
+const SILENT_MAX: Duration = Duration::from_millis(5);
 /// How long one counts that has: several times what a handshake takes on a machine that has nothing left. Peers that greet
 /// and then call nothing slow others down to 320 connections a second; they count against the bound of open ones as well.
-pub const BEGINNING_MAX: Duration = Duration::from_millis(50);
+const BEGINNING_MAX: Duration = Duration::from_millis(50);
 
 /// The connections of a port that begin.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! The fingerprint of what a submission asks for, to tell a repeated submission from another one under the same key.
 //!
-//! SHA-256 over the task as the wire writes it, without its key and its place in a trace, and the payload; the first 16 bytes. The encoding is that
-//! of protobuf, whose field numbers outlive renamings in the code; the one map in it has no order on the wire and is hashed
-//! sorted. The defaults are filled in before, so that "not said" and "said as the default" are one.
+//! SHA-256 over the task as the wire writes it, without its key and its place in a trace, and the payload; the first 16 bytes.
+//! The encoding is that of protobuf, whose field numbers outlive renamings in the code; the one map in it has no order on the
+//! wire and is hashed sorted. The defaults are filled in before, so that "not said" and "said as the default" are one.
 
 use std::collections::BTreeMap;
 

@@ -20,15 +20,15 @@ use crate::{
 };
 
 /// Requests of clients on their way to the engine: at half a million events a second a few milliseconds of work.
-pub const CLIENT_BATCHES_MAX: usize = 2_048;
+const CLIENT_BATCHES_MAX: usize = 2_048;
 /// Batches of agents on their way to the engine. A session has one at a time, so sessions beyond this number take turns.
-pub const SESSION_BATCHES_MAX: usize = 4_096;
+const SESSION_BATCHES_MAX: usize = 4_096;
 /// Messages of the process itself: ticks, stop.
-pub const CONTROL_MAX: usize = 16;
+const CONTROL_MAX: usize = 16;
 /// What the mailbox holds: every permit and the process's own messages.
 pub const MAILBOX_MAX: usize = CLIENT_BATCHES_MAX + SESSION_BATCHES_MAX + CONTROL_MAX;
 /// Payload bytes of submissions that are not answered yet.
-pub const SUBMIT_BYTES_MAX: usize = 256 << 20;
+const SUBMIT_BYTES_MAX: usize = 256 << 20;
 /// When a refused request is worth another try: the mailbox turns over in less.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Bytes are counted in units of this size, because a semaphore counts to 2^29 on some machines.

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::store::{StoreError, StoreReader, sqlite::READ_CONNECTIONS_MAX};
 
 /// Threads that ask the store: more would only wait for each other's connections.
-pub const THREADS: usize = READ_CONNECTIONS_MAX;
+const THREADS: usize = READ_CONNECTIONS_MAX;
 /// Questions that wait for a thread. Whoever asks the next one waits for room, in the order of asking; that they are not
 /// without end is up to the bounds of connections and of streams on them.
 const QUEUE_MAX: usize = 16;

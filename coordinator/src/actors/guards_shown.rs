@@ -6,8 +6,7 @@ use evenkeel_core::{
 };
 use evenkeel_shared::Timestamp;
 
-/// Numbers alone, so that no name that anybody
-/// chooses makes a time series.
+/// What is at work at a time. Numbers alone, so that no name that anybody chooses makes a time series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuardsShown {
     /// Limits declared.

@@ -14,7 +14,12 @@
 //! so that no agent is taken for dead. Ending the process was rejected: it could not start again before there is room, and
 //! until then nobody could read anything, and every agent would be without a coordinator.
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, WrapFuture as _,

@@ -160,9 +160,6 @@ impl Setting {
 }
 
 impl Kind {
-    /// Milliseconds up to a year.
-    pub const MS: Self = Self::Whole { min: 0, max: DURATION_MAX_MS };
-
     /// What is wrong with a value, in words that follow the setting's name. Nothing is wrong with one that is not set.
     ///
     /// # Errors

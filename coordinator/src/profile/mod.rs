@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 /// Samples a second. Not a round number: what runs a hundred times a second would be always or never met.
 pub const SAMPLES_PER_SECOND: i32 = 99;
 /// Longest profile, in seconds.
-pub const SECONDS_MAX: u64 = 60;
+const SECONDS_MAX: u64 = 60;
 /// When the next one may be asked for, if one is being made.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -79,7 +79,7 @@ impl Profile {
     ///
     /// # Errors
     /// That there are no samples, and what to do.
-    pub fn with_samples(self) -> Result<Self, Error> {
+    fn with_samples(self) -> Result<Self, Error> {
         if self.stacks.is_empty() {
             let what = format!(
                 "there is nothing in the profile: within {:?} the process was at work for less than {} ms. Ask again while it \

@@ -14,24 +14,23 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{Arc, PoisonError, atomic::Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use evenkeel_shared::{Code, Error};
+use evenkeel_shared::Error;
 use tonic::{Extensions, codegen::http::HeaderMap};
 
 use super::{
-    Caller, PeerCertificate, Role,
+    Caller, Role,
     access::{self, RouteRule, Rule},
     audit::Audit,
     files::{Files, FilesError},
     live::{Call, Live},
     revoked::{Revocation, RevokedError, RevokedFile},
     seldom::Seldom,
-    tls::expiry_unix_s,
     tokens::Credentials,
 };
 use crate::{
@@ -49,16 +48,10 @@ mod refused;
 mod shown;
 
 pub use account::{Account, Turn};
-use account::{calls_rate, tasks_rate};
 use changes::refused_ids;
 use refused::Counts;
 pub use refused::Refused;
-use shown::{Known, agree, bearer, certificate};
 
-/// Credentials of which something is known beyond the file: those in use, and those used lately.
-const LIVES_MAX: usize = 65_536;
-/// Clients whose rates are kept.
-const ACCOUNTS_MAX: usize = 65_536;
 /// When a caller may come again that has as many calls under way as it may.
 const BUSY_RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -244,159 +237,6 @@ impl Gate {
     /// Whether what is accepted is still the same.
     fn is_same(&self, policy: &Arc<Policy>) -> bool {
         Arc::ptr_eq(policy, &self.0.policy.load())
-    }
-
-    /// Who is calling, with a place for the call.
-    fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(Call, Arc<Caller>), Refused> {
-        let peer = extensions.get::<Peer>();
-        loop {
-            let policy = self.0.policy.load_full();
-            let now = now_unix_ms();
-            let shown = self.shown(&policy, headers, extensions, now)?;
-            let caller = agree(&shown)?;
-            let call = Call::begin(shown.into_iter().map(|known| known.live).collect(), peer, now);
-            // What was revoked meanwhile has not seen this call.
-            if self.is_same(&policy) {
-                return Ok((call, caller));
-            }
-        }
-    }
-
-    /// All credentials that were shown, every one of them good.
-    fn shown(
-        &self,
-        policy: &Policy,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-        now: i64,
-    ) -> Result<Vec<Known>, Refused> {
-        let mut shown = Vec::with_capacity(2);
-        if let Some(certificate) = certificate(extensions).filter(|_| policy.config.certificates)
-            && let Some(caller) = policy.files.certificate(&certificate)?
-        {
-            let expires = self.end_of(&caller, &certificate)?;
-            shown.push(self.known(policy, caller, Some(expires), now)?);
-        }
-        if let Some(token) = bearer(headers)? {
-            let (caller, expires) = match policy.files.credentials().find(token) {
-                Some(known) if known.revoked => return Err(Refused::Revoked),
-                Some(known) => (Arc::clone(&known.caller), known.expires_unix_ms),
-                None => policy.files.web_token(token, now)?,
-            };
-            shown.push(self.known(policy, caller, expires, now)?);
-        }
-        if shown.is_empty() { Err(Refused::Absent) } else { Ok(shown) }
-    }
-
-    /// When a certificate ends, in milliseconds since 1970. The handshake has looked at that, but what it let in lasts.
-    fn end_of(&self, caller: &Caller, certificate: &PeerCertificate) -> Result<i64, Refused> {
-        // Its name is a hash of all of it, so what was read of it once holds.
-        if let Some(end) = self.0.lives.get(&caller.credential).and_then(|live| live.expires_unix_ms) {
-            return Ok(end);
-        }
-        let end = expiry_unix_s(&certificate.0).ok_or(Refused::Malformed)?;
-        Ok(end.saturating_mul(1_000))
-    }
-
-    fn known(&self, policy: &Policy, caller: Arc<Caller>, expires: Option<i64>, now: i64) -> Result<Known, Refused> {
-        if policy.revoked.contains(&caller.credential) {
-            return Err(Refused::Revoked);
-        }
-        if expires.is_some_and(|end| end <= now) {
-            return Err(Refused::Expired);
-        }
-        if let Some(live) = self.0.lives.get(&caller.credential).map(|live| Arc::clone(&live))
-            && live.caller == caller
-            && live.expires_unix_ms == expires
-        {
-            return Ok(Known { caller, live });
-        }
-        if self.0.lives.len() >= LIVES_MAX {
-            self.0.lives.retain(|_, live| live.open() > 0);
-            if self.0.lives.len() >= LIVES_MAX {
-                return Err(Refused::Busy);
-            }
-        }
-        let made = || Arc::new(Live::new(Arc::clone(&caller), expires));
-        let mut entry = self.0.lives.entry(caller.credential.clone()).or_insert_with(made);
-        if entry.caller != caller || entry.expires_unix_ms != expires {
-            entry.end();
-            *entry = made();
-        }
-        let live = Arc::clone(&entry);
-        drop(entry);
-        Ok(Known { caller, live })
-    }
-
-    fn account(&self, caller: &Caller) -> Arc<Account> {
-        let policy = self.0.policy.load();
-        let config = &policy.config;
-        if self.0.accounts.len() >= ACCOUNTS_MAX {
-            let now = Instant::now();
-            let (calls, tasks) = (calls_rate(config), tasks_rate(config));
-            self.0.accounts.retain(|_, account| {
-                Arc::strong_count(account) > 1
-                    || !account.calls.is_full(calls, now)
-                    || !account.tasks.is_full(tasks, now)
-            });
-        }
-        let account = match self.0.accounts.get(&caller.name) {
-            Some(account) => Arc::clone(&account),
-            None => Arc::clone(&self.0.accounts.entry(caller.name.clone()).or_default()),
-        };
-        let rate = (config.client_tasks_per_s > 0).then(|| tasks_rate(config));
-        *account.tasks_rate.lock().unwrap_or_else(PoisonError::into_inner) = rate;
-        account
-    }
-
-    fn rate(&self, account: &Account) -> Result<(), Error> {
-        let policy = self.0.policy.load();
-        let rate = calls_rate(&policy.config);
-        let too_fast = |after| {
-            let what = format!("this client may make {} calls a second, and {} at once", rate.per_s, rate.burst);
-            Error::exhausted(what, after)
-        };
-        account.calls.take(1, rate, Instant::now()).map_err(too_fast)
-    }
-
-    /// One more call of an account is under way.
-    fn turn(&self, account: &Arc<Account>) -> Result<Turn, Error> {
-        let max = self.0.policy.load().config.client_calls_open_max;
-        let turn = Turn(Arc::clone(account));
-        if account.open.fetch_add(1, Ordering::Relaxed) < max {
-            return Ok(turn);
-        }
-        self.0.counts.add(Refused::Busy);
-        Err(Error::exhausted(format!("this client has {max} calls under way, as many as it may"), BUSY_RETRY_AFTER))
-    }
-
-    /// Counts, logs now and then, and says as little as helps the rightful.
-    fn refuse(&self, path: &str, why: Refused, caller: Option<&Caller>, from: String) -> Error {
-        self.0.counts.add(why);
-        if let Some(others) = self.0.seldom.is_due(Instant::now()) {
-            let name = caller.map_or("", |caller| caller.name.as_str());
-            tracing::warn!(path, reason = why.name(), name, from, others, "a call was refused");
-        }
-        if !matches!(why, Refused::Rate | Refused::Busy) {
-            self.0.audit.denied(caller, from, path, why.name());
-        }
-        match why {
-            Refused::Absent => {
-                Error::new(Code::Unauthenticated, "this needs credentials: a token, or a client certificate")
-            }
-            Refused::Role => {
-                let roles = caller.map_or_else(String::new, |caller| {
-                    caller.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
-                });
-                Error::new(Code::PermissionDenied, format!("this is not for the role {roles}; see `evenkeel whoami`"))
-            }
-            Refused::Tenant => {
-                let what = "this tells of all tenants; these credentials are bound to one";
-                Error::new(Code::PermissionDenied, what)
-            }
-            Refused::Busy => Error::exhausted("too many credentials are in use at once", BUSY_RETRY_AFTER),
-            _ => Error::new(Code::Unauthenticated, "the credentials are not accepted"),
-        }
     }
 
     /// The credentials' file as it is in force.

@@ -1,3 +1,4 @@
+use evenkeel_shared::Code;
 use futures_util::FutureExt as _;
 use rcgen::{CertificateParams, KeyPair, SanType};
 use tonic::codegen::http::HeaderValue;

@@ -75,7 +75,7 @@ impl Cluster {
 
     /// The numbers of the whole, and who this is.
     #[must_use]
-    pub fn status_now(&self) -> v1::ClusterStatus {
+    fn status_now(&self) -> v1::ClusterStatus {
         v1::ClusterStatus {
             coordinator_id: self.identity.coordinator_id.clone(),
             version: self.identity.version.to_owned(),

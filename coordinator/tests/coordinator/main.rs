@@ -8,6 +8,7 @@ mod bad_input;
 #[path = "../../src/security/tls/testing.rs"]
 mod certificates;
 mod connections;
+mod flooding_agent;
 mod frames;
 mod hostile_agent;
 mod http;

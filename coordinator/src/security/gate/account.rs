@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Instant,
@@ -10,16 +10,25 @@ use std::{
 
 use evenkeel_shared::Error;
 
-use super::super::rate::{Bucket, Rate};
+use super::{
+    super::{
+        Caller,
+        rate::{Bucket, Rate},
+    },
+    BUSY_RETRY_AFTER, Gate, Refused,
+};
 use crate::config::AuthConfig;
+
+/// Clients whose rates are kept.
+const ACCOUNTS_MAX: usize = 65_536;
 
 /// How much one client has asked, by its name.
 #[derive(Debug, Default)]
 pub struct Account {
-    pub(super) calls: Bucket,
-    pub(super) tasks: Bucket,
-    pub(super) tasks_rate: std::sync::Mutex<Option<Rate>>,
-    pub(super) open: AtomicU32,
+    calls: Bucket,
+    tasks: Bucket,
+    tasks_rate: Mutex<Option<Rate>>,
+    open: AtomicU32,
 }
 
 impl Account {
@@ -39,7 +48,7 @@ impl Account {
 
 /// One call of an account that is under way.
 #[derive(Debug)]
-pub struct Turn(pub(super) Arc<Account>);
+pub struct Turn(Arc<Account>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
@@ -47,10 +56,56 @@ impl Drop for Turn {
     }
 }
 
-pub(super) fn calls_rate(config: &AuthConfig) -> Rate {
+impl Gate {
+    /// The account of a caller, by whose name it is kept.
+    pub(super) fn account(&self, caller: &Caller) -> Arc<Account> {
+        let policy = self.0.policy.load();
+        let config = &policy.config;
+        if self.0.accounts.len() >= ACCOUNTS_MAX {
+            let now = Instant::now();
+            let (calls, tasks) = (calls_rate(config), tasks_rate(config));
+            self.0.accounts.retain(|_, account| {
+                Arc::strong_count(account) > 1
+                    || !account.calls.is_full(calls, now)
+                    || !account.tasks.is_full(tasks, now)
+            });
+        }
+        let account = match self.0.accounts.get(&caller.name) {
+            Some(account) => Arc::clone(&account),
+            None => Arc::clone(&self.0.accounts.entry(caller.name.clone()).or_default()),
+        };
+        let rate = (config.client_tasks_per_s > 0).then(|| tasks_rate(config));
+        *account.tasks_rate.lock().unwrap_or_else(PoisonError::into_inner) = rate;
+        account
+    }
+
+    /// One more call of an account is made.
+    pub(super) fn rate(&self, account: &Account) -> Result<(), Error> {
+        let policy = self.0.policy.load();
+        let rate = calls_rate(&policy.config);
+        let too_fast = |after| {
+            let what = format!("this client may make {} calls a second, and {} at once", rate.per_s, rate.burst);
+            Error::exhausted(what, after)
+        };
+        account.calls.take(1, rate, Instant::now()).map_err(too_fast)
+    }
+
+    /// One more call of an account is under way.
+    pub(super) fn turn(&self, account: &Arc<Account>) -> Result<Turn, Error> {
+        let max = self.0.policy.load().config.client_calls_open_max;
+        let turn = Turn(Arc::clone(account));
+        if account.open.fetch_add(1, Ordering::Relaxed) < max {
+            return Ok(turn);
+        }
+        self.0.counts.add(Refused::Busy);
+        Err(Error::exhausted(format!("this client has {max} calls under way, as many as it may"), BUSY_RETRY_AFTER))
+    }
+}
+
+fn calls_rate(config: &AuthConfig) -> Rate {
     Rate { per_s: config.client_calls_per_s, burst: config.client_calls_burst }
 }
 
-pub(super) fn tasks_rate(config: &AuthConfig) -> Rate {
+fn tasks_rate(config: &AuthConfig) -> Rate {
     Rate { per_s: config.client_tasks_per_s, burst: config.client_tasks_burst }
 }

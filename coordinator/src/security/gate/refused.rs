@@ -1,10 +1,16 @@
 //! Why callers are turned away, and how often each way.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
+use evenkeel_shared::{Code, Error};
+
+use super::{super::Caller, BUSY_RETRY_AFTER, Gate};
 use crate::metrics::{
     Metrics,
     rows::{Row, Sort},
@@ -95,5 +101,36 @@ impl Counts {
             sort: Sort::Counter,
             values: Arc::new(values),
         });
+    }
+}
+
+impl Gate {
+    /// Counts, logs now and then, and says as little as helps the rightful.
+    pub(super) fn refuse(&self, path: &str, why: Refused, caller: Option<&Caller>, from: String) -> Error {
+        self.0.counts.add(why);
+        if let Some(others) = self.0.seldom.is_due(Instant::now()) {
+            let name = caller.map_or("", |caller| caller.name.as_str());
+            tracing::warn!(path, reason = why.name(), name, from, others, "a call was refused");
+        }
+        if !matches!(why, Refused::Rate | Refused::Busy) {
+            self.0.audit.denied(caller, from, path, why.name());
+        }
+        match why {
+            Refused::Absent => {
+                Error::new(Code::Unauthenticated, "this needs credentials: a token, or a client certificate")
+            }
+            Refused::Role => {
+                let roles = caller.map_or_else(String::new, |caller| {
+                    caller.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+                });
+                Error::new(Code::PermissionDenied, format!("this is not for the role {roles}; see `evenkeel whoami`"))
+            }
+            Refused::Tenant => {
+                let what = "this tells of all tenants; these credentials are bound to one";
+                Error::new(Code::PermissionDenied, what)
+            }
+            Refused::Busy => Error::exhausted("too many credentials are in use at once", BUSY_RETRY_AFTER),
+            _ => Error::new(Code::Unauthenticated, "the credentials are not accepted"),
+        }
     }
 }
