@@ -22,6 +22,8 @@ use crate::{
 /// Time between telling an executor to stop and dropping it: enough to put a file in order, and little beside any
 /// timeout that an operator would choose.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Said of an attempt that took less: nothing would mean that it was not measured.
+const RUN_MIN: Duration = Duration::from_micros(1);
 
 /// An attempt that has stopped.
 #[derive(Clone, Debug)]
@@ -51,7 +53,8 @@ pub(crate) async fn run(executor: &dyn Executor, task: TaskContext, output_bytes
         }
         outcome => outcome,
     };
-    Ended { attempt, kind, outcome, run: begun.elapsed(), usage: meter.usage(), quotas: meter.take_quotas() }
+    let run = begun.elapsed().max(RUN_MIN);
+    Ended { attempt, kind, outcome, run, usage: meter.usage(), quotas: meter.take_quotas() }
 }
 
 async fn outcome(executor: &dyn Executor, task: TaskContext) -> Outcome {

@@ -217,7 +217,7 @@ impl<W: AgentWire> Agent<W> {
             return None;
         }
         if self.task_time.is_zero() {
-            return Some(self.wire.done(jobs.0.into_iter()));
+            return Some(self.wire.done(jobs.0.into_iter(), Duration::ZERO));
         }
         let now = Instant::now();
         for job in jobs.0 {
@@ -235,7 +235,7 @@ impl<W: AgentWire> Agent<W> {
         let count = self.jobs.iter().take_while(|(done, _)| *done <= now).count();
         let said = if count > 0 {
             let done = self.jobs.drain(..count).map(|(_, job)| job);
-            Some(self.wire.done(done))
+            Some(self.wire.done(done, self.task_time))
         } else {
             let due = self.heartbeats.as_mut().filter(|heartbeats| heartbeats.next <= now);
             due.and_then(|heartbeats| {

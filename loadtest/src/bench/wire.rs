@@ -7,6 +7,8 @@
 mod evenkeel;
 mod yardstick;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
@@ -66,8 +68,8 @@ pub(super) trait AgentWire: Clone + Send + Sync + 'static {
     fn heartbeat(&self) -> Option<Self::Up>;
     /// What it has heard. `Some` if that it is welcome: the time between heartbeats in milliseconds, 0 for none.
     fn heard(&self, down: Self::Down, jobs: &mut impl Extend<Self::Job>) -> Option<u64>;
-    /// That these are done.
-    fn done(&self, jobs: impl Iterator<Item = Self::Job>) -> Self::Up;
+    /// That these are done, each of which ran so long.
+    fn done(&self, jobs: impl Iterator<Item = Self::Job>, run: Duration) -> Self::Up;
 }
 
 /// The payload of a task.

@@ -94,11 +94,20 @@ impl Engine {
             self.tasks[task].current.is_some_and(|current| any_attempt || is_it(current))
         });
         if let Some(task) = current {
+            let run = if run.is_zero() { self.seen_run(task, &outcome) } else { run };
             self.record(task, agent, attempt, outcome, Ran { run, usage }, out);
         } else {
             self.answer_late_result(session, agent, attempt, out);
         }
         self.offer(agent, out);
+    }
+
+    /// How long an attempt ran whose agent does not measure: as long as it had its place. What is taken to run for no time
+    /// would be given ahead of a free slot, and there it would wait for the one before.
+    fn seen_run(&self, task: TaskIx, outcome: &Outcome) -> Duration {
+        let ran = matches!(outcome, Outcome::Succeeded(_) | Outcome::Failed(_));
+        let since = self.tasks[task].current.filter(|_| ran).and_then(|current| current.running_since);
+        since.map(|since| self.now.since(since)).unwrap_or_default()
     }
 
     /// A result of an attempt that is not live: sent twice, or superseded.

@@ -2,6 +2,8 @@
 //!
 //! An agent says nothing of the start of a task that takes no time: its result says as much.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use evenkeel_proto::v1::{
     self, agent_message::Message as Up, attempt_result::Outcome, coordinator_message::Message as Down,
@@ -117,10 +119,12 @@ impl AgentWire for Evenkeel {
         welcome
     }
 
-    fn done(&self, jobs: impl Iterator<Item = Job>) -> Self::Up {
+    fn done(&self, jobs: impl Iterator<Item = Job>, run: Duration) -> Self::Up {
+        // No time at all would mean that it was not measured.
+        let run_us = u64::try_from(run.as_micros()).unwrap_or(u64::MAX).max(1);
         let result = |job: Job| {
             let outcome = Some(Outcome::Success(v1::Success { output: job.output }));
-            let result = v1::AttemptResult { attempt: job.attempt, outcome, run_us: 0, usage: None };
+            let result = v1::AttemptResult { attempt: job.attempt, outcome, run_us, usage: None };
             v1::AgentMessage { message: Some(Up::Result(result)) }
         };
         v1::AgentFrame { messages: jobs.map(result).collect() }

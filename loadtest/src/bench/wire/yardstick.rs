@@ -1,5 +1,7 @@
 //! The yardstick's language.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{
@@ -68,7 +70,7 @@ impl AgentWire for Yardstick {
         welcome
     }
 
-    fn done(&self, jobs: impl Iterator<Item = Task>) -> Results {
+    fn done(&self, jobs: impl Iterator<Item = Task>, _: Duration) -> Results {
         let done = |task: Task| Done { number: task.number, id: task.id, output: output(&task.payload) };
         Results { done: jobs.map(done).collect() }
     }

@@ -1,6 +1,6 @@
 //! The fleet: strategies in use, what operators want, health.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use evenkeel_shared::{AgentLoad, Code, FailureClass, Outcome, StrategyConfig, TaskState};
 
@@ -261,6 +261,20 @@ fn tasks_are_taken_ahead_only_where_it_was_asked_for_or_the_work_is_brief() {
     let view = c.view("a");
     assert_eq!((view.running_tasks, view.prefetched_tasks), (1, 1));
     assert!(c.explain(waiting).summary.contains("waits at a for a slot"), "what waited there first has the place");
+}
+
+#[test]
+fn work_that_its_agent_does_not_measure_is_as_long_as_it_had_its_place() {
+    let unmeasured = Duration::ZERO;
+    for (took_ms, ahead) in [(4, true), (20, false)] {
+        let mut c = Cluster::new();
+        c.join(agent("a").prefetch(None));
+        let first = c.submit(task("work"));
+        c.advance(ms(took_ms));
+        c.succeed_in(first, unmeasured);
+        let [_running, next] = [(); 2].map(|()| c.submit(task("work")));
+        c.expect(next, if ahead { TaskState::Assigned } else { TaskState::Queued });
+    }
 }
 
 #[test]
