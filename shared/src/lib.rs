@@ -39,7 +39,7 @@ pub use labels::{LabelOperator, LabelRule, Labels};
 pub use spend::{Cost, CostUnit, Micros, TaskBudget, Usage};
 pub use strategy::StrategyConfig;
 pub use task::{
-    AttemptEnd, Decision, Delivery, Failure, FailureClass, Outcome, Priority, Requirements, RetryPolicy, TaskSpec,
+    Asked, AttemptEnd, Decision, Delivery, Failure, FailureClass, Outcome, Priority, Requirements, RetryPolicy, TaskSpec,
     TaskState,
 };
 pub use time::Timestamp;

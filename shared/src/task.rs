@@ -10,7 +10,7 @@ use crate::{
     spend::TaskBudget,
     time::Timestamp,
     trace::TraceContext,
-    units::Resources,
+    units::{Resources, cores, memory},
 };
 
 /// How urgent a task is: 0 to 9, 9 most.
@@ -143,6 +143,21 @@ pub struct TaskSpec {
     /// The place in a trace that it was submitted from. `None`: it is in none. Boxed: most tasks are in none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Box<TraceContext>>,
+    /// What its client asked for, where `requirements` has been given the request size of its kind. `None`: it reserves what it
+    /// asked for. Boxed: most tasks do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<Asked>>,
+}
+
+/// What a client asked for, of a task that reserves something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Thousandths of a processor core.
+    pub cpu_millis: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// The version of the request size that was in force when the task was accepted.
+    pub size_version: u64,
 }
 
 impl TaskSpec {
@@ -163,7 +178,35 @@ impl TaskSpec {
             retry: RetryPolicy::default(),
             budget: None,
             trace: None,
+            asked: None,
         }
+    }
+
+    /// The task as its client asked for it, whatever it reserves.
+    #[must_use]
+    pub fn as_asked(mut self) -> Self {
+        if let Some(asked) = self.asked.take() {
+            let resources = &mut self.requirements.resources;
+            (resources.cpu_millis, resources.memory_bytes) = (asked.cpu_millis, asked.memory_bytes);
+        }
+        self
+    }
+
+    /// What was asked for and what is reserved instead, for people. `None`: it reserves what was asked for.
+    #[must_use]
+    pub fn sized_in_words(&self) -> Option<String> {
+        let Asked { cpu_millis, memory_bytes, size_version } = **self.asked.as_ref()?;
+        let reserved = &self.requirements.resources;
+        let cpu = (cpu_millis != reserved.cpu_millis).then(|| [cores(cpu_millis), cores(reserved.cpu_millis)]);
+        let memory =
+            (memory_bytes != reserved.memory_bytes).then(|| [memory(memory_bytes), memory(reserved.memory_bytes)]);
+        let (asked, reserved): (Vec<_>, Vec<_>) = [cpu, memory].into_iter().flatten().map(<(_, _)>::from).unzip();
+        Some(format!(
+            "requested {}, reserves {}: request size of kind `{}`, version {size_version}",
+            asked.join(" and "),
+            reserved.join(" and "),
+            self.kind
+        ))
     }
 }
 

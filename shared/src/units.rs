@@ -100,6 +100,19 @@ impl Resources {
     }
 }
 
+/// An amount of processor for people: `0.5 cores`.
+#[must_use]
+pub fn cores(cpu_millis: u64) -> String {
+    format!("{} cores", cpu_millis as f64 / 1_000.0)
+}
+
+/// An amount of memory for people, exactly: `512 MiB`, or in bytes where it is no whole number of them.
+#[must_use]
+pub fn memory(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    if bytes.is_multiple_of(MIB) { format!("{} MiB", bytes / MIB) } else { format!("{bytes} bytes") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ pub mod queue;
 pub mod replay;
 pub mod retry;
 pub mod routing;
+pub mod sizing;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod timer;

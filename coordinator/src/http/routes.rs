@@ -177,6 +177,10 @@ pub static ROUTES: &[Route] = &[
     delete("/limits/{*name}", "ResourceService/DeleteLimit"),
     get("/dynamic-limits", "ResourceService/GetDynamicLimits"),
     put("/dynamic-limits", "ResourceService/PutDynamicLimits").body("settings"),
+    get("/request-sizes", "ResourceService/ListRequestSizes"),
+    get("/request-sizes/{*kind}", "ResourceService/ListRequestSizes").gives(Gives::OneOf("sizes")),
+    put("/request-sizes/{*size.kind}", "ResourceService/PutRequestSize").body("size"),
+    delete("/request-sizes/{*kind}", "ResourceService/DeleteRequestSize"),
     get("/allocation", "ResourceService/GetAllocation"),
     get("/allocation/events", "ResourceService/ListAllocationEvents"),
     // Quotas and breakers.

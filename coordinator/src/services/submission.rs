@@ -104,9 +104,10 @@ fn read_of(wire: v1::TaskSpec, now: Timestamp, look: impl FnOnce(&mut TaskSpec))
     Ok(new_task(spec, payload, None))
 }
 
-/// A task to submit.
+/// A task to submit, as its client asks for it: what it reserves is said anew with its acceptance.
 #[must_use]
 pub fn new_task(spec: TaskSpec, payload: Bytes, redrive_of: Option<TaskId>) -> NewTask {
+    let spec = spec.as_asked();
     // Fingerprints are compared under a key only.
     let fingerprint = if spec.idempotency_key.is_empty() { 0 } else { fingerprint(&spec, &payload) };
     NewTask { spec: Arc::new(spec), payload, fingerprint, stored_key: StoredKey::None, redrive_of }

@@ -201,6 +201,7 @@ const fn cluster_event_type(kind: ClusterEventKind) -> v1::ClusterEventType {
         ClusterEventKind::Config => Type::Config,
         ClusterEventKind::Security => Type::Security,
         ClusterEventKind::Component => Type::Component,
+        ClusterEventKind::Size => Type::Size,
     }
 }
 
@@ -307,6 +308,7 @@ pub fn explanation(explanation: Explanation, attempts: &[StoredAttempt]) -> v1::
         agents_considered: explanation.agents_considered,
         refused_by_reason: refused.map(|(reason, count)| (reason.to_owned(), count)).collect(),
         attempts: attempts.iter().map(attempt).collect(),
+        reserves: explanation.reserves.unwrap_or_default(),
     }
 }
 
@@ -339,6 +341,7 @@ pub fn post_mortem(task: &FinishedTask, attempts: &[StoredAttempt]) -> v1::Expla
         summary,
         strategy: attempts.last().map(|last| last.decision.strategy.clone()).unwrap_or_default(),
         attempts: attempts.iter().map(attempt).collect(),
+        reserves: task.spec.sized_in_words().unwrap_or_default(),
         ..v1::Explanation::default()
     }
 }

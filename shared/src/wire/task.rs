@@ -10,8 +10,9 @@ use crate::{
     error::{Violation, Violations},
     ids::{AssignmentId, AttemptNumber, AttemptRef, Kind, Tenant},
     limits::{ATTEMPTS_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX},
-    task::{Decision, Delivery, Failure, FailureClass, Priority, RetryPolicy, TaskSpec},
+    task::{Asked, Decision, Delivery, Failure, FailureClass, Priority, RetryPolicy, TaskSpec},
     trace::TraceContext,
+    units::Resources,
 };
 
 /// Reads a task and its payload.
@@ -29,7 +30,7 @@ pub fn task_spec(wire: v1::TaskSpec) -> Result<(TaskSpec, Bytes), Violations> {
     let tenant = wrong.or_default(tenant(&wire.tenant));
     let priority = wrong.or_default(wire.priority.map_or(Ok(Priority::default()), priority));
     let requirements = labels::requirements(wire.requirements).map_err(|v| v.within("requirements"));
-    let requirements = wrong.or_default(requirements);
+    let mut requirements = wrong.or_default(requirements);
     let affinity_key = wrong.or_default(short("affinity_key", wire.affinity_key, KEY_BYTES_MAX));
     let delivery = wrong.or_default(delivery(wire.delivery));
     let queue_timeout = wrong.or_default(q::duration("queue_timeout_ms", wire.queue_timeout_ms));
@@ -39,6 +40,7 @@ pub fn task_spec(wire: v1::TaskSpec) -> Result<(TaskSpec, Bytes), Violations> {
     let budget = wrong.or_default(spend::task_budget(wire.budget).map_err(|v| v.within("budget")));
     let Some(kind) = kind.filter(|_| wrong.is_empty()) else { return Err(wrong) };
     let trace = trace(&wire.traceparent, &wire.tracestate);
+    let asked = wire.reserved.map(|reserved| Box::new(reserve(&mut requirements.resources, reserved)));
     let spec = TaskSpec {
         idempotency_key,
         kind,
@@ -53,20 +55,36 @@ pub fn task_spec(wire: v1::TaskSpec) -> Result<(TaskSpec, Bytes), Violations> {
         retry,
         budget,
         trace,
+        asked,
     };
     Ok((spec, wire.payload))
+}
+
+/// Puts what is reserved in the place of what was asked for, and answers that.
+const fn reserve(resources: &mut Resources, reserved: v1::Reserved) -> Asked {
+    let v1::Reserved { cpu_millis, memory_bytes, size_version } = reserved;
+    let asked = Asked { cpu_millis: resources.cpu_millis, memory_bytes: resources.memory_bytes, size_version };
+    (resources.cpu_millis, resources.memory_bytes) = (cpu_millis, memory_bytes);
+    asked
 }
 
 /// Writes a task; leave the payload empty to send the task without it.
 #[must_use]
 pub fn to_task_spec(spec: &TaskSpec, payload: Bytes) -> v1::TaskSpec {
+    let mut requirements = labels::to_requirements(&spec.requirements);
+    let asked = spec.asked.as_deref().zip(requirements.resources.as_mut());
+    let reserved = asked.map(|(asked, resources)| {
+        let (cpu_millis, memory_bytes) = (resources.cpu_millis, resources.memory_bytes);
+        (resources.cpu_millis, resources.memory_bytes) = (asked.cpu_millis, asked.memory_bytes);
+        v1::Reserved { cpu_millis, memory_bytes, size_version: asked.size_version }
+    });
     v1::TaskSpec {
         idempotency_key: spec.idempotency_key.clone(),
         kind: spec.kind.as_str().to_owned(),
         payload,
         tenant: spec.tenant.as_str().to_owned(),
         priority: Some(spec.priority.level().into()),
-        requirements: Some(labels::to_requirements(&spec.requirements)),
+        requirements: Some(requirements),
         affinity_key: spec.affinity_key.clone(),
         delivery: enums::to_delivery(spec.delivery).into(),
         queue_timeout_ms: q::to_ms_or_zero(spec.queue_timeout),
@@ -76,6 +94,7 @@ pub fn to_task_spec(spec: &TaskSpec, payload: Bytes) -> v1::TaskSpec {
         budget: spec.budget.as_deref().map(spend::to_task_budget),
         traceparent: to_traceparent(spec.trace.as_deref()),
         tracestate: to_tracestate(spec.trace.as_deref()),
+        reserved,
     }
 }
 

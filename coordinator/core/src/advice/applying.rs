@@ -14,6 +14,7 @@ use crate::{
     admission::Limit,
     capacity::{drain::is_usable, policy::Policy},
     model::AgentView,
+    sizing::Size,
 };
 
 /// The policy that this action makes of the one in force. `None`: it is not about the policy.
@@ -27,7 +28,11 @@ pub fn policy_after(action: &Action, before: &Policy) -> Option<Policy> {
             ..before.clone()
         }),
         Action::PolicyPredictive => Some(Policy { predictive: true, ..before.clone() }),
-        Action::Tell(_) | Action::Strategy(_) | Action::LimitConcurrency { .. } | Action::Drain(_) => None,
+        Action::Tell(_)
+        | Action::Strategy(_)
+        | Action::LimitConcurrency { .. }
+        | Action::Drain(_)
+        | Action::Size { .. } => None,
     }
 }
 
@@ -63,6 +68,35 @@ pub fn strategy_undone(id: &str, action: &Action, now: &StrategyConfig) -> Resul
         return Ok(());
     }
     Err(changed_since(id, "the strategy", "`evenkeel strategy set`"))
+}
+
+/// The request size that this action makes of the one in force. `None`: it is not about a size.
+#[must_use]
+pub fn size_after(action: &Action, now: Option<&Size>) -> Option<Size> {
+    let Action::Size { kind, resource, amount } = action else { return None };
+    let size = now.cloned().unwrap_or_else(|| Size::of(kind.clone()));
+    Some(size.with(*resource, Some(*amount)))
+}
+
+/// The request size that undoing this action makes of the one in force: what it says of another resource stays. One that says nothing
+/// is none, and `None` is that there is nothing to do: it is so already.
+///
+/// # Errors
+/// FAILED_PRECONDITION if what it says of the resource was changed since.
+pub fn size_undone(id: &str, action: &Action, before: Option<u64>, now: Option<&Size>) -> Result<Option<Size>, Error> {
+    let Action::Size { kind, resource, amount } = action else { return Ok(None) };
+    match now.and_then(|size| size.get(*resource)) {
+        says if says == before => Ok(None),
+        Some(says) if says == *amount => {
+            let size = now.cloned().unwrap_or_else(|| Size::of(kind.clone()));
+            Ok(Some(size.with(*resource, before)))
+        }
+        _ => Err(changed_since(
+            id,
+            &format!("the request size of kind `{kind}`"),
+            &format!("`evenkeel sizes put {kind}`"),
+        )),
+    }
 }
 
 /// What applying has set is no longer what is in force.

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     admission::LimitScope,
     insight::fixture::{Plan, agent},
+    sizing::SizedResource::{CpuMillis, MemoryBytes},
 };
 
 fn ids(names: &[&str]) -> Vec<AgentId> {
@@ -70,6 +71,26 @@ fn a_limit_is_put_back_if_nobody_has_touched_it_since() {
         let refused = limit_undone("x", &action, &before, now).unwrap_err();
         assert_eq!(refused.code, Code::FailedPrecondition);
         assert!(refused.message.contains("the limit `api` was changed"), "{refused}");
+    }
+}
+
+#[test]
+fn of_a_size_that_is_put_back_which_was_applied_and_nothing_else() {
+    let kind = || Kind::new("train").unwrap();
+    let of = |resource, amount| Action::Size { kind: kind(), resource, amount };
+    let (memory, cpu) = (of(MemoryBytes, 7), of(CpuMillis, 500));
+    let first = size_after(&memory, None).unwrap();
+    let both = size_after(&cpu, Some(&first)).unwrap();
+    assert_eq!(both, Size::of(kind()).with(MemoryBytes, Some(7)).with(CpuMillis, Some(500)));
+    let only_cpu = size_undone("x", &memory, None, Some(&both)).unwrap().unwrap();
+    assert_eq!(only_cpu, Size::of(kind()).with(CpuMillis, Some(500)), "the other recommendation stays applied");
+    assert!(size_undone("x", &cpu, None, Some(&only_cpu)).unwrap().unwrap().is_empty());
+    assert_eq!(size_undone("x", &memory, None, Some(&only_cpu)), Ok(None), "twice is once");
+    assert_eq!(size_undone("x", &memory, Some(9), Some(&first)), Ok(Some(first.with(MemoryBytes, Some(9)))));
+    for now in [Some(&Size::of(kind()).with(MemoryBytes, Some(8))), None] {
+        let refused = size_undone("x", &memory, Some(9), now).unwrap_err();
+        assert_eq!(refused.code, Code::FailedPrecondition);
+        assert!(refused.message.contains("the request size of kind `train` was changed"), "{refused}");
     }
 }
 

@@ -10,8 +10,8 @@
 //! - At most [`OPEN_MAX`] are open, the surest ones: a longer list is not read.
 //!
 //! A recommendation says what applying it does. Where that is something that the coordinator can do, it keeps what was in
-//! force before, so that it can be undone; where it is not, such as what clients put into their requests, it says what to do.
-//! To change requests on their way was rejected: a task must mean what its client said.
+//! force before, so that it can be undone; where it is not, such as agents that have to be started, it says what to do. What clients
+//! put into their requests stays theirs: what is changed is what tasks of the kind reserve ([`crate::sizing`]), beside it.
 
 mod advisor;
 pub(crate) mod applying;
@@ -21,7 +21,7 @@ mod recommendation;
 pub mod strategy;
 
 pub use advisor::{Advisor, KEPT_MAX, LOOK_INTERVAL, OPEN_MAX, QUIET_AFTER, WITHDRAWN_AFTER};
-pub use applying::{because, drainable, limit_after, limit_undone, policy_after, resumable, strategy_undone};
+pub use applying::{because, drainable, limit_after, limit_undone, policy_after, resumable, size_after, size_undone, strategy_undone};
 pub use recommendation::{Action, AdviceKind, AdviceState, Finding, Recommendation, Undo};
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What is found, and what it becomes: plain data, as it is stored and shown.
 
-use evenkeel_shared::{AgentId, StrategyConfig, Timestamp};
+use evenkeel_shared::{AgentId, Kind, StrategyConfig, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{admission::Limit, capacity::policy::Policy};
+use crate::{admission::Limit, capacity::policy::Policy, sizing::SizedResource};
 
 /// What it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,6 +84,15 @@ pub enum Action {
     },
     /// These agents are drained.
     Drain(Vec<AgentId>),
+    /// Tasks of a kind reserve so much of a resource, whatever they ask for.
+    Size {
+        /// Which kind.
+        kind: Kind,
+        /// Of what.
+        resource: SizedResource,
+        /// In the unit of the resource.
+        amount: u64,
+    },
 }
 
 impl Action {
@@ -117,6 +126,12 @@ impl Action {
                 let names: Vec<&str> = agents.iter().map(AgentId::as_str).collect();
                 format!("drain {}; undone by resuming them, unless they have gone", names.join(", "))
             }
+            Self::Size { kind, resource, amount } => {
+                let amount = resource.in_words(*amount);
+                format!(
+                    "let tasks of kind {kind} reserve {amount}, from the next one accepted on, whatever they request"
+                )
+            }
         }
     }
 }
@@ -135,6 +150,8 @@ pub enum Undo {
     Limit(Box<Limit>),
     /// These agents had work.
     Resume(Vec<AgentId>),
+    /// The kind's size said this of the resource. `None`: nothing.
+    Size(Option<u64>),
 }
 
 /// Something that could be changed.

@@ -12,6 +12,7 @@ use crate::{
     },
     manager::{FleetSample, Outputs},
     model::{AgentView, Declaration, EngineStatus, Record},
+    sizing::SizedResource,
 };
 
 fn finding(id: &str, confidence: f64) -> Finding {
@@ -266,8 +267,24 @@ fn requests_are_compared_with_the_95th_percentile_of_use() {
     let large = history::findings(&past(1_024, usual, 200));
     assert_eq!(large[0].title, "tasks of kind train request 9.4 times the memory that they need");
     assert_eq!(large[0].evidence[1], "used: 109 MiB at the 95th percentile, 900 MiB at the most");
-    assert!(large[0].action.words().contains("memory_bytes = 150994944 (144 MiB)"), "{}", large[0].action.words());
+    let kind = Kind::new("train").unwrap();
+    let size = Action::Size { kind, resource: SizedResource::MemoryBytes, amount: 144 << 20 };
+    assert_eq!(large[0].action, size);
+    assert!(
+        large[0].action.words().starts_with("let tasks of kind train reserve 144 MiB of memory, from the next one")
+    );
     assert_eq!(titles(&past(50, usual, 200)), ["tasks of kind train use more memory than they request"]);
     assert_eq!(titles(&past(150, usual, 200)), Vec::<String>::new(), "a fit");
     assert_eq!(titles(&past(1_024, usual, 49)), Vec::<String>::new(), "too few to say");
+}
+
+#[test]
+fn no_one_size_is_applied_to_tasks_that_request_different_amounts() {
+    let of = |others: u64| {
+        let mixed = [past(1_024, |_| 100, 200 - others), past(2_048, |_| 100, others)].concat();
+        history::findings(&mixed)[0].action.clone()
+    };
+    assert!(matches!(of(20), Action::Size { amount, .. } if amount == 128 << 20), "one in ten");
+    let Action::Tell(what) = of(21) else { panic!("one size for all") };
+    assert!(what.contains("memory_bytes = 134217728 (128 MiB) at the most"), "{what}");
 }

@@ -1,4 +1,4 @@
-//! The operator's commands about limits, breakers, quotas, budgets and prices.
+//! The operator's commands about limits, breakers, quotas, request sizes, budgets and prices.
 //!
 //! What is declared takes effect at once and is stored, with its version and the reason, before it is answered. A command
 //! that is refused has changed nothing.
@@ -16,6 +16,7 @@ use crate::{
     admission::{Limit, limits::LIMITS_MAX},
     cost::{BUDGETS_MAX, Budget},
     model::{BudgetSpent, ClusterEventKind, Declaration, DeclarationKind, Record},
+    sizing::Size,
 };
 
 impl Engine {
@@ -23,6 +24,8 @@ impl Engine {
         let answer = match command {
             ControlCommand::PutLimit(limit) => self.put_limit(limit, reason, out),
             ControlCommand::RemoveLimit(name) => self.remove_limit(&name, reason, out),
+            ControlCommand::PutSize(size) => self.put_size(size, reason, out),
+            ControlCommand::RemoveSize(kind) => self.remove_size(&kind, reason, out),
             ControlCommand::PutBudget(budget) => self.put_budget(budget, reason, out),
             ControlCommand::RemoveBudget(name) => self.remove_budget(&name, reason, out),
             ControlCommand::SetDynamicLimits(settings) => self.set_dynamic_limits(settings, reason, out),
@@ -113,6 +116,11 @@ impl Engine {
                 DeclarationKind::Budget => {
                     if let Ok(budget) = serde_json::from_str::<Budget>(&body) {
                         self.allocation.ledger.put(self.now, budget, spent);
+                    }
+                }
+                DeclarationKind::Size => {
+                    if let Ok(size) = serde_json::from_str::<Size>(&body) {
+                        self.allocation.sizes.put(size, version);
                     }
                 }
                 DeclarationKind::Prices => {

@@ -114,7 +114,7 @@ pub enum Change {
 pub struct AcceptedTask {
     /// Its id.
     pub id: TaskId,
-    /// What is asked for.
+    /// What is asked for, with what it reserves.
     pub spec: Arc<TaskSpec>,
     /// Its payload.
     pub payload: Bytes,

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_shared::{
-    AgentId, AgentLoad, AttemptRef, Outcome, QuotaKey, Registration, SessionEpoch, StrategyConfig, TaskId, TaskSpec,
-    Timestamp, Usage,
+    AgentId, AgentLoad, AttemptRef, Kind, Outcome, QuotaKey, Registration, SessionEpoch, StrategyConfig, TaskId,
+    TaskSpec, Timestamp, Usage,
 };
 
 use super::settings::Settings;
@@ -13,6 +13,7 @@ use crate::{
     admission::{BreakerId, BreakerOrder, DynamicLimitSettings, Limit},
     cost::{Budget, Prices},
     model::{Notice, Record},
+    sizing::Size,
 };
 
 /// Names a request of the shell, so that the reply finds its way back.
@@ -164,7 +165,7 @@ pub enum AdminCommand {
     Resume,
 }
 
-/// What an operator can want of limits, breakers, quotas, budgets and prices.
+/// What an operator can want of limits, breakers, quotas, request sizes, budgets and prices.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ControlCommand {
     /// Declare a limit, or replace the one of its name.
@@ -179,6 +180,10 @@ pub enum ControlCommand {
     ClearQuota(QuotaKey),
     /// Open or close a breaker by hand.
     SetBreaker(BreakerId, BreakerOrder),
+    /// Declare what tasks of a kind reserve from now on, or replace it.
+    PutSize(Size),
+    /// Let tasks of this kind reserve what they ask for.
+    RemoveSize(Kind),
     /// Declare a budget, or replace the one of its name.
     PutBudget(Budget),
     /// Remove the budget of this name.

@@ -33,6 +33,7 @@ impl Engine {
             summary: self.summary(task, now, waiting_for.as_deref()),
             queue_position,
             waiting_for,
+            reserves: row.spec.sized_in_words(),
             strategy: self.router.strategy().name(),
             candidates,
             agents_considered: u32::try_from(self.agents.len()).unwrap_or(u32::MAX),

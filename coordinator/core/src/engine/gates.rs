@@ -29,14 +29,17 @@ use crate::{
     cost::ledger::{Ledger, Shortage},
     ix::{AgentIx, ClassIx, TaskIx},
     model::DeclarationKind,
+    sizing::Sizes,
     timer::TimerKey,
 };
 
-/// What limits and budgets need in the engine.
+/// What limits, budgets and request sizes need in the engine.
 #[derive(Debug, Default)]
 pub(super) struct Allocation {
     pub limits: Gates,
     pub ledger: Ledger,
+    /// What tasks reserve whatever they ask for, by kind: nothing waits for it, so it keeps nothing active.
+    pub sizes: Sizes,
     /// There is a limit or a budget.
     pub active: bool,
     /// Versions of what was declared, by kind and name; what was taken back counts on.

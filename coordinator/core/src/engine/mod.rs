@@ -25,6 +25,7 @@
 //! | `gates`, `budgets`, `control` | limits and budgets: what they let through, and how they are declared |
 //! | `allocation`, `statistics`, `notes` | who gets how much, and what keeps a task from going |
 //! | `guards` | upstream quotas, circuit breakers, slots that follow latency: what they shut |
+//! | `sizes` | what tasks of a kind reserve, whatever they ask for |
 //! | `samples` | what the resource manager is told each second |
 //! | `recover` | from what a store kept to a running engine |
 //! | `pause` | what does not happen while the store is full |
@@ -63,6 +64,7 @@ mod sabotage;
 mod samples;
 mod sessions;
 mod settings;
+mod sizes;
 mod statistics;
 mod submit;
 mod tables;

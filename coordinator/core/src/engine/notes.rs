@@ -65,7 +65,7 @@ impl Engine {
         }
     }
 
-    /// The next version of a declaration.
+    /// The next version of a declaration, and its number.
     pub(super) fn declare(
         &mut self,
         kind: DeclarationKind,
@@ -73,10 +73,12 @@ impl Engine {
         body: Option<String>,
         reason: String,
         out: &mut Effects,
-    ) {
+    ) -> u64 {
         let version = self.allocation.versions.entry((kind, name.to_owned())).or_default();
         *version += 1;
-        let declaration = Declaration { kind, name: name.to_owned(), version: *version, body, at: self.now, reason };
+        let version = *version;
+        let declaration = Declaration { kind, name: name.to_owned(), version, body, at: self.now, reason };
         out.changes.push(Change::Record(Box::new(Record::Declared(declaration))));
+        version
     }
 }

@@ -49,14 +49,15 @@ impl Engine {
         }
         self.check_room(&new)?;
         self.check_budgets(&new.spec)?;
+        let spec = self.allocation.sizes.sized(new.spec);
         let class = self
             .router
-            .class(&new.spec.kind, &new.spec.requirements)
+            .class(&spec.kind, &spec.requirements)
             .map_err(|limit| Error::exhausted(limit.to_string(), limits::RETRY_AFTER))?;
         let id = TaskId::new(self.now, self.id_draws.u128(..));
         let task = Arc::new(AcceptedTask {
             id,
-            spec: new.spec,
+            spec,
             payload: new.payload,
             fingerprint: new.fingerprint,
             order: self.numbers.order(),

@@ -132,11 +132,13 @@ pub enum ClusterEventKind {
     Security,
     /// A part of the coordinator changed its health.
     Component,
+    /// A request size was declared, changed or removed.
+    Size,
 }
 
 impl ClusterEventKind {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::AgentJoined,
         Self::AgentLost,
         Self::AgentLeft,
@@ -158,6 +160,7 @@ impl ClusterEventKind {
         Self::Config,
         Self::Security,
         Self::Component,
+        Self::Size,
     ];
 
     /// Its name, as shown and stored.
@@ -185,6 +188,7 @@ impl ClusterEventKind {
             Self::Config => "config",
             Self::Security => "security",
             Self::Component => "component",
+            Self::Size => "size",
         }
     }
 

@@ -43,11 +43,13 @@ pub enum DeclarationKind {
     Recommendation,
     /// The settings of the coordinator that differ from their defaults; its name is empty.
     Config,
+    /// [`crate::sizing::Size`]; its name is its kind.
+    Size,
 }
 
 impl DeclarationKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Limit,
         Self::DynamicLimits,
         Self::Budget,
@@ -57,6 +59,7 @@ impl DeclarationKind {
         Self::Thresholds,
         Self::Recommendation,
         Self::Config,
+        Self::Size,
     ];
 
     /// Its name, as stored.
@@ -72,6 +75,7 @@ impl DeclarationKind {
             Self::Thresholds => "thresholds",
             Self::Recommendation => "recommendation",
             Self::Config => "config",
+            Self::Size => "size",
         }
     }
 

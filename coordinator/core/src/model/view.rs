@@ -137,6 +137,8 @@ pub struct Explanation {
     pub queue_position: Option<usize>,
     /// What it waits for.
     pub waiting_for: Option<String>,
+    /// What it reserves instead of what it asked for, and why. `None`: it reserves what it asked for.
+    pub reserves: Option<String>,
     /// The strategy's name.
     pub strategy: &'static str,
     /// Agents with their score or refusal: the eligible ones first, best first; cut to what was asked for.

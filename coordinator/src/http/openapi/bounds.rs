@@ -1,6 +1,7 @@
 //! What the services refuse, as far as a schema can say it: ranges and the form of names. The descriptors have them in
 //! comments only. A test sends each operation values at and beyond them.
 
+use evenkeel_core::sizing::{CPU_MILLIS_MAX, MEMORY_BYTES_MAX};
 use evenkeel_shared::limits::WAIT_TASKS_MAX;
 use prost_reflect::FieldDescriptor;
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub fn bounds(field: &FieldDescriptor, list: bool) -> Option<Value> {
         ("GetRequest" | "CancelRequest" | "ExplainRequest", "task_id", false) => json!({ "pattern": TASK_ID_PATTERN }),
         ("WaitRequest" | "RedriveRequest", "task_ids", false) => json!({ "pattern": TASK_ID_PATTERN }),
         ("ReportQuotaRequest", "retry_after_ms", false) => json!({ "minimum": 1, "maximum": 86_400_000 }),
+        ("RequestSize", "cpu_millis", false) => json!({ "maximum": CPU_MILLIS_MAX }),
+        ("RequestSize", "memory_bytes", false) => json!({ "maximum": MEMORY_BYTES_MAX }),
         ("SetScalingOverrideRequest", "duration_ms", false) => json!({ "minimum": 1, "maximum": 604_800_000 }),
         _ => return None,
     };

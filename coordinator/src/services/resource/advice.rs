@@ -10,15 +10,15 @@ use evenkeel_core::{
     admission::Limit,
     advice::{
         Action, AdviceKind, AdviceState, Recommendation, Undo, because, drainable, limit_after, limit_undone,
-        resumable, strategy_undone,
+        resumable, size_after, size_undone, strategy_undone,
     },
     engine::{AdminCommand, ControlCommand},
     model::{AgentView, DeclarationKind},
 };
 use evenkeel_proto::v1;
-use evenkeel_shared::{AgentId, Code, Error, StrategyConfig, Violation, wire::cut_note};
+use evenkeel_shared::{AgentId, Code, Error, Kind, StrategyConfig, Violation, wire::cut_note};
 
-use super::{super::page_size, Resources};
+use super::{super::page_size, Resources, sizes};
 use crate::store::DeclarationQuery;
 
 const PAGE_DEFAULT: u32 = 100;
@@ -77,6 +77,9 @@ pub(super) async fn apply_recommendation(
             Undo::Limit(Box::new(limit))
         }
         Action::Drain(agents) => Undo::Resume(drainable(&id, agents, &fleet(resources).await?)?),
+        Action::Size { kind, resource, .. } => {
+            Undo::Size(sizes::size(resources, kind).await?.and_then(|size| size.get(*resource)))
+        }
         // Refused above.
         Action::Tell(_) => return Err(Error::new(Code::Internal, "it cannot be applied")),
     };
@@ -92,6 +95,7 @@ pub(super) async fn apply_recommendation(
             None => Ok(()),
         },
         (_, Undo::Resume(agents)) => admin(resources, &agents, AdminCommand::Drain(None), words).await,
+        (Action::Size { kind, .. }, _) => apply_size(resources, &action, kind, words).await,
         _ => Ok(()),
     };
     if let Err(error) = done {
@@ -135,6 +139,15 @@ pub(super) async fn undo_recommendation(
                 resources.gateway.control(ControlCommand::PutLimit(*before), words).await?;
             }
         }
+        Undo::Size(before) => {
+            let Action::Size { kind, .. } = &action else {
+                return Err(Error::new(Code::Internal, "what was applied is no request size"));
+            };
+            let now = sizes::size(resources, kind).await?;
+            if let Some(size) = size_undone(&id, &action, before, now.as_ref())? {
+                sizes::declare(resources, size, words).await?;
+            }
+        }
         Undo::Resume(agents) => {
             let agents = resumable(&agents, &fleet(resources).await?);
             admin(resources, &agents, AdminCommand::Resume, words).await?;
@@ -166,6 +179,15 @@ async fn limit(resources: &Resources, name: &str) -> Result<Option<Limit>, Error
 /// The agents with every change that was answered so far, which what is published may lag behind.
 async fn fleet(resources: &Resources) -> Result<Vec<Arc<AgentView>>, Error> {
     resources.gateway.look_at(|engine, now| engine.fleet(now)).await
+}
+
+/// Puts what the action says of a resource into the size of the kind; what that says of the other stays.
+async fn apply_size(resources: &Resources, action: &Action, kind: &Kind, words: String) -> Result<(), Error> {
+    let now = sizes::size(resources, kind).await?;
+    match size_after(action, now.as_ref()) {
+        Some(size) => sizes::declare(resources, size, words).await,
+        None => Ok(()),
+    }
 }
 
 async fn set_strategy(resources: &Resources, strategy: StrategyConfig) -> Result<(), Error> {

@@ -9,6 +9,7 @@ mod guards;
 mod insight;
 mod limits;
 mod scaling;
+mod sizes;
 
 pub use scaling::read_policy;
 
@@ -104,6 +105,27 @@ impl ResourceService for Resources {
 
     async fn set_breaker(&self, request: Request<v1::SetBreakerRequest>) -> Result<Response<v1::Breaker>, Status> {
         self.answer(guards::set_breaker(self, request.into_inner()).await)
+    }
+
+    async fn list_request_sizes(
+        &self,
+        request: Request<v1::ListRequestSizesRequest>,
+    ) -> Result<Response<v1::ListRequestSizesResponse>, Status> {
+        self.answer(sizes::list_request_sizes(self, request.into_inner()).await)
+    }
+
+    async fn put_request_size(
+        &self,
+        request: Request<v1::PutRequestSizeRequest>,
+    ) -> Result<Response<v1::RequestSize>, Status> {
+        self.answer(sizes::put_request_size(self, request.into_inner()).await)
+    }
+
+    async fn delete_request_size(
+        &self,
+        request: Request<v1::DeleteRequestSizeRequest>,
+    ) -> Result<Response<v1::DeleteRequestSizeResponse>, Status> {
+        self.answer(sizes::delete_request_size(self, request.into_inner()).await)
     }
 
     async fn get_allocation(

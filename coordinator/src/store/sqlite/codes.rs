@@ -58,7 +58,7 @@ const TASK_EVENTS: [(TaskEventKind, i64); 8] = [
     (TaskEventKind::Adopted, 7),
 ];
 
-const CLUSTER_EVENTS: [(ClusterEventKind, i64); 21] = [
+const CLUSTER_EVENTS: [(ClusterEventKind, i64); 22] = [
     (ClusterEventKind::AgentJoined, 0),
     (ClusterEventKind::AgentLost, 1),
     (ClusterEventKind::AgentReturned, 2),
@@ -79,6 +79,7 @@ const CLUSTER_EVENTS: [(ClusterEventKind, i64); 21] = [
     (ClusterEventKind::Config, 18),
     (ClusterEventKind::Security, 19),
     (ClusterEventKind::Component, 20),
+    (ClusterEventKind::Size, 21),
     (ClusterEventKind::AgentLeft, 11),
 ];
 

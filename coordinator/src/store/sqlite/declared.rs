@@ -32,7 +32,8 @@ const fn table(kind: DeclarationKind) -> &'static str {
         | DeclarationKind::Prices
         | DeclarationKind::ScalingOverride
         | DeclarationKind::Thresholds
-        | DeclarationKind::Config => SHARED,
+        | DeclarationKind::Config
+        | DeclarationKind::Size => SHARED,
     }
 }
 

@@ -14,7 +14,6 @@ use crate::{
     spend::{Cost, CostUnit, Micros, TaskBudget},
     task::Requirements,
     time::Timestamp,
-    units::Resources,
 };
 
 /// Changes one thing of a legal task, and expects this field to be refused.
@@ -283,6 +282,7 @@ prop_compose! {
         retry in retry_policy(),
         budget in budget(),
         trace in option::of(trace()),
+        asked in option::of(any::<(u64, u64, u64)>()),
     ) -> TaskSpec {
         TaskSpec {
             idempotency_key,
@@ -298,8 +298,27 @@ prop_compose! {
             retry,
             budget,
             trace: trace.map(Box::new),
+            asked: asked.map(|(cpu_millis, memory_bytes, size_version)| {
+                Box::new(Asked { cpu_millis, memory_bytes, size_version })
+            }),
         }
     }
+}
+
+#[test]
+fn what_was_asked_for_is_written_where_it_was_asked_and_what_is_reserved_beside_it() {
+    let asked = Resources { cpu_millis: 2_000, memory_bytes: 4 << 30, ..Resources::slots(3) };
+    let mut spec = TaskSpec::of_kind(Kind::new("build").unwrap());
+    spec.requirements.resources = Resources { memory_bytes: 1 << 30, ..asked.clone() };
+    spec.asked = Some(Box::new(Asked { cpu_millis: 2_000, memory_bytes: 4 << 30, size_version: 7 }));
+    let wire = to_task_spec(&spec, Bytes::new());
+    let written = wire.requirements.unwrap().resources.unwrap();
+    assert_eq!((written.slots, written.cpu_millis, written.memory_bytes), (3, 2_000, 4 << 30));
+    assert_eq!(wire.reserved, Some(v1::Reserved { cpu_millis: 2_000, memory_bytes: 1 << 30, size_version: 7 }));
+    let words = "requested 4096 MiB, reserves 1024 MiB: request size of kind `build`, version 7";
+    assert_eq!(spec.sized_in_words().as_deref(), Some(words));
+    let plain = spec.as_asked();
+    assert_eq!((plain.requirements.resources.clone(), plain.sized_in_words()), (asked, None));
 }
 
 proptest! {

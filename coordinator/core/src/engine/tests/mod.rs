@@ -17,3 +17,4 @@ mod random;
 mod random_guards;
 mod restarts;
 mod sessions;
+mod sizes;

@@ -16,7 +16,11 @@ use crate::{
     admission::LimitScope,
     cost::{Budget, BudgetWindow},
     engine::{AdminCommand, ControlCommand, Event, invariants},
+    sizing::{Size, SizedResource},
 };
+
+/// Kinds of tasks.
+const KINDS: [&str; 3] = ["work", "k1", "k2"];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -42,6 +46,7 @@ enum Step {
     Budget { n: u8, scope: u8, cap: u8, hourly: bool },
     RemoveBudget(u8),
     Spend(u8, u8),
+    Size { kind: u8, cores: u8 },
     Guard(GuardStep),
 }
 
@@ -75,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3u8, 0..4u8, 1..60u8, any::<bool>()).prop_map(|(n, scope, cap, hourly)| Step::Budget { n, scope, cap, hourly }),
         1 => (0..3u8).prop_map(Step::RemoveBudget),
         3 => (any::<u8>(), 0..11u8).prop_map(|(n, cents)| Step::Spend(n, cents)),
+        1 => (0..3u8, 0..4u8).prop_map(|(kind, cores)| Step::Size { kind, cores }),
         12 => guard_step().prop_map(Step::Guard),
     ]
 }
@@ -84,6 +90,7 @@ fn agent_number(n: u8) -> AgentBuilder {
     let kinds: &[&str] = if n.is_multiple_of(2) { &["work", "k1"] } else { &["work", "k2"] };
     let prefetch = [Some(0), Some(1), None][usize::from(n) % 3];
     let mut builder = agent(&format!("a{n}"));
+    builder.spec.capacity.cpu_millis = 4_000;
     // All work of two of them draws on a quota.
     builder.spec.quota_keys = [4, 5].iter().filter(|of| **of == n).map(|of| random_guards::key(of - 4)).collect();
     builder
@@ -102,7 +109,7 @@ fn chosen(c: &Cluster, n: u8) -> Option<TaskId> {
 fn apply(c: &mut Cluster, step: Step) {
     match step {
         Step::Submit { kind, priority, tenant, slots, timeout_ms, ephemeral } => {
-            let kind = ["work", "k1", "k2"][usize::from(kind)];
+            let kind = KINDS[usize::from(kind)];
             let mut builder = costing(kind, f64::from(priority % 3) / 10.0)
                 .priority(priority)
                 .tenant(&format!("t{tenant}"))
@@ -184,6 +191,16 @@ fn apply(c: &mut Cluster, step: Step) {
             if let Some(task) = chosen(c, n) {
                 end(c, task, Outcome::Succeeded(Bytes::new()), Some(f64::from(cents) / 100.0));
             }
+        }
+        Step::Size { kind, cores } => {
+            let size = Size::of(Kind::new(KINDS[usize::from(kind)]).unwrap());
+            let command = match cores {
+                // What they ask for.
+                0 => ControlCommand::RemoveSize(size.kind),
+                _ => ControlCommand::PutSize(size.with(SizedResource::CpuMillis, Some(u64::from(cores) * 1_000))),
+            };
+            // There may be none to remove.
+            drop(c.control(command));
         }
         Step::Guard(step) => random_guards::apply(c, step),
         Step::Disconnect(_) => {}
