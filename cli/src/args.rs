@@ -31,7 +31,10 @@ const VERSION: &str = if evenkeel_coordinator::failpoint::COMPILED_IN {
 /// Where a coordinator listens unless told otherwise.
 const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7400";
 
-/// Keeps a fleet of agents evenly loaded.
+/// Load balancer and task queue for fleets of agents
+///
+/// To begin, start everything on this machine with `evenkeel dev`, and in another terminal run a first task: `evenkeel task submit
+/// --kind echo --payload hello --wait`. Each command explains its options with --help.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version, long_version = VERSION, after_help = EXIT_CODES, styles = STYLES)]
 pub struct Cli {

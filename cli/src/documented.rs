@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::{Parser as _, error::ErrorKind};
+use evenkeel_shared::Code;
 
 use crate::args::Cli;
 
@@ -251,7 +252,7 @@ fn every_file_of_the_repository_that_the_documentation_names_is_there() {
 fn every_test_that_the_guarantees_rest_on_is_there() {
     let sources = files().into_iter().filter(|file| file.ends_with(".rs"));
     let sources: String = sources.map(|file| fs::read_to_string(Path::new(ROOT).join(file)).unwrap()).collect();
-    let page = pages().into_iter().find(|page| page.path.ends_with("docs/guarantees.md")).unwrap();
+    let page = page("docs/guarantees.md");
     let is_name =
         |span: &String| span.matches('_').count() > 2 && span.chars().all(|l| l == '_' || l.is_alphanumeric());
     let named: Vec<_> = page.spans().into_iter().filter(is_name).collect();
@@ -260,15 +261,53 @@ fn every_test_that_the_guarantees_rest_on_is_there() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+fn page(name: &str) -> Page {
+    pages().into_iter().find(|page| page.path.ends_with(name)).unwrap()
+}
+
 #[test]
 fn every_call_is_on_the_page_of_the_api() {
-    let page = pages().into_iter().find(|page| page.path.ends_with("docs/api.md")).unwrap();
-    let spans = page.spans();
+    let spans = page("docs/api.md").spans();
     let ours = files().into_iter().filter(|file| file.starts_with("proto/evenkeel/") && file.ends_with(".proto"));
     let sources: String = ours.map(|file| fs::read_to_string(Path::new(ROOT).join(file)).unwrap()).collect();
     let name = |line: &str| Some(line.trim().strip_prefix("rpc ")?.split('(').next()?.trim().to_owned());
     let calls: Vec<String> = sources.lines().filter_map(name).collect();
     assert!(calls.len() > 50, "{} calls are too few: they are not found any more", calls.len());
     let missing: Vec<_> = calls.iter().filter(|call| !spans.contains(call)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_page_of_the_api_gives_each_code_its_status() {
+    let text = page("docs/api.md").text;
+    let rows: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once(" | "))
+        .filter_map(|(codes, rest)| Some((codes, rest.split_once(" | ")?.0)))
+        .collect();
+    // Nobody who asks sees these: a call that the caller gave up, and one that there is not.
+    let said = Code::ALL.into_iter().filter(|code| !matches!(code, Code::Cancelled | Code::Unimplemented));
+    for code in said {
+        let row = rows.iter().find(|(codes, _)| format!("`{codes}").contains(&format!("`{code}`")));
+        assert_eq!(row.map(|row| row.1), Some(code.http().to_string().as_str()), "{code}");
+    }
+}
+
+#[test]
+fn every_address_is_on_the_page_of_rest() {
+    let spans = page("docs/rest.md").spans();
+    let source = fs::read_to_string(Path::new(ROOT).join("coordinator/src/http/routes.rs")).unwrap();
+    let verbs = ["get", "put", "post", "delete"];
+    let address = |line: &str| {
+        let (verb, rest) = line.trim().split_once("(\"/")?;
+        // `{*limit.name}` is `{name}` to a reader.
+        let path = rest.split_once('"')?.0.replace("{*", "{");
+        let named = |part: &str| part.rsplit_once('.').map_or(part, |(_, name)| name).to_owned();
+        let path = path.split('{').map(named).collect::<Vec<_>>().join("{");
+        verbs.contains(&verb).then(|| format!("{} /{path}", verb.to_uppercase()))
+    };
+    let addresses: Vec<String> = source.lines().filter_map(address).collect();
+    assert!(addresses.len() > 60, "{} addresses are too few: they are not found any more", addresses.len());
+    let missing: Vec<_> = addresses.iter().filter(|address| !spans.contains(address)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -179,6 +179,8 @@ impl CliError {
         let hint = match (error.code, error.retry_after) {
             (_, Some(delay)) => Some(format!("try again in {}", humantime::format_duration(delay))),
             (Code::Unavailable, None) => Some(UNREACHABLE_HINT.to_owned()),
+            (Code::Unauthenticated, None) => Some(CREDENTIALS_HINT.to_owned()),
+            (Code::PermissionDenied, None) => Some("see `evenkeel whoami`: it says what this caller may do".to_owned()),
             _ => None,
         };
         Self {
@@ -234,6 +236,10 @@ impl CliError {
 /// What to do when no coordinator answers.
 pub const UNREACHABLE_HINT: &str =
     "start a coordinator with `evenkeel dev`, or give its address with --coordinator or EVENKEEL_COORDINATOR";
+
+/// What to do when the coordinator wants to know who calls.
+const CREDENTIALS_HINT: &str = "give a token with --token-file (EVENKEEL_TOKEN_FILE, or the token itself in EVENKEEL_TOKEN), or a \
+                                certificate with --cert-file and --key-file";
 
 /// Whether a call ended because the connection did, and not by the coordinator's answer.
 pub fn lost_connection(status: &Status) -> bool {

@@ -18,7 +18,10 @@ mod settings;
 mod signals;
 mod traces;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use evenkeel_shared::telemetry;
@@ -42,7 +45,8 @@ fn main() -> ExitCode {
         Ok(exit) => exit.code().into(),
         Err(error) => {
             if error.exit != Exit::BrokenPipe {
-                eprintln!("{}", error.render(format));
+                // Whoever reads stderr may be gone as well; the code is what is left to say.
+                let _ = writeln!(io::stderr(), "{}", error.render(format));
             }
             error.exit.code().into()
         }

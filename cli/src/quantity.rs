@@ -1,6 +1,9 @@
 //! Amounts as people write them: durations, sizes, processor shares, `name=value` pairs.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 /// Reads a duration such as `90s`, `5m` or `1h 30m`; a bare number is seconds.
 ///
@@ -88,6 +91,22 @@ pub fn range(text: &str) -> Result<(u32, u32), String> {
         Some(_) => Err("the first number must not be the greater one".to_owned()),
         None => Err("write a range as 1..8".to_owned()),
     }
+}
+
+/// Reads where to listen: an address and a port.
+///
+/// # Errors
+/// How it is written, for clap to show.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:7400 or [::1]:0".to_owned())
+}
+
+/// Reads the position of an event.
+///
+/// # Errors
+/// What it is, for clap to show.
+pub fn position(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a position is a whole number; `-o json` shows it with each event".to_owned())
 }
 
 /// Reads `name=value`.

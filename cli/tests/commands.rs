@@ -91,6 +91,41 @@ fn nobody_at_the_address_is_unreachable_and_json_errors_are_json() {
 }
 
 #[test]
+fn a_mistake_is_told_with_what_is_meant_and_nobody_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("evenkeel.db"), "").unwrap();
+    let (here, none, there) = (path(""), path("none"), path("evenkeel.db"));
+    let told = |args: &[&str], code: i32, parts: &[&str]| {
+        let output = evenkeel().args(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        for part in parts {
+            assert!(stderr.contains(part), "{args:?}: {part:?} is not in: {stderr}");
+        }
+    };
+    told(&["backup", &path("copy"), "--data-dir", &none], 1, &["no database in", "none", "--data-dir"]);
+    told(&["backup", &there, "--data-dir", &here], 1, &["is there already", "another name"]);
+    told(&["backup", &path("none/copy"), "--data-dir", &here], 1, &["no directory", "make it"]);
+    told(&["restore", &none, "--data-dir", &path("new")], 1, &["no file", "none"]);
+    told(&["coordinator", "--grpc", "7400"], 2, &["--grpc", "127.0.0.1:7400"]);
+    told(&["events", "--after", "yesterday"], 2, &["--after", "whole number"]);
+    told(&["prices", "set"], 2, &["--agent-hour"]);
+    told(&["metrics", "set-threshold", "cpu"], 2, &["--warning"]);
+    told(&["profile", "--file", &path("p.svg"), "--seconds", "99"], 2, &["--seconds", "60"]);
+    told(&["profile", "--file", &path("p.svg"), "--http", "http://127.0.0.1:1"], 3, &["127.0.0.1:1", "--http"]);
+}
+
+#[test]
+fn the_reader_of_errors_may_go_away() {
+    let mut command = evenkeel();
+    let mut child =
+        command.args(["--coordinator", "http://127.0.0.1:1", "status"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(service::wait(&mut child).code(), Some(3));
+}
+
+#[test]
 fn a_task_that_no_agent_can_take_waits_and_explain_names_what_is_missing() {
     let dev = dev();
     let id = dev.submit(&["--kind", "echo", "--label", "gpu=a100"]);

@@ -41,7 +41,7 @@ pub struct AgentArgs {
     /// Its lasting name, unique in the fleet [default: the host's name]
     #[arg(long, env = "EVENKEEL_AGENT_ID")]
     id: Option<String>,
-    /// Tasks it runs at once [default: the cores it may use]
+    /// Tasks it runs at once, 1 to 4096 [default: the cores it may use]
     #[arg(long, env = "EVENKEEL_SLOTS", value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
     slots: Option<u32>,
     /// Processor it offers, for example 1.5 or 500m [default: what it may use]
@@ -64,22 +64,22 @@ pub struct AgentArgs {
     /// repeated) [env: EVENKEEL_AGENT_ALLOW, with commas]
     #[arg(long, value_name = "PROGRAM")]
     allow: Vec<String>,
-    /// For the priority strategy: 0 is used first
+    /// Its tier for the strategy `priority`, 0 to 15; 0 is used first [default: 0]
     #[arg(long, env = "EVENKEEL_AGENT_TIER", value_parser = clap::value_parser!(u8).range(0..=15))]
     tier: Option<u8>,
-    /// How much strategies that weigh favour it; 100 is ordinary
+    /// How much the strategy `weighted` prefers it, 1 to 1000 [default: 100]
     #[arg(long, env = "EVENKEEL_AGENT_WEIGHT", value_parser = clap::value_parser!(u16).range(1..=1000))]
     weight: Option<u16>,
-    /// Tasks it wants ahead, per slot [default: the coordinator decides]
+    /// Tasks it takes ahead, per slot, 0 or 1 [default: the coordinator decides]
     #[arg(long, env = "EVENKEEL_AGENT_PREFETCH", value_parser = clap::value_parser!(u8).range(0..=1))]
     prefetch: Option<u8>,
-    /// Leave when the standard input ends, as when the program that started the agent is gone
+    /// Stop when standard input ends, as it does when the program that started the agent is gone
     #[arg(long)]
     until_stdin_ends: bool,
     /// Time for what runs to finish when the agent is told to go [default: 30s]
     #[arg(long, value_name = "DURATION", env = "EVENKEEL_AGENT_DRAIN_TIMEOUT", value_parser = quantity::duration)]
     drain_timeout: Option<Duration>,
-    /// Say what file, environment and flags come to, or what is wrong with them, and end
+    /// Print what file, environment and flags come to, or what is wrong with them, and exit
     #[arg(long)]
     check: bool,
 }

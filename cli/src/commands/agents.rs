@@ -39,7 +39,7 @@ pub enum AgentsCommand {
         /// The agent
         id: String,
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Give an agent nothing new, and move what it still runs at the deadline elsewhere
@@ -50,7 +50,7 @@ pub enum AgentsCommand {
         #[arg(long, value_parser = quantity::duration)]
         deadline: Option<Duration>,
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Undo cordon or drain

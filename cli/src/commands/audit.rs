@@ -38,17 +38,17 @@ pub struct ListArgs {
     /// The directory of the log, instead of asking the coordinator: `audit` in its data directory
     #[arg(long, value_name = "DIR")]
     file: Option<PathBuf>,
-    /// Of this caller only
-    #[arg(long, default_value = "")]
+    /// Only of this caller
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     by: String,
-    /// Of this action only, for example SetStrategy or TaskService/Cancel
-    #[arg(long, default_value = "")]
+    /// Only this action, for example SetStrategy or TaskService/Cancel
+    #[arg(long, value_name = "ACTION", default_value = "", hide_default_value = true)]
     action: String,
-    /// From this long ago on, for example 2h
+    /// Only the latest, for example of the last 2h
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
     since: Option<std::time::Duration>,
-    /// How many
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// Show so many at most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     limit: u32,
 }
 

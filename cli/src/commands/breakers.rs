@@ -35,7 +35,7 @@ pub enum BreakersCommand {
         #[arg(long = "for", value_name = "DURATION", value_parser = quantity::duration)]
         for_: Option<Duration>,
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Close a breaker by hand: what failed there is forgotten
@@ -46,7 +46,7 @@ pub enum BreakersCommand {
         /// The agent, the kind, or the key
         name: String,
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
 }

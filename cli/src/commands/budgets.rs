@@ -54,7 +54,7 @@ pub struct PutArgs {
     #[arg(long, value_name = "AMOUNT", value_parser = quantity::positive)]
     estimate: Option<f64>,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 

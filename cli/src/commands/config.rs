@@ -22,9 +22,9 @@ const VERSIONS_DEFAULT: u32 = 20;
 /// What to do with settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say all that is wrong with a file and the environment, each with its line
+    /// Check a file and the environment, and list everything that is wrong, with its line
     Check {
-        /// The file
+        /// The file [default: none, the environment alone]
         #[arg(env = "EVENKEEL_CONFIG")]
         file: Option<PathBuf>,
         /// Ask the running coordinator what would come of this file there; nothing is changed
@@ -41,22 +41,22 @@ pub enum ConfigCommand {
     Schema,
     /// List the versions that were in force, newest first
     History {
-        /// So many
-        #[arg(long, default_value_t = VERSIONS_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        /// Show so many at most
+        #[arg(long, value_name = "N", default_value_t = VERSIONS_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
-    /// Put an earlier version back in force, until the file changes
+    /// Put an earlier version in force again, until the file changes
     Rollback {
         /// Which version [default: the one before the one in force]
         version: Option<u64>,
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Have the coordinator read its file again
     Reload {
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
 }

@@ -25,15 +25,15 @@ pub struct CoordinatorArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     service: ServiceArgs,
-    /// Scale the fleet by this template; a policy that was put later is kept with the data and wins
-    /// [env: EVENKEEL_SCALING_POLICY]
+    /// Scale the fleet by this template (`evenkeel scaling policy templates` lists them); a policy that was put later is kept with
+    /// the data and wins [env: EVENKEEL_SCALING_POLICY] [default: none]
     #[arg(long, value_name = "TEMPLATE")]
     scaling_policy: Option<String>,
-    /// At least and at most so many agents, whatever the template says
+    /// Agents at least and at most, in place of the template's
     #[arg(long, value_name = "MIN..MAX", value_parser = quantity::range, env = "EVENKEEL_SCALING_AGENTS")]
     scaling_agents: Option<(u32, u32)>,
-    /// What carries decisions about the fleet's size out; those that have settings are set in the file
-    /// [env: EVENKEEL_ACTUATOR]
+    /// What carries out decisions about the fleet's size; actuators with settings are set in the file
+    /// [env: EVENKEEL_ACTUATOR] [default: advise]
     #[arg(long, value_name = "NAME", value_parser = ActuatorConfig::SIMPLE)]
     actuator: Option<String>,
     /// Listen on other addresses than this machine's own, without TLS or authentication [env: EVENKEEL_INSECURE]

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use evenkeel_proto::v1;
 use evenkeel_shared::{LabelRule, wire};
 
@@ -24,8 +24,10 @@ pub enum PricesCommand {
 
 /// Arguments of `prices set`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true)
+    .args(["unit", "agent_hour", "agent_price", "core_hour", "memory_gb_hour", "storage_gb_hour", "network_mb"]))]
 pub struct SetArgs {
-    /// The unit of all prices
+    /// The unit of all prices [default: as it is, usd at first]
     #[arg(long, value_name = "NAME")]
     unit: Option<String>,
     /// For each hour of each agent
@@ -38,17 +40,17 @@ pub struct SetArgs {
     /// For an hour of a core that a task used
     #[arg(long, value_name = "AMOUNT", value_parser = quantity::positive)]
     core_hour: Option<f64>,
-    /// For an hour of a GiB of memory
+    /// For an hour of a GiB (2^30 bytes) of memory
     #[arg(long, value_name = "AMOUNT", value_parser = quantity::positive)]
     memory_gb_hour: Option<f64>,
-    /// For an hour of a GiB of storage
+    /// For an hour of one unit of the named resource `storage_gb`
     #[arg(long, value_name = "AMOUNT", value_parser = quantity::positive)]
     storage_gb_hour: Option<f64>,
-    /// For a MB over the network
+    /// For a MB (10^6 bytes) of payload and output
     #[arg(long, value_name = "AMOUNT", value_parser = quantity::positive)]
     network_mb: Option<f64>,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
@@ -61,7 +63,7 @@ pub struct CostsArgs {
     /// Only of this name
     #[arg(long)]
     name: Option<String>,
-    /// From when on: 2h ago, or a date and time [default: 24h]
+    /// From when on: how long ago (2h), or a date and time [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = quantity::since)]
     from: Option<SystemTime>,
     /// Until when [default: now]

@@ -18,10 +18,10 @@ pub enum CredentialsCommand {
     ///
     /// The coordinator remembers it over restarts, whatever the file of credentials says.
     Revoke {
-        /// Its id, as `list` shows it: of a token that in the file, else `jwt:ID` or `certificate:HASH`
+        /// Its id, as `list` shows it: of a token its id in the file, otherwise `jwt:ID` or `certificate:HASH`
         id: String,
         /// Why, for the audit log
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
 }

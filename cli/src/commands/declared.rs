@@ -19,6 +19,6 @@ pub struct Removal {
     /// Its name
     pub name: String,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
 }

@@ -7,19 +7,20 @@ use crate::{
     args::Global,
     exit::{CliError, Exit, Outcome},
     output::event::ClusterEventView,
+    quantity,
 };
 
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// Go on with what happens from now on
+    /// Keep printing events as they happen
     #[arg(long, short)]
     follow: bool,
     /// Only of this agent
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
-    /// Only after this position
-    #[arg(long, value_name = "POSITION")]
+    /// Only after this position, which `-o json` shows with each event
+    #[arg(long, value_name = "POSITION", value_parser = quantity::position)]
     after: Option<u64>,
     /// Only of this type, such as agent_lost or failover (may be repeated)
     #[arg(long = "type", value_name = "TYPE", value_parser = event_type)]

@@ -53,7 +53,10 @@ async fn ask(args: &HealthcheckArgs, global: &Global) -> Outcome {
             _ => Ok(Exit::Ok),
         };
     }
-    let answer = answer.map_err(|status| CliError::status("ask the coordinator's health", &status))?.into_inner();
+    let services = "there are TaskService, AgentService, ClusterService, ResourceService and AdminService of evenkeel.v1; without \
+                    --service it is the coordinator as a whole";
+    let failed = |status| CliError::status("ask the coordinator's health", &status).hint_if_missing(services);
+    let answer = answer.map_err(failed)?.into_inner();
     if answer.status() == ServingStatus::Serving {
         return Ok(Exit::Ok);
     }

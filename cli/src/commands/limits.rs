@@ -65,7 +65,7 @@ pub struct PutArgs {
     #[arg(long, value_name = "N", requires = "rate")]
     burst: Option<u32>,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
@@ -78,20 +78,20 @@ pub struct DynamicArgs {
     /// Turn it off
     #[arg(long)]
     off: bool,
-    /// How it follows
+    /// How slots follow latency: in proportion to the slowdown, or a tenth at a time [default: as it is, gradient at first]
     #[arg(long, value_parser = ["gradient", "aimd"])]
     algorithm: Option<String>,
-    /// Slots that an agent keeps at least
+    /// Slots that an agent keeps at least [default: as it is, 1 at first]
     #[arg(long, value_name = "N")]
     slots_min: Option<u32>,
-    /// Latency may be so many times the best before slots are taken away
+    /// Slots are taken away when latency is more than so many times the best [default: as it is, 1.5 at first]
     #[arg(long, value_name = "TIMES", value_parser = quantity::positive)]
     tolerance: Option<f64>,
-    /// From this priority on tasks may use the slots that were taken away
+    /// Tasks of this priority and above may use the slots that were taken away [default: as it is, 8 at first]
     #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u32).range(0..=9))]
     headroom_priority: Option<u32>,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use evenkeel_proto::v1;
 
 use crate::{
@@ -19,7 +19,7 @@ pub enum MetricsCommand {
     Query(QueryArgs),
     /// Show where a measurement is going: level, slope, season, forecast
     Trend {
-        /// Which measurement; `metrics thresholds` names them
+        /// Which measurement; those of the fleet are listed under `metrics query --help`
         metric: String,
         /// Of what: fleet, tenant:NAME, kind:NAME, agent:ID or pool:NAME
         #[arg(long, default_value = "fleet")]
@@ -28,7 +28,7 @@ pub enum MetricsCommand {
         #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = quantity::duration)]
         horizon: Duration,
     },
-    /// Show from when on measurements are worth a look, and bad
+    /// Show the values from which measurements count as a warning, and as critical
     Thresholds,
     /// Change a threshold
     SetThreshold(SetArgs),
@@ -37,39 +37,41 @@ pub enum MetricsCommand {
 /// Arguments of `metrics query`.
 #[derive(Debug, Args)]
 pub struct QueryArgs {
-    /// Which measurements; `metrics thresholds` names them
+    /// Which measurements. Of the fleet there are: utilisation, cpu, memory, slots_total, agents, agents_down, queued,
+    /// oldest_wait_ms, request_rate, completion_rate, error_rate, response_time_ms, run_time_ms, commit_ms, engine_busy
     #[arg(required = true)]
     metrics: Vec<String>,
     /// Of what: fleet, tenant:NAME, kind:NAME, agent:ID or pool:NAME
     #[arg(long, default_value = "fleet")]
     of: String,
-    /// From when on: 2h ago, or a date and time [default: an hour before the end]
+    /// From when on: how long ago (2h), or a date and time [default: an hour before the end]
     #[arg(long, value_name = "TIME", value_parser = quantity::since)]
     from: Option<SystemTime>,
-    /// Until when [default: now]
+    /// Until when, likewise [default: now]
     #[arg(long, value_name = "TIME", value_parser = quantity::since)]
     to: Option<SystemTime>,
-    /// One point for so long [default: so that there are at most 500]
+    /// Time that one point stands for, for example 10s [default: so that there are at most 500]
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
     step: Option<Duration>,
 }
 
 /// Arguments of `metrics set-threshold`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["warning", "critical", "for_"]))]
 pub struct SetArgs {
-    /// Which measurement
+    /// Which measurement; see `metrics query --help`
     metric: String,
-    /// Worth a look from here on
+    /// The value from which it is a warning, in the measurement's own unit [default: as it is]
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     warning: Option<f64>,
-    /// Bad from here on
+    /// The value from which it is critical [default: as it is]
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     critical: Option<f64>,
-    /// It must last so long
+    /// How long it must last before it counts, for example 30s [default: as it is]
     #[arg(long = "for", value_name = "DURATION", value_parser = quantity::duration)]
     for_: Option<Duration>,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 

@@ -20,16 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Arguments of `profile`.
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
-    /// For so many seconds, 1 to 60
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    /// How many seconds to record, 1 to 60
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// Where the coordinator serves HTTP
+    /// The coordinator's HTTP address; --coordinator is not used
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7480", env = "EVENKEEL_HTTP_URL")]
     http: String,
-    /// Where to write it
+    /// Where to write the profile
     #[arg(long, short = 'O', value_name = "FILE")]
     file: PathBuf,
-    /// In which form [default: by the file's name: .svg, .txt, or pprof's]
+    /// In which format [default: by the file's name: svg for .svg, folded for .txt and .folded, otherwise pprof]
     #[arg(long, value_enum)]
     form: Option<Form>,
 }
@@ -85,7 +85,9 @@ pub async fn run(args: ProfileArgs, global: &Global) -> Outcome {
 /// Asks by HTTP/1.0, whose answers end with their connection.
 async fn get(address: &Address, path: &str, accept: &str) -> Result<Vec<u8>, CliError> {
     let unreachable = |error: &dyn std::fmt::Display| {
-        CliError::new(Exit::Unreachable, format!("no coordinator answers at {}", address.url())).because(error)
+        CliError::new(Exit::Unreachable, format!("no coordinator answers at {}", address.url()))
+            .because(error)
+            .hint("give the address of its HTTP port with --http or EVENKEEL_HTTP_URL")
     };
     let mut stream = address.way().http().await.map_err(|error| unreachable(&error))?;
     let mut head = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\naccept: {accept}\r\n");

@@ -25,7 +25,7 @@ pub enum QuotasCommand {
         #[arg(long = "for", value_name = "DURATION", value_parser = quantity::duration)]
         for_: Duration,
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Say that a quota is there again

@@ -43,7 +43,7 @@ pub enum ScalingCommand {
     /// Let the policy decide again
     Clear {
         /// Why, for the history
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
 }
@@ -80,19 +80,19 @@ pub struct FromArgs {
     /// Its name [default: the template's, or as the file says]
     #[arg(long)]
     name: Option<String>,
-    /// Agents at least
+    /// Agents at least [default: the template's, or as the file says; the same for the options below]
     #[arg(long, value_name = "AGENTS")]
     min: Option<u32>,
     /// Agents at most
     #[arg(long, value_name = "AGENTS")]
     max: Option<u32>,
-    /// Per cent of slots that should be in use
+    /// Per cent of the slots that should be in use
     #[arg(long, value_name = "PERCENT")]
     utilisation: Option<u32>,
     /// Per cent of the score above which agents are added
     #[arg(long, value_name = "PERCENT")]
     up: Option<u32>,
-    /// Per cent of the score below which agents go
+    /// Per cent of the score below which agents are removed
     #[arg(long, value_name = "PERCENT")]
     down: Option<u32>,
 }
@@ -103,7 +103,7 @@ pub struct PutArgs {
     #[command(flatten)]
     from: FromArgs,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 

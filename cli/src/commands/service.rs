@@ -21,6 +21,7 @@ use crate::{
     args::Global,
     exit::{CliError, Exit},
     output::{Show, table::Style},
+    quantity,
 };
 
 /// Where a coordinator listens and keeps its data. Not read from the environment here: the [sources] do that for every setting,
@@ -30,18 +31,19 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
     /// Where gRPC listens; port 0 is any free one [env: EVENKEEL_GRPC] [default: 127.0.0.1:7400]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = quantity::address)]
     grpc: Option<SocketAddr>,
     /// Where HTTP listens, for health, metrics and JSON [env: EVENKEEL_HTTP] [default: 127.0.0.1:7480]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = quantity::address)]
     http: Option<SocketAddr>,
-    /// Where the data is kept [env: EVENKEEL_DATA_DIR]
+    /// Where the data is kept [env: EVENKEEL_DATA_DIR] [default: evenkeel-data; with `dev` .evenkeel/dev]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Keep no data: all tasks are gone when it ends
     #[arg(long)]
     ephemeral: bool,
-    /// The strategy at first start; one that was set later is kept with the data and wins [env: EVENKEEL_STRATEGY]
+    /// The strategy at the first start; one that was set later is kept with the data and wins [env: EVENKEEL_STRATEGY]
+    /// [default: least_loaded]
     #[arg(long, value_name = "NAME", value_parser = StrategyConfig::NAMES)]
     strategy: Option<String>,
     /// Write addresses and process id to this file, as JSON, once it is ready

@@ -128,7 +128,7 @@ pub struct WatchArgs {
     #[arg(long)]
     kind: Option<String>,
     /// Begin after this position [default: of named tasks all that is kept, else what comes]
-    #[arg(long, value_name = "POSITION")]
+    #[arg(long, value_name = "POSITION", value_parser = quantity::position)]
     after: Option<u64>,
 }
 

@@ -59,7 +59,7 @@ pub struct CancelArgs {
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
@@ -165,13 +165,13 @@ pub async fn explain(args: ExplainArgs, global: &Global) -> Outcome {
 /// Arguments of `task redrive`.
 #[derive(Debug, Args)]
 pub struct RedriveArgs {
-    /// The tasks
+    /// The tasks; or give --state
     #[arg(value_name = "ID", required_unless_present = "state")]
     ids: Vec<String>,
-    /// Instead of naming them: all in this state
+    /// Instead of naming them: all in this state (failed, expired, cancelled or quarantined)
     #[arg(long, value_parser = state, conflicts_with = "ids")]
     state: Option<v1::TaskState>,
-    /// And of this tenant
+    /// With --state: only of this tenant
     #[arg(long, value_name = "NAME", requires = "state")]
     tenant: Option<String>,
     /// At most so many [default: the coordinator's, 1000]

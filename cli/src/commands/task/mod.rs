@@ -21,11 +21,11 @@ pub enum TaskCommand {
     Submit(Box<submit::SubmitArgs>),
     /// Show a task in full
     Get(manage::GetArgs),
-    /// Wait for tasks to be over
+    /// Wait until tasks are over
     Wait(follow::WaitArgs),
     /// Print events of tasks as they happen; of named tasks until they are over
     Watch(follow::WatchArgs),
-    /// Call tasks off
+    /// Cancel tasks, queued or running
     Cancel(manage::CancelArgs),
     /// List tasks, newest first
     List(manage::ListArgs),

@@ -1,6 +1,6 @@
 //! What one frame of `top` shows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use evenkeel_proto::v1;
 use evenkeel_shared::wire::enums;
@@ -12,7 +12,10 @@ use ratatui::{
     widgets::{Paragraph, Row, Table},
 };
 
-use crate::output::table::{bytes, percent, printable};
+use crate::output::table::{bytes, duration, percent, printable};
+
+/// Rows of a frame that are no agent's: the summary, an empty line, the headers, and the last line.
+pub const ROWS_BESIDE_AGENTS: u16 = 7;
 
 /// Cells of a bar: what lets a row fit into 80 columns.
 const BAR_CELLS: usize = 5;
@@ -28,14 +31,21 @@ pub struct Sample {
     pub agents: Vec<v1::Agent>,
 }
 
-/// Draws `now`, with rates since `last`, and `help` in the last line.
-pub fn draw(frame: &mut Frame, now: &Sample, last: &Sample, url: &str, help: &'static str) {
+/// Draws `now`, with rates since `last`, and `help` in the last line, beside how many agents have no row.
+pub fn draw(frame: &mut Frame, now: &Sample, last: &Sample, url: &str, help: &str) {
     let areas =
         Layout::vertical([Constraint::Length(4), Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .split(frame.area());
     frame.render_widget(Paragraph::new(summary(now, last, url)), areas[0]);
     draw_agents(frame, areas[2], &now.agents);
-    let help = Line::styled(help, Style::new().add_modifier(Modifier::DIM));
+    let rows = usize::from(areas[2].height.saturating_sub(1));
+    let more = match now.agents.len().saturating_sub(rows) {
+        0 => String::new(),
+        1 => "1 more agent: evenkeel agents list".to_owned(),
+        n => format!("{n} more agents: evenkeel agents list"),
+    };
+    let parts: Vec<&str> = [help, &more].into_iter().filter(|part| !part.is_empty()).collect();
+    let help = Line::styled(parts.join("    "), Style::new().add_modifier(Modifier::DIM));
     frame.render_widget(Paragraph::new(help), areas[3]);
 }
 
@@ -68,10 +78,10 @@ fn summary(now: &Sample, last: &Sample, url: &str) -> Vec<Line<'static>> {
             status.slots_total
         )),
         Line::raw(format!(
-            "tasks   {} queued ({}, oldest {} ms), {} assigned, {} running, {} in retry wait",
+            "tasks   {} queued ({}, oldest {}), {} assigned, {} running, {} wait for a retry",
             status.tasks_queued,
             bytes(status.queue_bytes),
-            status.oldest_queued_ms,
+            duration(Duration::from_millis(status.oldest_queued_ms)),
             status.tasks_assigned,
             status.tasks_running,
             status.tasks_retry_wait

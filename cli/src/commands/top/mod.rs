@@ -30,13 +30,16 @@ const AGENTS_MAX: u32 = 500;
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Columns and rows of `--once` without a terminal.
 const PLAIN_SIZE: (u16, u16) = (120, 40);
+/// The last line, and what it says while the coordinator does not answer: what is shown above is then the last that was read.
+const HELP: &str = "q quits";
+const NO_ANSWER: &str = "the coordinator does not answer: this is how it was; trying again. q quits";
 /// Keys not handled yet; a person types no faster.
 const KEYS_MAX: usize = 16;
 
 /// Arguments of `top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// Print one frame as text and end
+    /// Print one frame as text, with all agents, and exit
     #[arg(long)]
     once: bool,
     /// Time between two frames
@@ -56,7 +59,10 @@ pub async fn run(args: TopArgs, global: &Global) -> Outcome {
         let first = sample(&mut clients).await?;
         tokio::time::sleep(interval).await;
         let second = sample(&mut clients).await?;
-        let size = crossterm::terminal::size().unwrap_or(PLAIN_SIZE);
+        let (width, height) = crossterm::terminal::size().unwrap_or(PLAIN_SIZE);
+        // Text can be scrolled, so all agents are in it.
+        let rows = u16::try_from(second.agents.len()).unwrap_or(u16::MAX).saturating_add(frame::ROWS_BESIDE_AGENTS);
+        let size = (width, height.max(rows));
         global.output().raw(plain(&second, &first, address.url(), size)?.as_bytes())?;
         return Ok(Exit::Ok);
     }
@@ -80,13 +86,19 @@ async fn live(
     let mut keys = keys();
     let mut ticks = tokio::time::interval(interval);
     let (mut last, mut now) = (first.clone(), first);
+    let mut help = HELP;
     loop {
-        terminal.draw(|frame| frame::draw(frame, &now, &last, url, "q quits"))?;
+        terminal.draw(|frame| frame::draw(frame, &now, &last, url, help))?;
         tokio::select! {
-            _ = ticks.tick() => {
-                let next = sample(clients).await?;
-                last = std::mem::replace(&mut now, next);
-            }
+            _ = ticks.tick() => match sample(clients).await {
+                Ok(next) => {
+                    last = std::mem::replace(&mut now, next);
+                    help = HELP;
+                }
+                // A restart of the coordinator is what somebody may be watching for.
+                Err(error) if error.exit == Exit::Unreachable => help = NO_ANSWER,
+                Err(error) => return Err(error),
+            },
             event = keys.recv() => match event {
                 Some(event) if !quits(&event) => {}
                 _ => return Ok(Exit::Ok),
@@ -165,5 +177,21 @@ mod tests {
         for part in ["http://test", "a-1", "a-2", "4/4", "1/4", "50%", "25.0/s", "7 queued"] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn agents_for_which_there_is_no_row_are_counted() {
+        let status = v1::ClusterStatus { oldest_queued_ms: 754_000, ..v1::ClusterStatus::default() };
+        let agents = (0..30).map(|n| agent(&format!("a-{n}"), 0)).collect();
+        let now = Sample { at: Instant::now(), status, agents };
+        let check = |height, shown: &str| {
+            let text = plain(&now, &now, "http://test", (80, height)).unwrap();
+            assert_eq!(text.lines().last().unwrap(), shown, "{text}");
+            assert!(text.contains("oldest 12m 34s"), "{text}");
+        };
+        check(24, "13 more agents: evenkeel agents list");
+        let all = 30 + frame::ROWS_BESIDE_AGENTS;
+        check(all - 1, "1 more agent: evenkeel agents list");
+        assert!(plain(&now, &now, "", (80, all)).unwrap().trim_end().ends_with(" 0"), "the last line is an agent");
     }
 }

@@ -84,8 +84,7 @@ impl Engine {
             engine.recover(task)?;
         }
         let tasks = engine.tasks.len();
-        engine.started =
-            Some(format!("started for the {}. time on this store; {tasks} tasks go on", recovery.incarnation));
+        engine.started = Some(format!("start number {} on this store; {tasks} tasks go on", recovery.incarnation));
         Ok(engine)
     }
 

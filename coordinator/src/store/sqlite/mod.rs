@@ -47,6 +47,7 @@ mod earlier_tests;
 mod tests;
 
 pub use backup::{Copied, backup, restore};
+pub use open::database_path;
 pub use read::CONNECTIONS_MAX as READ_CONNECTIONS_MAX;
 use read::SqliteReader;
 
@@ -84,7 +85,7 @@ impl SqliteStore {
     /// If somebody else has the directory, or the database cannot be used; the error says what to do.
     pub fn open(dir: &Path, durability: Durability) -> Result<Self, StoreError> {
         let (connection, lock) = open::open(dir, durability)?;
-        let reader = Arc::new(SqliteReader::new(open::database_path(dir)));
+        let reader = Arc::new(SqliteReader::new(database_path(dir)));
         Ok(Self { connection, reader, incarnation: None, _lock: lock, _scratch: None })
     }
 

@@ -32,6 +32,8 @@ const WRITER_CACHE_KIB: u32 = 64 * 1_024;
 /// Names tried for a directory of temporary data.
 const SCRATCH_NAMES_MAX: u32 = 1_000;
 
+/// The file that the database of a data directory is in.
+#[must_use]
 pub fn database_path(dir: &Path) -> PathBuf {
     dir.join("evenkeel.db")
 }
