@@ -4,16 +4,18 @@
 //! takes: a coordinator that dies after receiving and before recording must get it again. Everything else is about the
 //! present, so a new session starts with a clean queue and the full list of results.
 //!
-//! The memory is bounded by not starting new work while [`Outbox::is_full`]; results of what runs already always fit.
+//! The memory is bounded by not starting new work while [`Outbox::is_full`]; results of what runs already always fit. What an
+//! attempt may say as often as it likes, its progress and the quotas that it finds used up, takes one place each.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     time::Duration,
 };
 
 use evenkeel_proto::v1::{self, agent_message::Message};
 use evenkeel_shared::{
-    AttemptRef, Outcome, Usage,
+    AttemptRef, Outcome, QuotaKey, Usage,
     limits::{MESSAGE_BYTES_MAX, OUTPUT_BYTES_MAX},
     wire::{agent::to_outcome, cut_note, spend::to_usage, task::to_attempt_ref},
 };
@@ -27,13 +29,15 @@ const FRAME_MESSAGES_MAX: usize = 512;
 /// Outputs kept for want of an acknowledgement, beyond which nothing new starts: a few seconds of a busy link, and
 /// memory that an agent can spare.
 const UNACKED_BYTES_MAX: usize = 64 << 20;
+/// Upstream quotas that wait to be said: more than the work of one agent draws on, and few enough to go first in any frame. The
+/// rest is dropped; the next attempt that finds one used up says so.
+const QUOTAS_MAX: usize = 256;
 
 #[derive(Debug)]
 enum Item {
     Started(AttemptRef),
     Result(AttemptRef),
     Draining(String),
-    Quota(QuotaReport),
 }
 
 #[derive(Debug)]
@@ -46,6 +50,8 @@ struct Unacked {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: VecDeque<Item>,
+    /// The last word on each.
+    quotas: BTreeMap<QuotaKey, QuotaReport>,
     /// The last report of each attempt; an older one is worth nothing.
     progress: BTreeMap<AttemptRef, Progress>,
     heartbeat: Option<v1::Heartbeat>,
@@ -59,6 +65,7 @@ impl Outbox {
     pub fn new(unacked_max: usize) -> Self {
         Self {
             queue: VecDeque::new(),
+            quotas: BTreeMap::new(),
             progress: BTreeMap::new(),
             heartbeat: None,
             unacked: BTreeMap::new(),
@@ -87,7 +94,9 @@ impl Outbox {
     /// Says that an upstream quota is used up. Before the result of the attempt that found it, so that no attempt is made in
     /// its place meanwhile.
     pub fn quota(&mut self, report: QuotaReport) {
-        self.queue.push_back(Item::Quota(report));
+        if self.quotas.len() < QUOTAS_MAX || self.quotas.contains_key(&report.key) {
+            self.quotas.insert(report.key.clone(), report);
+        }
     }
 
     /// Says how far an attempt is.
@@ -116,6 +125,7 @@ impl Outbox {
     /// of the others.
     pub fn restart(&mut self, running: impl Iterator<Item = AttemptRef>) {
         self.heartbeat = None;
+        self.quotas.clear();
         self.queue = running.map(Item::Started).chain(self.unacked.keys().copied().map(Item::Result)).collect();
     }
 
@@ -141,13 +151,20 @@ impl Outbox {
 
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.progress.is_empty() && self.heartbeat.is_none()
+        self.queue.is_empty() && self.quotas.is_empty() && self.progress.is_empty() && self.heartbeat.is_none()
     }
 
-    /// What is to be said next, as one frame within the limits of a message; `None` if there is nothing. Heartbeats go
-    /// first: they must not wait behind outputs.
+    /// What is to be said next, as one frame within the limits of a message; `None` if there is nothing. Heartbeats and quotas
+    /// go first: they must not wait behind outputs.
     pub fn next_frame(&mut self) -> Option<v1::AgentFrame> {
         let mut messages: Vec<Message> = self.heartbeat.take().map(Message::Heartbeat).into_iter().collect();
+        messages.extend(mem::take(&mut self.quotas).into_values().map(|report| {
+            Message::QuotaExhausted(v1::QuotaExhausted {
+                key: report.key.as_str().to_owned(),
+                retry_after_ms: u64::try_from(report.retry_after.as_millis()).unwrap_or(u64::MAX),
+                reason: cut_note(report.reason),
+            })
+        }));
         let mut output_bytes = 0;
         while messages.len() < FRAME_MESSAGES_MAX && output_bytes < FRAME_OUTPUT_BYTES_MAX {
             let Some(item) = self.queue.pop_front() else { break };
@@ -161,11 +178,6 @@ impl Outbox {
                     output_bytes += unacked.output_bytes;
                     messages.push(Message::Result(unacked.result.clone()));
                 }
-                Item::Quota(report) => messages.push(Message::QuotaExhausted(v1::QuotaExhausted {
-                    key: report.key.as_str().to_owned(),
-                    retry_after_ms: u64::try_from(report.retry_after.as_millis()).unwrap_or(u64::MAX),
-                    reason: cut_note(report.reason),
-                })),
                 Item::Draining(reason) => messages.push(Message::Draining(v1::Draining { reason })),
             }
         }

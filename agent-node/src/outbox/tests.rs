@@ -58,6 +58,32 @@ fn a_result_makes_the_progress_before_it_worthless() {
 }
 
 #[test]
+fn the_last_word_on_each_quota_goes_before_results_and_no_more_wait_than_may() {
+    let mut outbox = Outbox::new(8);
+    let report = |number: usize, seconds| QuotaReport {
+        key: QuotaKey::new(&format!("key-{number}")).unwrap(),
+        retry_after: Duration::from_secs(seconds),
+        reason: String::new(),
+    };
+    succeeded(&mut outbox, 1, "x");
+    for seconds in 1..=2 {
+        outbox.quota(report(1, seconds));
+    }
+    let said = outbox.next_frame().unwrap().messages;
+    let first = said[0].message.clone().unwrap();
+    assert!(matches!(&first, Message::QuotaExhausted(quota) if quota.retry_after_ms == 2_000), "{first:?}");
+    assert_eq!(said.len(), 2, "the other is the result");
+
+    for number in 0..2 * QUOTAS_MAX {
+        outbox.quota(report(number, 1));
+    }
+    assert!(!outbox.is_empty());
+    let said: Vec<String> = frames(&mut outbox).concat();
+    assert_eq!(said.len(), QUOTAS_MAX);
+    assert!(outbox.is_empty());
+}
+
+#[test]
 fn a_new_session_hears_again_of_all_but_what_was_acknowledged() {
     let mut outbox = Outbox::new(8);
     for number in 1..=3 {
