@@ -8,7 +8,7 @@ use crate::{
     commands::{
         advice, agent, agents, allocation, audit, backup, breakers, budgets, certs, completions, config, coordinator,
         costs, credentials, dev, doctor, events, health, healthcheck, limits, loadtest, log, metrics, profile, quotas,
-        run, scaling, strategy, task, tokens, top,
+        run, scaling, sizes, strategy, task, tokens, top,
     },
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
@@ -155,6 +155,9 @@ pub enum Command {
     /// See circuit breakers, open and close them
     #[command(subcommand)]
     Breakers(breakers::BreakersCommand),
+    /// Say what tasks of a kind reserve, whatever they ask for
+    #[command(subcommand)]
+    Sizes(sizes::SizesCommand),
     /// Limit what may be spent
     #[command(subcommand)]
     Budgets(budgets::BudgetsCommand),

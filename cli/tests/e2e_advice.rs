@@ -158,3 +158,55 @@ fn a_strategy_that_a_replay_of_the_past_finds_wanting_is_replaced_and_put_back()
     assert!(!service.output(&["advice", "undo", STRATEGY]).status.success());
     assert_eq!(strategy(), "bin_pack", "it is what somebody has set since");
 }
+
+#[test]
+fn tasks_reserve_what_their_kind_was_found_to_use_and_then_what_they_ask_for_again() {
+    const SIZE: &str = "right-size:memory:sleep";
+    const MIB: u64 = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    Past::new(&data).tasks_that_used("sleep", 64 * MIB, 8 * MIB);
+    let service = coordinator(&data, "");
+    let _agents = Agents::start(&service, &["a"]);
+    let submit = || service.submit(&["--kind", "sleep", "--memory", "64MiB", "--payload", "3600000"]);
+    let cancel = |task: &str| drop(service.json(&["task", "cancel", task]));
+    let sets_aside = |mib: u64| {
+        until(&format!("{mib} MiB are set aside"), || {
+            service.json(&["agents", "describe", "a"])["reserved"]["memory_bytes"] == mib * MIB
+        });
+    };
+    let before = submit();
+    sets_aside(64);
+
+    advised(&service, SIZE, |action| action.starts_with("let tasks of kind sleep reserve 16 MiB of memory"));
+    apply(&service, SIZE);
+    let sizes = service.json(&["sizes", "list"]);
+    let size = serde_json::json!({ "kind": "sleep", "memory_bytes": 16 * MIB, "version": 1 });
+    assert_eq!(rows(&sizes), [size]);
+    let sized = submit();
+    sets_aside(64 + 16);
+    let words = "requested 64 MiB, reserves 16 MiB: request size of kind `sleep`, version 1";
+    assert_eq!(service.json(&["task", "explain", &sized])["reserves"], words);
+    let shown = service.json(&["task", "get", &sized]);
+    assert_eq!(shown["resources"]["memory_bytes"], 64 * MIB, "what was asked for is not lost");
+    assert_eq!(shown["reserved"]["memory_bytes"], 16 * MIB);
+    cancel(&before);
+    sets_aside(16);
+
+    undo(&service, SIZE);
+    assert!(rows(&service.json(&["sizes", "list"])).is_empty());
+    let after = submit();
+    sets_aside(16 + 64);
+    assert!(service.json(&["task", "explain", &after])["reserves"].is_null());
+    cancel(&sized);
+    sets_aside(64);
+
+    // What somebody has said since by hand is theirs.
+    apply(&service, SIZE);
+    service.json(&["sizes", "put", "sleep", "--memory", "32MiB"]);
+    let refused = service.output(&["advice", "undo", SIZE]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("was changed after"), "{why}");
+    service.json(&["sizes", "delete", "sleep"]);
+    assert!(!service.output(&["sizes", "delete", "sleep"]).status.success());
+}

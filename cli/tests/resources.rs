@@ -58,6 +58,28 @@ fn a_limit_is_declared_used_seen_and_removed() {
 }
 
 #[test]
+fn a_request_size_is_declared_seen_and_removed() {
+    let dev = dev();
+    let put = dev.json(&["sizes", "put", "team/train", "--cpu", "250m", "--memory", "64MiB", "--reason", "measured"]);
+    assert_eq!((&put["kind"], &put["cpu_millis"], &put["version"]), (&"team/train".into(), &250.into(), &1.into()));
+    let again = dev.json(&["sizes", "put", "team/train", "--memory", "32MiB"]);
+    assert!(again["cpu_millis"].is_null() && again["version"] == 2, "it is replaced: {again}");
+    let table = shown(&dev, &["sizes", "list"]);
+    assert!(table.contains("as asked") && table.contains("32.0 MiB"), "{table}");
+    let events = shown(&dev, &["events", "--type", "size"]);
+    let told =
+        "request size of kind `team/train` was declared: tasks reserve 0.25 cores and 64 MiB of memory: measured";
+    assert!(events.contains(told), "{events}");
+    dev.json(&["sizes", "delete", "team/train"]);
+    assert_eq!(dev.json(&["sizes", "list"]), Value::Array(Vec::new()));
+
+    check_exit(&dev, &["sizes", "put", "k"], 2, "--cpu");
+    check_exit(&dev, &["sizes", "put", "bad name", "--cpu", "1"], 2, "size.kind");
+    check_exit(&dev, &["sizes", "put", "k", "--memory", "512"], 2, "1 MiB");
+    check_exit(&dev, &["sizes", "delete", "nobody"], 4, "sizes list");
+}
+
+#[test]
 fn dynamic_limits_are_turned_on_and_keep_what_is_not_said() {
     let dev = dev();
     assert_eq!(dev.json(&["limits", "dynamic"])["enabled"], false);

@@ -34,7 +34,7 @@ fn event_type(name: &str) -> Result<v1::ClusterEventType, String> {
         || {
             "there are: agent_joined, agent_lost, agent_left, agent_returned, agent_health, agent_admin, agent_ejected, \
              failover, quarantine, strategy, panic_mode, coordinator, limit, breaker, quota, budget, scaling, bottleneck, \
-             config, security, component"
+             config, security, component, size"
                 .to_owned()
         },
     )

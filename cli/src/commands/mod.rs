@@ -30,6 +30,7 @@ pub mod quotas;
 pub mod run;
 pub mod scaling;
 pub mod service;
+pub mod sizes;
 pub mod status;
 pub mod strategy;
 pub mod task;
@@ -74,6 +75,7 @@ pub async fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Limits(command) => limits::run(command, global).await,
         Command::Quotas(command) => quotas::run(command, global).await,
         Command::Breakers(command) => breakers::run(command, global).await,
+        Command::Sizes(command) => sizes::run(command, global).await,
         Command::Budgets(command) => budgets::run(command, global).await,
         Command::Prices(command) => costs::prices(command, global).await,
         Command::Costs(args) => costs::run(args, global).await,

@@ -26,6 +26,9 @@ pub struct ExplanationView {
     /// What it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// What it reserves instead of what it asked for, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserves: Option<String>,
     /// The strategy in force.
     pub strategy: String,
     /// Agents in the fleet.
@@ -70,6 +73,7 @@ impl From<v1::Explanation> for ExplanationView {
             summary: wire.summary,
             queue_position: wire.queue_position,
             waiting_for: text(wire.waiting_for),
+            reserves: text(wire.reserves),
             strategy: wire.strategy,
             agents_considered: wire.agents_considered,
             refused_by_reason: wire.refused_by_reason.into_iter().collect(),
@@ -108,7 +112,11 @@ impl Show for ExplanationView {
         if self.state == "queued" {
             pairs.push(("ahead of it", Cell::text(self.queue_position.to_string())));
         }
-        let optional = [("waiting for", self.waiting_for.clone()), ("refused", text(refused.join(", ")))];
+        let optional = [
+            ("waiting for", self.waiting_for.clone()),
+            ("refused", text(refused.join(", "))),
+            ("reserves", self.reserves.clone()),
+        ];
         pairs.extend(optional.into_iter().filter_map(|(name, value)| Some((name, Cell::text(value?)))));
         let mut parts = vec![table::printable(&self.summary), table::pairs(&pairs, style)];
         if !self.candidates.is_empty() {

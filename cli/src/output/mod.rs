@@ -20,6 +20,7 @@ pub mod health;
 pub mod limit;
 pub mod measure;
 pub mod scaling;
+pub mod size;
 pub mod table;
 pub mod task;
 

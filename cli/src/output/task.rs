@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_proto::v1;
-use evenkeel_shared::{Micros, TaskState, wire::enums};
+use evenkeel_shared::{Micros, TaskState, units::cores, wire::enums};
 use serde::Serialize;
 
 use super::{
@@ -47,8 +47,11 @@ pub struct TaskView {
     /// Under which it was submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// What it needs of each resource.
+    /// What it asked for of each resource.
     pub resources: ResourcesView,
+    /// What it reserves instead of processor and memory that it asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<ReservedView>,
     /// Label rules that must hold, as `task submit --label` reads them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub required: Vec<String>,
@@ -83,6 +86,32 @@ pub struct TaskView {
     /// Its attempts, if they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
+}
+
+/// What a task reserves by the request size of its kind.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReservedView {
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// The version of the size.
+    pub size_version: u64,
+}
+
+impl From<v1::Reserved> for ReservedView {
+    fn from(wire: v1::Reserved) -> Self {
+        let v1::Reserved { cpu_millis, memory_bytes, size_version } = wire;
+        Self { cpu_millis, memory_bytes, size_version }
+    }
+}
+
+impl ReservedView {
+    fn summary(&self) -> String {
+        let cpu = (self.cpu_millis > 0).then(|| format!("{}, ", cores(self.cpu_millis))).unwrap_or_default();
+        let memory = table::bytes(self.memory_bytes);
+        format!("{cpu}{memory} memory: request size of its kind, version {}", self.size_version)
+    }
 }
 
 /// A failure of an attempt or a task.
@@ -247,6 +276,7 @@ impl From<v1::Task> for TaskView {
             idempotency_key: text(spec.idempotency_key),
             traceparent: text(spec.traceparent),
             resources: requirements.resources.unwrap_or_default().into(),
+            reserved: spec.reserved.map(Into::into),
             required: rules(requirements.required),
             preferred: rules(requirements.preferred),
             progress: wire.progress,
@@ -347,6 +377,7 @@ impl Show for TaskView {
         });
         let progress = (self.progress > 0.0 && self.finished_unix_ms.is_none()).then(|| table::percent(self.progress));
         let optional = [
+            ("reserves", self.reserved.as_ref().map(ReservedView::summary)),
             ("finished", finished),
             ("agent", self.agent_id.clone()),
             ("key", self.idempotency_key.clone()),

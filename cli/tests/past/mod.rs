@@ -14,7 +14,7 @@ use evenkeel_core::{
 };
 use evenkeel_shared::{
     AgentId, AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Decision, Kind, StrategyConfig, TaskId, TaskSpec,
-    TaskState, Timestamp,
+    TaskState, Timestamp, Usage,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -93,43 +93,97 @@ impl Past {
         let began = self.now.minus(10 * MINUTE);
         let at = |us: u64| began.plus(Duration::from_micros(us));
         let recorded = |one: Done| {
-            let (accepted_at, number) = (at(one.submitted), one.index + 1);
-            let id = TaskId::new(accepted_at, u128::from(number) << 8);
-            let attempt =
-                AttemptRef { task: id, attempt: AttemptNumber(1), assignment: AssignmentId((1 << 40) + number) };
-            let accepted = AcceptedTask {
-                id,
+            Was {
                 spec: Arc::clone(&spec),
-                payload: Bytes::new(),
-                fingerprint: u128::from(number),
-                order: number,
-                at: accepted_at,
-                redrive_of: None,
-            };
-            [
-                Change::Accept(Arc::new(accepted)),
-                Change::Assign { attempt, agent: agent(one.agent), at: at(one.started), decision: decision(strategy) },
-                Change::EndAttempt {
-                    attempt,
-                    at: at(one.finished),
-                    started_at: Some(at(one.started)),
-                    end: AttemptEnd::Succeeded,
-                    failure: None,
-                    run: Duration::from_micros(one.finished - one.started),
-                    usage: None,
-                },
-                Change::Finish {
-                    task: id,
-                    at: at(one.finished),
-                    state: TaskState::Succeeded,
-                    output: Bytes::new(),
-                    failure: None,
-                    crashes: 0,
-                },
-            ]
+                number: one.index + 1,
+                agent: agent(one.agent),
+                accepted_at: at(one.submitted),
+                started_at: at(one.started),
+                finished_at: at(one.finished),
+                strategy,
+                usage: None,
+            }
+            .succeeded()
         };
         let changes: Vec<Change> = done.into_iter().flat_map(recorded).collect();
         self.keep(&changes);
+    }
+
+    /// Tasks of a kind that all requested so much memory, and used so much of it, ten minutes ago.
+    pub fn tasks_that_used(self, kind: &str, requested_bytes: u64, used_bytes: u64) {
+        let mut spec = TaskSpec::of_kind(Kind::new(kind).unwrap());
+        spec.requirements.resources.memory_bytes = requested_bytes;
+        let spec = Arc::new(spec);
+        let began = self.now.minus(10 * MINUTE);
+        let used = |number: u64| {
+            let at = began.plus(Duration::from_secs(number));
+            let usage = Usage { memory_max_bytes: used_bytes, ..Usage::default() };
+            Was {
+                spec: Arc::clone(&spec),
+                number,
+                agent: AgentId::new("a").unwrap(),
+                accepted_at: at,
+                started_at: at,
+                finished_at: at.plus(Duration::from_secs(1)),
+                strategy: "least_loaded",
+                usage: Some(Box::new(usage)),
+            }
+            .succeeded()
+        };
+        let changes: Vec<Change> = (1..=100).flat_map(used).collect();
+        self.keep(&changes);
+    }
+}
+
+/// A task that was done at its first attempt.
+struct Was<'a> {
+    spec: Arc<TaskSpec>,
+    /// From 1.
+    number: u64,
+    agent: AgentId,
+    accepted_at: Timestamp,
+    started_at: Timestamp,
+    finished_at: Timestamp,
+    strategy: &'a str,
+    usage: Option<Box<Usage>>,
+}
+
+impl Was<'_> {
+    /// What was written down of it.
+    fn succeeded(self) -> [Change; 4] {
+        let Self { spec, number, agent, accepted_at, started_at, finished_at, strategy, usage } = self;
+        let task = TaskId::new(accepted_at, u128::from(number) << 8);
+        let attempt = AttemptRef { task, attempt: AttemptNumber(1), assignment: AssignmentId((1 << 40) + number) };
+        let accepted = AcceptedTask {
+            id: task,
+            spec,
+            payload: Bytes::new(),
+            fingerprint: u128::from(number),
+            order: number,
+            at: accepted_at,
+            redrive_of: None,
+        };
+        [
+            Change::Accept(Arc::new(accepted)),
+            Change::Assign { attempt, agent, at: started_at, decision: decision(strategy) },
+            Change::EndAttempt {
+                attempt,
+                at: finished_at,
+                started_at: Some(started_at),
+                end: AttemptEnd::Succeeded,
+                failure: None,
+                run: finished_at.since(started_at),
+                usage,
+            },
+            Change::Finish {
+                task,
+                at: finished_at,
+                state: TaskState::Succeeded,
+                output: Bytes::new(),
+                failure: None,
+                crashes: 0,
+            },
+        ]
     }
 }
 
