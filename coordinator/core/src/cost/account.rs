@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evenkeel_shared::{Kind, Micros, TaskBudget, Timestamp};
+use evenkeel_shared::{AssignmentId, Kind, Micros, TaskBudget, Timestamp};
 
 use super::{
     Budget, BudgetAction,
@@ -23,6 +23,8 @@ pub(super) struct Account {
     pub name: Arc<str>,
     pub budget: Budget,
     pub serial: u64,
+    /// The first assignment that may hold a part of it.
+    pub since: AssignmentId,
     pub span: window::Span,
     pub spent: Micros,
     pub overrun: Micros,

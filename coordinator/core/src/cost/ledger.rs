@@ -18,11 +18,18 @@
 //! **Levels** (warning, critical, exhausted) are of spent and reserved together. Each is announced once on the way up; on the
 //! way down only after a calm and well below, so that a budget that is kept full by its own tasks does not fill the history.
 //!
+//! **Restarts.** What is spent is stored; reservations are not, and are made again from the attempts that are live. An attempt that
+//! began before a budget was put holds nothing of it, and must not after a restart either: so with each budget is stored the number
+//! of the first assignment that may hold a part of it. Numbers grow from one assignment to the next, over restarts too. Times were
+//! rejected: two events can have the same one. What is not known again is the mean of a kind: an attempt that reserved by it
+//! reserves nothing after a restart, and what it costs is an overrun; and one that reserved by a default that was changed since
+//! reserves by the new one.
+//!
 //! Budgets are found by tenant, kind, both or neither, so a task costs what covers it, however many budgets there are.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use evenkeel_shared::{Cost, CostUnit, Kind, Micros, TaskBudget, Tenant, Timestamp};
+use evenkeel_shared::{AssignmentId, Cost, CostUnit, Kind, Micros, TaskBudget, Tenant, Timestamp};
 
 use super::{BUDGETS_MAX, Budget, account::Account, means::Means, window};
 use crate::model::BudgetSpent;
@@ -253,12 +260,28 @@ impl Ledger {
         self.by_name.get(name).map(|&place| &self.accounts[place].budget)
     }
 
-    /// Puts a budget in force, or replaces the one of its name; `recovered` is what the store knows of its windows.
+    /// The first assignment that may hold a part of this budget, if it is put now and `next` is the next one: it is another for a
+    /// budget that begins anew.
+    #[must_use]
+    pub fn since(&self, budget: &Budget, next: AssignmentId) -> AssignmentId {
+        let place = self.by_name.get(budget.name.as_str());
+        let account = place.map(|&place| &self.accounts[place]);
+        account.filter(|account| account.budget.unit == budget.unit).map_or(next, |account| account.since)
+    }
+
+    /// Puts a budget in force, or replaces the one of its name. Assignments from `since` on may hold a part of it, see
+    /// [`Self::since`]; `recovered` is what the store knows of its windows.
     ///
     /// A replaced one goes on with what is spent and reserved, unless it counts another unit now: then it begins anew, and
     /// attempts that hold a share of the old one are not counted. Attempts that began before a budget was put hold nothing of
     /// it. Answers what is spent in the present window, to be recorded with the declaration: it outdates what the store knows.
-    pub fn put(&mut self, now: Timestamp, budget: Budget, recovered: &[BudgetSpent]) -> BudgetSpent {
+    pub fn put(
+        &mut self,
+        now: Timestamp,
+        budget: Budget,
+        since: AssignmentId,
+        recovered: &[BudgetSpent],
+    ) -> BudgetSpent {
         let span = window::window(budget.window, now);
         let of_window = recovered.iter().find(|spent| spent.budget == budget.name && spent.window_start == span.start);
         let known = of_window.map_or((Micros::ZERO, Micros::ZERO), |known| (known.spent, known.overrun));
@@ -272,7 +295,7 @@ impl Ledger {
             }
             _ => {
                 self.remove(&budget.name);
-                self.open(budget, span, known)
+                self.open(budget, since, span, known)
             }
         };
         let account = &mut self.accounts[place];
@@ -283,13 +306,20 @@ impl Ledger {
         account.record()
     }
 
-    fn open(&mut self, budget: Budget, span: window::Span, (spent, overrun): (Micros, Micros)) -> usize {
+    fn open(
+        &mut self,
+        budget: Budget,
+        since: AssignmentId,
+        span: window::Span,
+        (spent, overrun): (Micros, Micros),
+    ) -> usize {
         self.serials += 1;
         let name: Arc<str> = budget.name.as_str().into();
         let place = self.accounts.insert(Account {
             name: name.clone(),
             budget,
             serial: self.serials,
+            since,
             span,
             spent,
             overrun,
@@ -332,15 +362,42 @@ impl Ledger {
     ) -> Result<Reservation, Shortage> {
         match self.check(now, tenant, kind, task) {
             Some(shortage) => Err(shortage),
-            None => Ok(self.restore(now, tenant, kind, task)),
+            None => Ok(self.hold(now, tenant, kind, task)),
         }
     }
 
-    /// Reserves whatever is left: for an attempt that runs already, when the coordinator has restarted.
-    pub fn restore(&mut self, now: Timestamp, tenant: &Tenant, kind: &Kind, task: Option<&TaskBudget>) -> Reservation {
+    /// Reserves whatever is left, for an attempt that begins: [`Self::check`] was asked just before.
+    pub fn hold(&mut self, now: Timestamp, tenant: &Tenant, kind: &Kind, task: Option<&TaskBudget>) -> Reservation {
+        self.hold_of(now, tenant, kind, task, |_| true)
+    }
+
+    /// Reserves again whatever is left, for an attempt that was live when the coordinator restarted: in the budgets that it held a
+    /// part of before.
+    pub fn restore(
+        &mut self,
+        now: Timestamp,
+        tenant: &Tenant,
+        kind: &Kind,
+        task: Option<&TaskBudget>,
+        assignment: AssignmentId,
+    ) -> Reservation {
+        self.hold_of(now, tenant, kind, task, |account| assignment >= account.since)
+    }
+
+    fn hold_of(
+        &mut self,
+        now: Timestamp,
+        tenant: &Tenant,
+        kind: &Kind,
+        task: Option<&TaskBudget>,
+        holds: impl Fn(&Account) -> bool,
+    ) -> Reservation {
         let mut shares = Vec::new();
         for place in self.index.covering(tenant, kind) {
             let account = &mut self.accounts[place];
+            if !holds(account) {
+                continue;
+            }
             account.roll(now);
             let amount = account.needed(task, kind, &self.means);
             account.reserved += amount;

@@ -3,8 +3,8 @@
 //! What is declared takes effect at once and is stored, with its version and the reason, before it is answered. A command
 //! that is refused has changed nothing.
 
-use evenkeel_shared::{Error, Violation};
-use serde::Serialize;
+use evenkeel_shared::{AssignmentId, Error, Violation};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Engine,
@@ -18,6 +18,27 @@ use crate::{
     model::{BudgetSpent, ClusterEventKind, Declaration, DeclarationKind, Record},
     sizing::Size,
 };
+
+/// A budget as it is stored: with the first assignment that may hold a part of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredBudget {
+    Since {
+        since: AssignmentId,
+        budget: Budget,
+    },
+    /// As earlier versions wrote it: all that runs holds a part of it.
+    OfAll(Budget),
+}
+
+impl StoredBudget {
+    fn parts(self) -> (Budget, AssignmentId) {
+        match self {
+            Self::Since { since, budget } => (budget, since),
+            Self::OfAll(budget) => (budget, AssignmentId(0)),
+        }
+    }
+}
 
 impl Engine {
     pub(super) fn control(&mut self, request: RequestId, command: ControlCommand, reason: String, out: &mut Effects) {
@@ -79,10 +100,11 @@ impl Engine {
             let message = format!("there are {BUDGETS_MAX} budgets; remove some");
             return Err(Error::exhausted(message, super::limits::RETRY_AFTER));
         }
-        let body = json("budget", &budget)?;
-        let name = budget.name.clone();
         let verb = if known.is_some() { "changed" } else { "declared" };
-        let spent = self.allocation.ledger.put(self.now, budget, &[]);
+        let since = ledger.since(&budget, self.numbers.next_assignment());
+        let body = json("budget", &StoredBudget::Since { since, budget: budget.clone() })?;
+        let name = budget.name.clone();
+        let spent = self.allocation.ledger.put(self.now, budget, since, &[]);
         self.declare(DeclarationKind::Budget, &name, Some(body), reason.clone(), out);
         out.changes.push(Change::Record(Box::new(Record::Spent(spent))));
         self.announce(ClusterEventKind::Budget, None, because(format!("budget `{name}` was {verb}"), &reason), out);
@@ -114,8 +136,9 @@ impl Engine {
                     }
                 }
                 DeclarationKind::Budget => {
-                    if let Ok(budget) = serde_json::from_str::<Budget>(&body) {
-                        self.allocation.ledger.put(self.now, budget, spent);
+                    if let Ok(stored) = serde_json::from_str::<StoredBudget>(&body) {
+                        let (budget, since) = stored.parts();
+                        self.allocation.ledger.put(self.now, budget, since, spent);
                     }
                 }
                 DeclarationKind::Size => {

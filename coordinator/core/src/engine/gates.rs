@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use evenkeel_shared::{Kind, TaskSpec, Tenant, Timestamp};
+use evenkeel_shared::{AssignmentId, Kind, TaskSpec, Tenant, Timestamp};
 
 use super::{Engine, Timer, effects::Effects, holdings::Holding, limits, statistics::Statistics};
 use crate::{
@@ -153,7 +153,7 @@ impl Engine {
         let row = &mut self.tasks[task];
         let TaskSpec { tenant, kind, budget, .. } = &*row.spec;
         if !self.allocation.ledger.is_empty() {
-            let reservation = self.allocation.ledger.restore(self.now, tenant, kind, budget.as_deref());
+            let reservation = self.allocation.ledger.hold(self.now, tenant, kind, budget.as_deref());
             row.spending = (!reservation.is_empty()).then(|| Box::new(reservation));
         }
         let lane = self.allocation.limits.lane(self.now, tenant, kind);
@@ -161,11 +161,11 @@ impl Engine {
         lane
     }
 
-    /// After a restart, for an attempt that may run.
-    pub(super) fn restore_permits(&mut self, task: TaskIx, agent: AgentIx) -> Option<LaneIx> {
+    /// After a restart, for the attempt of this number, which may run.
+    pub(super) fn restore_permits(&mut self, task: TaskIx, agent: AgentIx, assignment: AssignmentId) -> Option<LaneIx> {
         let row = &mut self.tasks[task];
         let TaskSpec { tenant, kind, budget, .. } = &*row.spec;
-        let reservation = self.allocation.ledger.restore(self.now, tenant, kind, budget.as_deref());
+        let reservation = self.allocation.ledger.restore(self.now, tenant, kind, budget.as_deref(), assignment);
         row.spending = (!reservation.is_empty()).then(|| Box::new(reservation));
         let lane = self.allocation.limits.lane(self.now, tenant, kind);
         self.allocation.limits.hold(self.now, lane, agent);

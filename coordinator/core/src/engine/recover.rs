@@ -131,7 +131,7 @@ impl Engine {
                 let row = &mut self.tasks[task];
                 row.last_agent = Some(agent);
                 row.current = Some(Current { attempt, agent: agent_ix, started_at: None, running_since: None });
-                let lane = self.restore_permits(task, agent_ix);
+                let lane = self.restore_permits(task, agent_ix, attempt.assignment);
                 self.count_grant(task, agent_ix, None);
                 self.hold_place(
                     agent_ix,

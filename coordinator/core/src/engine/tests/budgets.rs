@@ -191,6 +191,43 @@ fn a_restart_knows_what_is_spent_and_reserves_again_for_what_runs() {
 }
 
 #[test]
+fn what_ran_when_a_budget_was_put_holds_nothing_of_it_after_a_restart_either() {
+    let mut c = cluster([]);
+    let before = [c.submit(costing(0.5)), c.submit(costing(0.5)), c.submit(costing(0.5))];
+    c.control(ControlCommand::PutBudget(budget("b", 1.0))).unwrap();
+    let after = c.submit(costing(0.25));
+    assert_eq!((placed(&c, &before), used(&c, "b")), (3, (0.0, 0.25)));
+    // Changed, it is the same budget; removed and put again it is another one.
+    c.control(ControlCommand::PutBudget(budget("b", 2.0))).unwrap();
+    c.control(ControlCommand::PutBudget(budget("gone", 2.0))).unwrap();
+    c.control(ControlCommand::RemoveBudget("gone".into())).unwrap();
+    let last = c.submit(costing(0.25));
+    c.control(ControlCommand::PutBudget(budget("gone", 2.0))).unwrap();
+    let held = [before[0], before[1], before[2], after, last].map(|task| c.assignment(task).1);
+    for _ in 0..2 {
+        c.restart();
+        assert_eq!((used(&c, "b"), used(&c, "gone")), ((0.0, 0.5), (0.0, 0.0)));
+    }
+    c.join(agent("a").slots(100).holding(&held));
+    succeed(&mut c, before[0], 0.5);
+    succeed(&mut c, after, 0.25);
+    assert_eq!((used(&c, "b"), used(&c, "gone")), ((0.25, 0.25), (0.0, 0.0)));
+}
+
+#[test]
+fn a_budget_that_an_earlier_version_wrote_down_is_in_force() {
+    let mut c = cluster([budget("b", 1.0)]);
+    c.submit(costing(0.5));
+    let plain = serde_json::to_string(&budget("b", 1.0)).unwrap();
+    let at = c.now;
+    let (kind, name, reason) = (crate::model::DeclarationKind::Budget, "b".to_owned(), String::new());
+    let declared = crate::model::Declaration { kind, name, version: 2, body: Some(plain), at, reason };
+    c.store.apply(&[crate::engine::Change::Record(Box::new(Record::Declared(declared)))]);
+    c.restart();
+    assert_eq!(used(&c, "b"), (0.0, 0.5));
+}
+
+#[test]
 fn what_is_spent_is_stored_with_the_end_of_the_attempt_and_levels_are_said_once() {
     let mut c = cluster([budget("b", 1.0)]);
     let t = c.submit(costing(0.8));

@@ -1,5 +1,7 @@
 //! Random histories: whatever happens, in whatever order, no budget passes its cap, and the store can tell what was spent.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -70,6 +72,7 @@ struct Live {
     kind: Kind,
     task: TaskBudget,
     units: u64,
+    assignment: AssignmentId,
     held: Reservation,
 }
 
@@ -89,6 +92,7 @@ struct World {
     stored: BTreeMap<(String, Timestamp), BudgetSpent>,
     /// By budget and window: what settlements have said.
     sums: BTreeMap<(String, Timestamp), Micros>,
+    assignments: u64,
     now: Timestamp,
 }
 
@@ -111,7 +115,9 @@ impl World {
                 let reserved = self.ledger.reserve(self.now, &tenant, &kind, Some(&task));
                 assert_eq!(short.is_none(), reserved.is_ok(), "checking and reserving agree");
                 if let Ok(held) = reserved {
-                    self.live.push(Live { tenant, kind, task, units, held });
+                    self.assignments += 1;
+                    let assignment = AssignmentId(self.assignments);
+                    self.live.push(Live { tenant, kind, task, units, assignment, held });
                 }
             }
             Step::End { which, percent, lost } => {
@@ -139,7 +145,9 @@ impl World {
                     view.budget.name == name && (view.budget.window != window || view.budget.cap > usd(cap))
                 });
                 if !is_used {
-                    let spent = self.ledger.put(self.now, one_of_nine(which, cap, window), &[]);
+                    let budget = one_of_nine(which, cap, window);
+                    let since = self.ledger.since(&budget, AssignmentId(self.assignments + 1));
+                    let spent = self.ledger.put(self.now, budget, since, &[]);
                     self.sums.entry((name, spent.window_start)).or_insert(spent.spent);
                     self.store(vec![spent]);
                 }
@@ -151,29 +159,23 @@ impl World {
                 self.sums.retain(|(budget, _), _| *budget != name);
             }
             Step::Restart => {
-                let declared: Vec<Budget> = self.ledger.views(self.now).into_iter().map(|view| view.budget).collect();
+                let accounts = self.ledger.accounts.iter();
+                let declared: Vec<_> = accounts.map(|(_, account)| (account.budget.clone(), account.since)).collect();
                 let spent: Vec<BudgetSpent> = self.stored.values().cloned().collect();
-                // What began before its budget was put holds nothing of it, and would after a restart: the reservations are
-                // made again only where they were.
-                let held: Vec<Vec<Arc<str>>> = self.live.iter().map(|live| self.ledger.names(&live.held)).collect();
+                let held: Vec<_> = self.live.iter().map(|live| self.ledger.names(&live.held)).collect();
                 self.ledger = Ledger::default();
-                for budget in declared {
-                    self.ledger.put(self.now, budget, &spent);
+                for (budget, since) in declared {
+                    self.ledger.put(self.now, budget, since, &spent);
                 }
-                let mut kept = Vec::new();
-                for (mut live, names) in std::mem::take(&mut self.live).into_iter().zip(held) {
-                    let covering: Vec<Arc<str>> = self
-                        .ledger
-                        .index
-                        .covering(&live.tenant, &live.kind)
-                        .map(|place| self.ledger.accounts[place].name.clone())
-                        .collect();
-                    if covering.iter().all(|name| names.contains(name)) {
-                        live.held = self.ledger.restore(self.now, &live.tenant, &live.kind, Some(&live.task));
-                        kept.push(live);
-                    }
+                for live in &mut self.live {
+                    let Live { tenant, kind, task, assignment, .. } = &*live;
+                    live.held = self.ledger.restore(self.now, tenant, kind, Some(task), *assignment);
                 }
-                self.live = kept;
+                let holds: Vec<_> = self.live.iter().map(|live| self.ledger.names(&live.held)).collect();
+                let sorted = |all: Vec<Vec<Arc<str>>>| {
+                    all.into_iter().map(|names| names.into_iter().collect::<BTreeSet<_>>()).collect::<Vec<_>>()
+                };
+                assert_eq!(sorted(holds), sorted(held), "each holds a part of what it held a part of");
             }
         }
     }

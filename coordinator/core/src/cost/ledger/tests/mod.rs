@@ -9,6 +9,8 @@ use crate::cost::{BudgetAction, BudgetWindow, account::CALM};
 
 /// 2026-11-21 15:53:20.
 const NOW: Timestamp = Timestamp::from_unix_millis(1_795_276_400_000);
+/// The first assignment there is.
+const FIRST: AssignmentId = AssignmentId(1);
 const HOUR_END: Timestamp = Timestamp::from_unix_millis(1_795_276_800_000);
 
 fn usd(units: u64) -> Micros {
@@ -56,7 +58,7 @@ impl Books {
     fn with(budgets: impl IntoIterator<Item = Budget>) -> Self {
         let mut ledger = Ledger::default();
         for budget in budgets {
-            ledger.put(NOW, budget, &[]);
+            ledger.put(NOW, budget, FIRST, &[]);
         }
         Self { ledger, now: NOW }
     }
@@ -116,7 +118,7 @@ fn the_most_a_task_may_cost_counts_before_its_estimate_the_default_and_the_mean(
     books.end(unknown, &cost(7));
     let (_, amount) = reserved(&mut books, &nothing);
     assert_eq!(amount, usd(7), "the mean of the kind");
-    books.ledger.put(NOW, Budget { default_estimate: Some(usd(2)), ..budget("all", 1_000) }, &[]);
+    books.ledger.put(NOW, Budget { default_estimate: Some(usd(2)), ..budget("all", 1_000) }, FIRST, &[]);
     let (_, amount) = reserved(&mut books, &nothing);
     assert_eq!(amount, usd(2), "the default of the budget");
     let (_, amount) = reserved(&mut books, &estimate(3));
@@ -160,7 +162,7 @@ fn what_costs_more_than_was_reserved_is_shown_and_blocks() {
     assert_eq!(books.view("all").level, Level::Exhausted);
     assert!(books.begin(&TaskBudget::default()).is_err(), "not even what reserves nothing");
     // A higher cap lets it go on.
-    books.ledger.put(NOW, budget("all", 100), &[]);
+    books.ledger.put(NOW, budget("all", 100), FIRST, &[]);
     assert!(books.begin(&estimate(88)).is_ok());
 }
 
@@ -207,18 +209,18 @@ fn a_restart_goes_on_where_it_ended() {
     let recorded = before.end(reservation, &cost(6)).spent;
 
     let mut after = Books::with([]);
-    after.ledger.put(NOW, hourly.clone(), &recorded);
+    after.ledger.put(NOW, hourly.clone(), FIRST, &recorded);
     after.check("hourly", 6, 0);
     // The attempts that were live are live still, even if a lower cap was declared.
     let task = estimate(5);
-    let restored = after.ledger.restore(NOW, &tenant("acme"), &kind("infer"), Some(&task));
+    let restored = after.ledger.restore(NOW, &tenant("acme"), &kind("infer"), Some(&task), FIRST);
     after.check("hourly", 6, 5);
     after.end(restored, &cost(5));
     after.check("hourly", 11, 0);
 
     let mut next_hour = Books::with([]);
     next_hour.now = HOUR_END;
-    next_hour.ledger.put(HOUR_END, hourly, &recorded);
+    next_hour.ledger.put(HOUR_END, hourly, FIRST, &recorded);
     next_hour.check("hourly", 0, 0);
 }
 
@@ -254,7 +256,7 @@ fn refusing_budgets_say_so_and_the_last_to_open_is_named() {
     let mut books = Books::with([daily, hourly.clone()]);
     let all = books.begin(&estimate(1)).unwrap();
     assert_eq!(&*books.begin(&estimate(1)).unwrap_err().budget, "daily");
-    books.ledger.put(NOW, Budget { action: BudgetAction::Refuse, ..hourly }, &[]);
+    books.ledger.put(NOW, Budget { action: BudgetAction::Refuse, ..hourly }, FIRST, &[]);
     let shortage = books.begin(&estimate(1)).unwrap_err();
     assert!(shortage.refuse && &*shortage.budget == "hourly");
     books.end(all, &Cost::new());
@@ -266,11 +268,11 @@ fn a_budget_that_is_put_again_keeps_what_is_spent_unless_its_unit_changes() {
     let first = books.begin(&estimate(2)).unwrap();
     books.end(first, &cost(2));
     let live = books.begin(&estimate(3)).unwrap();
-    let record = books.ledger.put(NOW, Budget { window: BudgetWindow::Day, ..budget("all", 20) }, &[]);
+    let record = books.ledger.put(NOW, Budget { window: BudgetWindow::Day, ..budget("all", 20) }, FIRST, &[]);
     assert_eq!((record.spent, record.window_start), (usd(2), window::window(BudgetWindow::Day, NOW).start));
     books.check("all", 2, 3);
     let tokens = Budget { unit: CostUnit::new("tokens").unwrap(), ..budget("all", 20) };
-    let record = books.ledger.put(NOW, tokens, &[]);
+    let record = books.ledger.put(NOW, tokens, FIRST, &[]);
     assert_eq!(record.spent, usd(0));
     assert_eq!(books.end(live, &cost(3)).spent, [], "its share was of the old one");
     books.check("all", 0, 0);
