@@ -11,7 +11,7 @@ use fastrand::Rng;
 /// Depth to which bytes are taken for messages.
 const DEPTH_MAX: usize = 8;
 /// Longest input.
-pub const INPUT_BYTES_MAX: usize = 64 << 10;
+const INPUT_BYTES_MAX: usize = 64 << 10;
 /// Changes in one mutation.
 const CHANGES_MAX: usize = 5;
 /// A piece of bytes is repeated up to so long.

@@ -36,7 +36,7 @@ use evenkeel_shared::{AgentId, Kind, Priority, TaskState, Tenant};
 pub use self::{read::TraceReader, write::TraceWriter};
 
 /// Tasks of a trace that is read as a whole: about 1 GB of memory. A longer history is cut by its owner, who knows where.
-pub const TRACE_TASKS_MAX: usize = 10_000_000;
+const TRACE_TASKS_MAX: usize = 10_000_000;
 /// Longest line: three names at their longest and the numbers, several times over.
 const LINE_BYTES_MAX: u64 = 4_096;
 /// The kind of a task whose trace does not tell.

@@ -21,7 +21,7 @@ use super::ordered::Ordered;
 /// Results held that wait for an earlier one: beyond it nothing new is begun.
 pub const HELD_MAX: usize = 4_096;
 /// Bytes of these.
-pub const HELD_BYTES_MAX: usize = 256 << 20;
+const HELD_BYTES_MAX: usize = 256 << 20;
 /// Generations of one task; one is used up by each resumed run in which it had failed.
 const GENERATIONS_MAX: u32 = 100;
 /// Wait after a refusal that gives none.

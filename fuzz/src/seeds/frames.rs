@@ -89,21 +89,41 @@ fn script(steps: Vec<Step>) -> Vec<u8> {
     Script { steps }.encode_to_vec()
 }
 
+/// What the honest agent has, what the hostile one is given once it registers, and the frame by which it does.
+struct Known {
+    theirs: Vec<AttemptRef>,
+    own: Vec<AttemptRef>,
+    joins: Step,
+}
+
+impl Known {
+    fn learn() -> Self {
+        let mut world = World::new();
+        let theirs = world.honest_attempts().to_vec();
+        let joins = frame(vec![register("hostile", 2, &[])]);
+        world.play(&Script { steps: vec![joins.clone()] });
+        Self { theirs, own: world.hostile_attempts().to_vec(), joins }
+    }
+
+    /// An attempt of another agent's under an assignment of its own.
+    fn mixed(&self) -> AttemptRef {
+        AttemptRef { assignment: self.own[0].assignment, ..self.theirs[0] }
+    }
+}
+
 pub fn frames() -> Seeds {
-    // What the honest agent has, and what the hostile one is given once it registers.
-    let mut world = World::new();
-    let theirs = world.honest_attempts().to_vec();
-    let joins = frame(vec![register("hostile", 2, &[])]);
-    world.play(&Script { steps: vec![joins.clone()] });
-    let own = world.hostile_attempts().to_vec();
-    let each = |of: &dyn Fn(AttemptRef) -> Said| theirs.iter().map(|attempt| of(*attempt)).collect::<Vec<_>>();
-    let mixed = AttemptRef { assignment: own[0].assignment, ..theirs[0] };
-    let results = outcomes().into_iter().flat_map(|outcome| [result(own[0], outcome.clone()), result(own[1], outcome)]);
+    let known = Known::learn();
+    [work(&known), lies(&known), sessions(&known)].concat()
+}
+
+/// It works, is strained, or falls silent.
+fn work(known: &Known) -> Seeds {
+    let own = &known.own;
     vec![
         (
             "works-like-any",
             script(vec![
-                joins.clone(),
+                known.joins.clone(),
                 frame(vec![heartbeat(0.5), started(own[0]), progress(own[0])]),
                 frame(vec![result(own[0], outcomes()[0].clone()), started(own[1])]),
                 act(Act::Wait(1_000)),
@@ -116,9 +136,42 @@ pub fn frames() -> Seeds {
             ]),
         ),
         (
+            "strained-and-silent",
+            script(vec![
+                known.joins.clone(),
+                frame(vec![heartbeat(0.99)]),
+                act(Act::Wait(900)),
+                frame(vec![heartbeat(0.99); 20]),
+                act(Act::Cancel(3)),
+                act(Act::Wait(10_000)),
+                known.joins.clone(),
+            ]),
+        ),
+        (
+            "comes-back-smaller",
+            script(vec![
+                frame(vec![register("hostile", 8, &[])]),
+                act(Act::Redial(true)),
+                frame(vec![register("hostile", 1, own)]),
+                act(Act::Submit(true)),
+                act(Act::HonestSucceeds(1)),
+            ]),
+        ),
+        ("says-nothing-first", script(vec![frame(vec![heartbeat(0.5)]), frame(vec![]), act(Act::Wait(20_000))])),
+    ]
+}
+
+/// It speaks of attempts that it has not, or that are over.
+fn lies(known: &Known) -> Seeds {
+    let (own, theirs, mixed) = (&known.own, &known.theirs, known.mixed());
+    let each = |of: &dyn Fn(AttemptRef) -> Said| theirs.iter().map(|attempt| of(*attempt)).collect::<Vec<_>>();
+    let results = outcomes().into_iter().flat_map(|outcome| [result(own[0], outcome.clone()), result(own[1], outcome)]);
+    let twice = results.map(|said| frame(vec![said.clone(), said]));
+    vec![
+        (
             "says-what-it-has-not",
             script(vec![
-                joins.clone(),
+                known.joins.clone(),
                 frame(each(&started)),
                 frame(each(&progress)),
                 frame(each(&|attempt| result(attempt, outcomes()[0].clone()))),
@@ -131,16 +184,24 @@ pub fn frames() -> Seeds {
         (
             "holds-what-it-has-not",
             script(vec![
-                frame(vec![register("hostile", 2, &theirs)]),
+                frame(vec![register("hostile", 2, theirs)]),
                 frame(vec![register("hostile", 2, &[theirs[0], theirs[0], mixed])]),
                 act(Act::Redial(true)),
-                frame(vec![register("hostile", 1, &own)]),
+                frame(vec![register("hostile", 1, own)]),
             ]),
         ),
+        ("every-result-twice", script([known.joins.clone()].into_iter().chain(twice).collect())),
+    ]
+}
+
+/// It comes as somebody else, or twice.
+fn sessions(known: &Known) -> Seeds {
+    let (own, theirs) = (&known.own, &known.theirs);
+    vec![
         (
             "is-somebody-else",
             script(vec![
-                frame(vec![register(HONEST, 2, &theirs)]),
+                frame(vec![register(HONEST, 2, theirs)]),
                 act(Act::Wait(200)),
                 frame(vec![register(HONEST, 2, &[])]),
             ]),
@@ -148,40 +209,13 @@ pub fn frames() -> Seeds {
         (
             "on-two-connections",
             script(vec![
-                joins.clone(),
+                known.joins.clone(),
                 act(Act::Use(1)),
-                joins.clone(),
+                known.joins.clone(),
                 frame(vec![started(own[0])]),
                 act(Act::Use(0)),
                 frame(vec![started(own[1]), heartbeat(0.1)]),
             ]),
         ),
-        (
-            "every-result-twice",
-            script([joins.clone()].into_iter().chain(results.map(|said| frame(vec![said.clone(), said]))).collect()),
-        ),
-        (
-            "strained-and-silent",
-            script(vec![
-                joins.clone(),
-                frame(vec![heartbeat(0.99)]),
-                act(Act::Wait(900)),
-                frame(vec![heartbeat(0.99); 20]),
-                act(Act::Cancel(3)),
-                act(Act::Wait(10_000)),
-                joins,
-            ]),
-        ),
-        (
-            "comes-back-smaller",
-            script(vec![
-                frame(vec![register("hostile", 8, &[])]),
-                act(Act::Redial(true)),
-                frame(vec![register("hostile", 1, &own)]),
-                act(Act::Submit(true)),
-                act(Act::HonestSucceeds(1)),
-            ]),
-        ),
-        ("says-nothing-first", script(vec![frame(vec![heartbeat(0.5)]), frame(vec![]), act(Act::Wait(20_000))])),
     ]
 }

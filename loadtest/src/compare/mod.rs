@@ -37,9 +37,9 @@ use self::{estimate::Estimate, series::Series};
 use crate::record::{KeptRun, RunRecord};
 
 /// How sure all intervals together are.
-pub const CONFIDENCE: f64 = 0.95;
+const CONFIDENCE: f64 = 0.95;
 /// Runs on one side at most: each is read whole.
-pub const RUNS_MAX: usize = 50;
+const RUNS_MAX: usize = 50;
 
 /// Why runs were not compared.
 #[derive(Debug, thiserror::Error)]

@@ -25,8 +25,10 @@ use std::{
 };
 
 use evenkeel_proto::v1::cluster_service_client::ClusterServiceClient;
-use evenkeel_shared::dial::{Channel, Way};
-use evenkeel_shared::wire::strategy::to_strategy;
+use evenkeel_shared::{
+    dial::{Channel, Way},
+    wire::strategy::to_strategy,
+};
 use tokio::sync::Mutex;
 
 pub use self::plan::{Overrides, ScenarioPlan};
@@ -48,6 +50,7 @@ use crate::{
     progress::{Progress, Stage},
     record::{Histograms, RECORD_VERSION, RunRecord, Totals, collect},
     runner::Cluster,
+    scenario::Scenario,
     target::Coordinator,
     trace::TraceTask,
 };
@@ -133,15 +136,7 @@ impl Run<'_> {
     ) -> Result<Ran, LoadtestError> {
         let Self { plan, run, way, .. } = *self;
         let scenario = &plan.scenario;
-        let fleet_plan = FleetPlan {
-            agents: scenario.fleet.agents,
-            slots: scenario.fleet.slots,
-            agents_per_connection: scenario.fleet.agents_per_connection,
-            times: Times::Booked,
-            seed: plan.seed,
-            specialists_share: scenario.fleet.specialists_share,
-            regions: scenario.fleet.regions.clone(),
-        };
+        let fleet_plan = fleet_plan(scenario, plan.seed);
         let ledger = Ledger::new(run, 0, scenario.fleet.agents);
         let (ledger, presence, faults) = if plan.given_agents {
             (ledger.on_given_agents(), Presence::nobody(scenario, plan.seed), &[][..])
@@ -187,18 +182,13 @@ impl Run<'_> {
         let books = Books::new(scenario, plan.seed, &ledger, self.recorded, started);
         let channel = channel(way)?;
         let driven = Client::new(books, &mut monitor, plan, channel).run(started).await;
-        let driven = match driven {
-            Ok(driven) => driven,
+        match driven {
+            Ok(driven) => self.finish(monitor, driven, &ledger, &id, started_at_ms).await,
             Err(error) => {
-                let restored = monitor.judge.restored();
-                drop(monitor);
-                if let Some(restored) = restored {
-                    restored.wait().await;
-                }
-                return Err(error);
+                give_up(monitor).await;
+                Err(error)
             }
-        };
-        self.finish(monitor, driven, &ledger, &id, started_at_ms).await
+        }
     }
 
     async fn finish(
@@ -240,6 +230,29 @@ impl Run<'_> {
             reasons: judgement.reasons,
         };
         Ok(Ran { record, histograms: latencies, interrupted: plan.interrupted.is_cancelled() })
+    }
+}
+
+/// The scenario's fleet.
+fn fleet_plan(scenario: &Scenario, seed: u64) -> FleetPlan {
+    let fleet = &scenario.fleet;
+    FleetPlan {
+        agents: fleet.agents,
+        slots: fleet.slots,
+        agents_per_connection: fleet.agents_per_connection,
+        times: Times::Booked,
+        seed,
+        specialists_share: fleet.specialists_share,
+        regions: fleet.regions.clone(),
+    }
+}
+
+/// Ends what a run that failed has begun, and puts back what its change under test had changed.
+async fn give_up(monitor: Monitor) {
+    let restored = monitor.judge.restored();
+    drop(monitor);
+    if let Some(restored) = restored {
+        restored.wait().await;
     }
 }
 

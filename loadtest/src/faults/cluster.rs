@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use super::{
     agent::KIND,
     client::Clients,
-    lab::{FaultError, Lab, free_port},
-    process::{Process, evenkeel},
+    lab::{FaultError, Lab},
+    process::{Process, evenkeel, free_port},
 };
 
 /// Longest start of a coordinator, the recovery of its store included.
@@ -92,7 +92,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn respawn(&mut self) -> Result<(), FaultError> {
+    fn respawn(&mut self) -> Result<(), FaultError> {
         let addresses = (self.grpc.as_str(), self.http.as_str());
         self.process = spawn(&self.program, &self.directory, &self.data_dir, addresses, &self.options)?;
         Ok(())
@@ -102,7 +102,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// If it ends instead, or takes too long.
-    pub async fn until_ready(&mut self) -> Result<(), FaultError> {
+    async fn until_ready(&mut self) -> Result<(), FaultError> {
         let file = self.directory.join("ready.json");
         let deadline = Instant::now() + START_MAX;
         loop {

@@ -12,10 +12,7 @@ use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
-use super::{
-    FaultPlan,
-    process::{self, evenkeel},
-};
+use super::{FaultPlan, process::evenkeel};
 use crate::history::CollectError;
 
 /// How often a condition is asked for.
@@ -146,5 +143,3 @@ where
         sleep(POLL).await;
     }
 }
-
-pub(super) use process::free_port;

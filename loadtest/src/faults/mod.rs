@@ -5,8 +5,9 @@
 //! A fault passes when what was seen is within what it states *and* the judge finds no broken promise.
 //!
 //! Harm comes from outside the programs under test, so that it is the shipped binary that is tried: signals, a proxy in the
-//! way of connections, a library that stands before the system's clock and disk calls, small and damaged file systems. Only crashes at an exact line of the coordinator need a build with the feature `failpoints`;
-//! without it those faults are reported as skipped, never as passed.
+//! way of connections, a library that stands before the system's clock and disk calls, small and damaged file systems. Only
+//! crashes at an exact line of the coordinator need a build with the feature `failpoints`; without it those faults are reported
+//! as skipped, never as passed.
 
 pub mod agent;
 mod client;

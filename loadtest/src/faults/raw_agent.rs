@@ -19,7 +19,7 @@ use super::{client::CALL_MAX, lab::FaultError};
 /// Frames that wait for the connection.
 const FRAMES_MAX: usize = 64;
 /// Windows of a connection on which nothing is read: what is not read stays with the coordinator.
-pub const NARROW_WINDOW_BYTES: u32 = 64 << 10;
+const NARROW_WINDOW_BYTES: u32 = 64 << 10;
 
 /// A connection of its own, with small windows.
 ///

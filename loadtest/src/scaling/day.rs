@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{task_time::mix, trace::TraceTask};
 
 /// Seconds of a day.
-pub const DAY_S: u64 = 86_400;
+const DAY_S: u64 = 86_400;
 /// Spikes of a busy day.
 const SPIKES: usize = 8;
 

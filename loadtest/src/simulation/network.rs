@@ -85,7 +85,7 @@ const AGENT_PATIENCE: Duration = Duration::from_secs(10);
 const SERVER_PATIENCE: Duration = Duration::from_secs(20);
 
 impl Link {
-    pub fn is_blocked(&self, way: Way, now: Timestamp) -> bool {
+    fn is_blocked(&self, way: Way, now: Timestamp) -> bool {
         match way {
             Way::Up => now < self.up_blocked_until,
             Way::Down => now < self.down_blocked_until,

@@ -24,6 +24,3 @@ pub use exporter::{Exporter, Settings, Source, StartError};
 pub use health::{Counts, ExporterHealth};
 pub use sampler::Sampler;
 pub use span::{Kind, Span, Value, new_span, new_trace};
-
-/// Where a collector listens unless told otherwise.
-pub const COLLECTOR_EXAMPLE: &str = "http://127.0.0.1:4317";

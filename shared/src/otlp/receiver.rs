@@ -1,4 +1,4 @@
-//! A collector for tests: it takes spans over the wire, keeps them, and can be told to hang or to refuse.
+//! A collector for tests: it takes spans over the wire and keeps them, or hangs, or refuses.
 //!
 //! Tests of other crates take this file in by its path: a feature for it would have all of them built twice.
 
@@ -69,7 +69,7 @@ pub struct Receiver {
 #[derive(Debug)]
 struct Shared {
     spans: Mutex<Vec<Received>>,
-    manner: watch::Sender<Manner>,
+    manner: Manner,
     /// How many spans have come, for those who wait.
     count: watch::Sender<usize>,
     /// How many calls have come, answered or not.
@@ -94,7 +94,7 @@ impl Receiver {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             spans: Mutex::default(),
-            manner: watch::Sender::new(manner),
+            manner,
             count: watch::Sender::new(0),
             calls: watch::Sender::new(0),
         });
@@ -108,11 +108,6 @@ impl Receiver {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// From now on it does this.
-    pub fn behave(&self, manner: Manner) {
-        self.shared.manner.send_replace(manner);
     }
 
     /// What has come.
@@ -161,13 +156,9 @@ impl TraceService for Taking {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         self.0.calls.send_modify(|calls| *calls += 1);
-        let manner = *self.0.manner.borrow();
-        match manner {
+        match self.0.manner {
             Manner::Takes | Manner::Counts => {}
-            Manner::Hangs => {
-                // Until it is told to do something else; the sender lives as long as this does.
-                let _ = self.0.manner.subscribe().wait_for(|manner| *manner != Manner::Hangs).await;
-            }
+            Manner::Hangs => std::future::pending().await,
             Manner::Refuses => return Err(Status::permission_denied("nothing is taken here")),
         }
         let mut received = Vec::new();
@@ -178,7 +169,7 @@ impl TraceService for Taking {
             received.extend(spans.map(|span| read(&service, span)));
         }
         let count = received.len();
-        if manner != Manner::Counts {
+        if self.0.manner != Manner::Counts {
             self.0.spans().append(&mut received);
         }
         self.0.count.send_modify(|all| *all += count);

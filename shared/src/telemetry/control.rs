@@ -132,7 +132,7 @@ impl LogControl {
     ///
     /// # Errors
     /// If it is no filter; nothing has changed then.
-    pub fn set_base(&self, filter: &str) -> Result<(), TelemetryError> {
+    fn set_base(&self, filter: &str) -> Result<(), TelemetryError> {
         let mut state = self.state();
         let parsed = parse(filter)?;
         if state.over.is_none() {

@@ -26,7 +26,7 @@ use tracing::{
 use tracing_subscriber::{Layer, layer::Context};
 
 /// Lines a second of one place, unless it is set otherwise: more nobody reads.
-pub const LINES_PER_SECOND: usize = 20;
+const LINES_PER_SECOND: usize = 20;
 /// Over which lines are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Bytes of a message that are repeated in its sum.
