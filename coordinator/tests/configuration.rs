@@ -303,6 +303,31 @@ async fn what_a_file_changes_is_in_the_audit_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_of_a_change_that_was_asked_for_is_in_the_audit_log() {
+    let settings = Settings::start(&tasks_max(5)).await;
+    let reload =
+        async || soon(settings.admin().reload_config(v1::ReloadConfigRequest::default())).await.unwrap().into_inner();
+    // The file itself is looked at as well, so each step waits for what it has put there.
+    settings.write("[engine]\ntasks_max = 0\n[store]\nretention_hours = 1\n");
+    assert_eq!(reload().await.problems.len(), 2, "the answer is no error");
+    settings.write(&tasks_max(5));
+    reload().await;
+    settings.roll_back(7).await.unwrap_err();
+    let audited = async |action: &str| -> Vec<String> {
+        let request = v1::ListAuditRequest { action: action.into(), ..v1::ListAuditRequest::default() };
+        let entries = soon(settings.admin().list_audit(request)).await.unwrap().into_inner().entries;
+        entries.into_iter().rev().map(|entry| entry.outcome).collect()
+    };
+    let reloads = audited("ReloadConfig").await;
+    let [wrong, same] = &reloads[..] else { panic!("{reloads:?}") };
+    assert!(wrong.starts_with("INVALID_ARGUMENT: nothing was changed: "), "{wrong}");
+    assert!(wrong.contains("`engine.tasks_max` is 0") && wrong.ends_with("; and 1 more"), "{wrong}");
+    assert_eq!(same, "OK: nothing was different");
+    assert!(audited("RollbackConfig").await[0].starts_with("NOT_FOUND: "));
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_written_down_is_not_changed_by_a_file_either() {
     let directory = TempDir::new().unwrap();
     let log = directory.path().join("data/audit");

@@ -204,3 +204,7 @@ pub fn caller(extensions: &Extensions) -> Arc<Caller> {
 /// The certificate that a peer has shown, which was found to be of an accepted authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate(pub Arc<[u8]>);
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

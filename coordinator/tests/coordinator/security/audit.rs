@@ -73,6 +73,23 @@ async fn reads_are_not_written_down_and_refused_calls_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_says_of_its_parts_is_said_as_a_whole() {
+    let world = Credentials::usual().world().await;
+    let mut client = TaskServiceClient::new(keyed(&world, "client"));
+    let missing = "01890000-0000-7000-8000-000000000000";
+    let redrive = v1::RedriveRequest { task_ids: vec![missing.into()], ..v1::RedriveRequest::default() };
+    let redriven = soon(client.redrive(redrive)).await.unwrap().into_inner().redriven;
+    assert!(redriven[0].error.is_some(), "the answer as a whole is no error");
+    let audited = listed(&world, v1::ListAuditRequest { action: "Redrive".into(), ..Default::default() }).await;
+    assert!(audited[0].outcome.starts_with("NOT_FOUND: none was driven again; "), "{audited:?}");
+    let submit = v1::SubmitRequest { tasks: vec![crate::support::task("echo", "1")] };
+    let task_id = soon(client.submit(submit)).await.unwrap().into_inner().results.remove(0).task_id;
+    soon(client.cancel(v1::CancelRequest { task_id, reason: String::new() })).await.unwrap();
+    let audited = listed(&world, v1::ListAuditRequest { action: "Cancel".into(), ..Default::default() }).await;
+    assert_eq!(audited[0].outcome, "OK");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_chain_goes_on_over_restarts_and_any_change_is_noticed() {
     let credentials = Credentials::usual();
     let data = tempfile::tempdir().unwrap();

@@ -93,6 +93,10 @@ async fn a_good_one_says_who_calls_and_bad_ones_are_all_the_same() {
         ("over", issuer.sign(&with("exp", json!(seconds_from_now(-5))))),
         ("not yet", issuer.sign(&with("nbf", json!(seconds_from_now(3_600))))),
         ("no roles of ours", issuer.sign(&with("roles", json!(["king"])))),
+        // Whoever read these as no tenant would let it see all of them.
+        ("a tenant that is a number", issuer.sign(&with("tenant", json!(7)))),
+        ("a tenant that is a list", issuer.sign(&with("tenant", json!(["red"])))),
+        ("a tenant without a name", issuer.sign(&with("tenant", json!("")))),
         ("an admin of one tenant", issuer.sign(&with("roles", json!(["admin"])))),
         ("cut", good[..good.len() - 4].to_owned()),
     ];
@@ -110,6 +114,20 @@ async fn a_good_one_says_who_calls_and_bad_ones_are_all_the_same() {
         assert_eq!(code(&world, &token).await, tonic::Code::Unauthenticated, "{what}");
     }
     assert_eq!(code(&world, &good).await, tonic::Code::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tenant_is_where_the_settings_say_it_is() {
+    let (credentials, issuer) = (Credentials::usual(), Issuer::new("k1"));
+    let mut config = config(&credentials, &[&issuer]);
+    config.auth.jwt.tenant_claim = "org".into();
+    let world = World::with(config).await;
+    let tenant_of = async |claims: Value| {
+        let mut admin = AdminServiceClient::new(with_token(&world, &issuer.sign(&claims)));
+        soon(admin.who_am_i(v1::WhoAmIRequest {})).await.unwrap().into_inner().tenant
+    };
+    assert_eq!(tenant_of(with("org", json!("blue"))).await, "blue");
+    assert_eq!(tenant_of(claims()).await, "", "`tenant` is any other claim");
 }
 
 #[tokio::test(flavor = "multi_thread")]
