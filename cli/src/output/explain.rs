@@ -115,7 +115,7 @@ impl Show for ExplanationView {
         let optional = [
             ("waiting for", self.waiting_for.clone()),
             ("refused", text(refused.join(", "))),
-            ("reserves", self.reserves.clone()),
+            ("size", self.reserves.clone()),
         ];
         pairs.extend(optional.into_iter().filter_map(|(name, value)| Some((name, Cell::text(value?)))));
         let mut parts = vec![table::printable(&self.summary), table::pairs(&pairs, style)];
