@@ -182,7 +182,7 @@ impl Row for AgentView {
             Cell::number(table::percent(self.memory_share)),
             Cell::number(self.succeeded),
             Cell::number(self.failed),
-            Cell::text(self.kinds.join(",")),
+            Cell::text(self.kinds.join(", ")),
         ]
     }
 }

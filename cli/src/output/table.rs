@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use comfy_table::{CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::Row;
 
@@ -78,10 +78,17 @@ pub fn grid<R: Row>(rows: &[R], style: &Style) -> String {
 }
 
 /// A table of these cells.
+///
+/// Texts are wrapped between words, never within one: an id in pieces cannot be copied. Where the terminal is too narrow for that,
+/// the table is as wide as it needs, and the terminal wraps its lines.
 pub fn cells(headers: &[&str], rows: impl Iterator<Item = Vec<Cell>>, style: &Style) -> String {
+    let rows: Vec<Vec<Cell>> = rows.collect();
+    let needs: Vec<Need> = headers.iter().enumerate().map(|(column, header)| Need::of(header, column, &rows)).collect();
+    let least: usize = needs.iter().map(|need| need.least() + usize::from(GAP)).sum();
+    let width = style.width.filter(|width| least <= usize::from(*width) + usize::from(GAP));
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    match style.width {
+    match width {
         Some(width) => {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
@@ -93,10 +100,39 @@ pub fn cells(headers: &[&str], rows: impl Iterator<Item = Vec<Cell>>, style: &St
     for row in rows {
         table.add_row(row.into_iter().map(|cell| comfy_cell(cell, style)));
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    for ((n, column), need) in table.column_iter_mut().enumerate().zip(&needs) {
+        let gap = if n + 1 == needs.len() { 0 } else { GAP };
+        let least = u16::try_from(need.word).unwrap_or(u16::MAX).saturating_add(gap);
+        column.set_padding((0, gap)).set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
     }
     trimmed(&table.to_string())
+}
+
+/// Spaces between two columns.
+const GAP: u16 = 2;
+/// A text of several words gets at least so many columns: in fewer it would be a column of single words.
+const TEXT_COLUMNS_MIN: usize = 12;
+
+/// How wide a column has to be.
+struct Need {
+    /// The longest word in it.
+    word: usize,
+    /// The longest text.
+    text: usize,
+}
+
+impl Need {
+    fn of(header: &str, column: usize, rows: &[Vec<Cell>]) -> Self {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.as_str());
+        let texts = || std::iter::once(header).chain(cells.clone());
+        let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+        Self { word: longest(&mut texts().flat_map(|text| text.split(' '))), text: longest(&mut texts()) }
+    }
+
+    /// The least with which it can be read.
+    fn least(&self) -> usize {
+        self.word.max(self.text.min(TEXT_COLUMNS_MIN))
+    }
 }
 
 fn comfy_cell(cell: Cell, style: &Style) -> comfy_table::Cell {
@@ -110,13 +146,34 @@ fn comfy_cell(cell: Cell, style: &Style) -> comfy_table::Cell {
     }
 }
 
-/// Names and values, one pair per line, the values in one column.
+/// Names and values, one pair per line, the values in one column, wrapped between words where the terminal ends.
 #[must_use]
 pub fn pairs(pairs: &[(&str, Cell)], style: &Style) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines: Vec<String> =
-        pairs.iter().map(|(name, cell)| format!("{name:width$}  {}", tinted(&cell.text, cell.tone, style))).collect();
+    let beside = width + usize::from(GAP);
+    let columns = style.width.map_or(usize::MAX, |columns| usize::from(columns).saturating_sub(beside));
+    let value = |cell: &Cell| {
+        let lines = wrapped(&cell.text, columns).into_iter().map(|line| tinted(&line, cell.tone, style));
+        lines.collect::<Vec<_>>().join(&format!("\n{:beside$}", ""))
+    };
+    let lines: Vec<String> = pairs.iter().map(|(name, cell)| format!("{name:width$}  {}", value(cell))).collect();
     lines.join("\n")
+}
+
+/// The text in lines of so many columns, if its words are not longer.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for (n, word) in text.split(' ').enumerate() {
+        match lines.last_mut() {
+            Some(line) if n == 0 => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The text in this tone.
@@ -260,6 +317,37 @@ mod tests {
         let rows = [("a", 1), ("long name", 22)].map(|(name, n)| vec![Cell::text(name), Cell::number(n)]);
         let table = cells(&["name", "count"], rows.into_iter(), &Style::default());
         assert_eq!(table, "NAME       COUNT\na              1\nlong name     22");
+    }
+
+    #[test]
+    fn no_word_is_broken_on_a_terminal_of_any_width_and_no_line_is_too_long_on_one_that_is_wide_enough() {
+        let id = "01a20114-13ab-7115-a502-083585677bf6";
+        let texts = [id, "no connected agent takes tasks of kind nope: start one that does", "3"];
+        let row = || vec![Cell::text(texts[0]), Cell::text(texts[1]), Cell::number(texts[2])];
+        let check = |columns: u16, lines_fit: bool| {
+            let style = Style { color: false, width: Some(columns) };
+            let tables = [
+                cells(&["task", "what to do", "slots"], [row()].into_iter(), &style),
+                pairs(&[("task", Cell::text(id)), ("what to do", Cell::text(texts[1]))], &style),
+            ];
+            for table in tables {
+                let words = texts[..2].iter().flat_map(|text| text.split(' '));
+                words.for_each(|word| assert!(table.contains(word), "{word} is broken at {columns}:\n{table}"));
+                let longest = table.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+                assert!(!lines_fit || longest <= columns.into(), "{longest} at {columns}:\n{table}");
+            }
+        };
+        // The id, twelve of the text, "slots", and two gaps.
+        let least = 36 + 12 + 5 + 4;
+        (1..least).for_each(|columns| check(columns, false));
+        (least..160).for_each(|columns| check(columns, true));
+    }
+
+    #[test]
+    fn a_value_that_is_wrapped_stays_in_its_column() {
+        let style = Style { color: false, width: Some(20) };
+        let shown = pairs(&[("state", Cell::text("queued")), ("waits for", Cell::text("room on an agent"))], &style);
+        assert_eq!(shown, "state      queued\nwaits for  room on\n           an agent");
     }
 
     #[test]

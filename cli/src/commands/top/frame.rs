@@ -12,7 +12,7 @@ use ratatui::{
     widgets::{Paragraph, Row, Table},
 };
 
-use crate::output::table::{bytes, duration, percent, printable};
+use crate::output::table::{duration, percent, printable};
 
 /// Rows of a frame that are no agent's: the summary, an empty line, the headers, and the last line.
 pub const ROWS_BESIDE_AGENTS: u16 = 7;
@@ -78,9 +78,8 @@ fn summary(now: &Sample, last: &Sample, url: &str) -> Vec<Line<'static>> {
             status.slots_total
         )),
         Line::raw(format!(
-            "tasks   {} queued ({}, oldest {}), {} assigned, {} running, {} wait for a retry",
+            "tasks   {} queued (oldest {}), {} assigned, {} running, {} wait for a retry",
             status.tasks_queued,
-            bytes(status.queue_bytes),
             duration(Duration::from_millis(status.oldest_queued_ms)),
             status.tasks_assigned,
             status.tasks_running,
