@@ -66,8 +66,28 @@ impl SecurityArgs {
     }
 }
 
+impl SecurityArgs {
+    /// The same options for another command of this program; what is in the environment it has from there.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let files = [
+            ("--ca-file", &self.ca_file),
+            ("--cert-file", &self.cert_file),
+            ("--key-file", &self.key_file),
+            ("--token-file", &self.token_file),
+        ];
+        let files =
+            files.into_iter().filter_map(|(name, file)| Some([name.to_owned(), file.as_ref()?.display().to_string()]));
+        let name = self.server_name.iter().map(|name| ["--server-name".to_owned(), name.clone()]);
+        let plaintext = self.allow_plaintext.then(|| "--allow-plaintext".to_owned());
+        files.chain(name).flatten().chain(plaintext).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
@@ -83,5 +103,21 @@ mod tests {
         assert_eq!(both.ca_file, Some("file-ca".into()));
         assert_eq!((both.cert_file, both.key_file), (Some("cert".into()), None), "a pair is never of two places");
         assert_eq!(SecurityArgs::default().over(file.clone()).unwrap().key_file, file.key_file);
+    }
+
+    #[test]
+    fn another_command_is_given_what_this_one_was_given() {
+        #[derive(Debug, Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: SecurityArgs,
+        }
+        let given = ["--ca-file", "ca", "--token-file", "token", "--server-name", "fleet", "--allow-plaintext"];
+        let passed_on = |given: &[&str]| {
+            let line = ["evenkeel"].iter().chain(given);
+            Line::try_parse_from(line).unwrap().args.words()
+        };
+        assert_eq!(passed_on(&given), given);
+        assert_eq!(passed_on(&[]), [""; 0]);
     }
 }

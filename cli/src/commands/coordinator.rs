@@ -71,7 +71,7 @@ pub async fn run(args: CoordinatorArgs, global: &Global) -> Outcome {
     end_process_on_panic();
     let loaded = settings::coordinator(args.config.clone(), args.flags(), Sources::default())?;
     let shutdown = signals::shutdown()?;
-    let coordinator = service::start(loaded).await?;
+    let Some(coordinator) = service::start(loaded, &shutdown).await? else { return Ok(Exit::Ok) };
     let _hang_ups = AbortOnDropHandle::new(signals::reload_on_hang_up(coordinator.config().clone())?);
     args.service.announce(&coordinator, global)?;
     tokio::select! {

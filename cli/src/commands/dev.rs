@@ -1,6 +1,8 @@
 //! `evenkeel dev`: coordinator and agents in one process, to try things out.
 //!
-//! The agents run any program that a task names, so everything listens on this machine's own addresses only. With
+//! The agents run any program that a task names, so everything listens on this machine's own addresses, unless its settings say
+//! otherwise. Where they switch TLS or authentication on, the agents trust and show what every other command is told to trust and
+//! show (`--ca-file`, `--token-file` and so on): there is no way around the gate for those that are in the same process. With
 //! `--autoscale` they are processes of their own that come and go with the work; see [`autoscale`].
 
 mod autoscale;
@@ -15,7 +17,7 @@ use clap::Args;
 use evenkeel_agent::{AgentConfig, AgentError, ExecutorConfig, executors::ProgramsConfig, sampler::HostSampler};
 use evenkeel_coordinator::{CoordinatorConfig, RunningCoordinator, config::Sources};
 use evenkeel_proto::v1;
-use evenkeel_shared::{limits::SLOTS_MAX, otlp::endpoint_from_environment};
+use evenkeel_shared::{dial::Security, limits::SLOTS_MAX, otlp::endpoint_from_environment};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +72,8 @@ pub async fn run(mut args: DevArgs, global: &Global) -> Outcome {
     let mut flags = args.service.flags();
     if let Some(bounds) = args.autoscale {
         args.agents = 0;
-        let scaling = autoscale::config(bounds, args.slots.unwrap_or(AUTOSCALE_SLOTS), DRAIN_TIMEOUT)?;
+        let scaling =
+            autoscale::config(bounds, args.slots.unwrap_or(AUTOSCALE_SLOTS), DRAIN_TIMEOUT, global.security.words())?;
         flags.extend(settings::section_flags("--autoscale", "scaling", &scaling));
     }
     let base = Sources { base, base_name: "evenkeel dev".to_owned(), ..Sources::default() };
@@ -78,19 +81,22 @@ pub async fn run(mut args: DevArgs, global: &Global) -> Outcome {
     let ephemeral = loaded.config.ephemeral;
     let deadline = Duration::from_millis(loaded.config.shutdown_deadline_ms);
     let shutdown = signals::shutdown()?;
-    let coordinator = service::start(loaded).await?;
+    let security = global.security.over(Security::default())?;
+    let Some(coordinator) = service::start(loaded, &shutdown).await? else { return Ok(Exit::Ok) };
+    let own = Address::secured(&coordinator.grpc_url(), security.clone())?;
 
     let started = SystemTime::now();
     let draining = CancellationToken::new();
-    let mut agents = start_agents(&args, &coordinator, &draining)?;
-    match tokio::time::timeout(JOIN_TIMEOUT, joined(args.agents, &coordinator, started)).await {
-        Ok(joined) => joined?,
-        Err(_) => tracing::warn!("not all agents have joined yet; see `evenkeel agents list`"),
+    let mut agents = start_agents(&args, &own, &security, &draining)?;
+    tokio::select! {
+        waited = wait_for_agents(args.agents, &own, started) => waited?,
+        // It is taken apart below.
+        () = shutdown.cancelled() => {}
     }
-    eprint!("{}", banner(&args, &coordinator, ephemeral));
+    eprint!("{}", banner(&args, &coordinator, &security, ephemeral));
     let mut told = JoinSet::new();
     if args.autoscale.is_some() {
-        told.spawn(autoscale::tell(coordinator.grpc_addr(), started));
+        told.spawn(autoscale::tell(own, started));
     }
     args.service.announce(&coordinator, global)?;
 
@@ -116,7 +122,8 @@ pub async fn run(mut args: DevArgs, global: &Global) -> Outcome {
 
 fn start_agents(
     args: &DevArgs,
-    coordinator: &RunningCoordinator,
+    own: &Address,
+    security: &Security,
     draining: &CancellationToken,
 ) -> Result<JoinSet<Result<(), AgentError>>, CliError> {
     let limits = HostSampler::limits();
@@ -124,7 +131,8 @@ fn start_agents(
     let mut agents = JoinSet::new();
     for n in 1..=args.agents {
         let mut config = AgentConfig {
-            coordinator: format!("http://{}", coordinator.grpc_addr()),
+            coordinator: own.url().to_owned(),
+            security: security.clone(),
             id: Some(format!("dev-{n}")),
             slots: args.slots,
             // They share one machine; declared by each it would be promised several times over.
@@ -140,10 +148,30 @@ fn start_agents(
     Ok(agents)
 }
 
+/// Gives the agents time to join.
+///
+/// # Errors
+/// If the coordinator cannot be reached, which the agents cannot do then either.
+async fn wait_for_agents(agents: u32, own: &Address, since: SystemTime) -> Result<(), CliError> {
+    match tokio::time::timeout(JOIN_TIMEOUT, joined(agents, own, since)).await {
+        // Who may be an agent need not be one who may look.
+        Ok(Err(error)) if error.exit == Exit::Refused => {
+            tracing::warn!("whether the agents have joined cannot be seen: {error}");
+            Ok(())
+        }
+        Ok(joined) => joined,
+        Err(_) => {
+            let trust = if own.url().starts_with("https:") { " (with TLS they need --ca-file)" } else { "" };
+            tracing::warn!("not all agents have joined yet{trust}; see `evenkeel agents list`");
+            Ok(())
+        }
+    }
+}
+
 /// Done when all agents have joined, so that the first command of a script finds them.
-async fn joined(agents: u32, coordinator: &RunningCoordinator, since: SystemTime) -> Result<(), CliError> {
+async fn joined(agents: u32, own: &Address, since: SystemTime) -> Result<(), CliError> {
     let failed = |status| CliError::status("wait for the agents", &status);
-    let mut clients = Address::new(&coordinator.grpc_addr().to_string())?.connect().await?;
+    let mut clients = own.connect().await?;
     let types = [v1::ClusterEventType::AgentJoined, v1::ClusterEventType::AgentReturned].map(Into::into).to_vec();
     let request = v1::EventsRequest { follow: true, types, ..v1::EventsRequest::default() };
     let mut events = clients.cluster.events(request).await.map_err(failed)?.into_inner();
@@ -167,32 +195,43 @@ fn agent_ended(ended: Result<Result<(), AgentError>, tokio::task::JoinError>) ->
 }
 
 /// What a person sees first.
-fn banner(args: &DevArgs, coordinator: &RunningCoordinator, ephemeral: bool) -> String {
-    let grpc = coordinator.grpc_addr();
+fn banner(args: &DevArgs, coordinator: &RunningCoordinator, security: &Security, ephemeral: bool) -> String {
+    let (grpc, config) = (coordinator.grpc_addr(), coordinator.config().now());
     let data = match ephemeral {
         true => "kept for this run only".to_owned(),
         false => coordinator.data_dir().display().to_string(),
     };
     // Commands find the default address by themselves.
-    let option = match grpc == CoordinatorConfig::default().grpc {
+    let mut option = match grpc == CoordinatorConfig::default().grpc && !coordinator.is_encrypted() {
         true => String::new(),
-        false => format!(" --coordinator http://{grpc}"),
+        false => format!(" --coordinator {}", coordinator.grpc_url()),
     };
+    let files = [("--ca-file", &security.ca_file), ("--token-file", &security.token_file)];
+    for (name, file) in files.into_iter().filter_map(|(name, file)| Some((name, file.as_ref()?))) {
+        option.push_str(&format!(" {name} {}", file.display()));
+    }
+    let whose = match grpc.ip().is_loopback() {
+        true => "for this machine only",
+        false => "for whoever may submit a task",
+    };
+    let scheme = |encrypted: bool| if encrypted { "https" } else { "http" };
     let agents = match args.autoscale {
         Some((min, max)) => format!("{min} to {max}, as the work needs"),
         None => args.agents.to_string(),
     };
     format!(
         "Evenkeel {version} is ready.\n\n  \
-         gRPC    http://{grpc}\n  \
-         HTTP    http://{http} (/healthz, /readyz, /metrics, /api/v1/status)\n  \
-         agents  {agents}, which run any program: for this machine only\n  \
+         gRPC    {grpc_scheme}://{grpc}\n  \
+         HTTP    {http_scheme}://{http} (/healthz, /readyz, /metrics, /api/v1/status)\n  \
+         agents  {agents}, which run any program: {whose}\n  \
          data    {data}\n\n\
          Try next:\n  \
          evenkeel{option} task submit --kind echo --payload hello --wait\n  \
          evenkeel{option} run --each '*' -- sha256sum {{}}\n\n\
          Ctrl-C stops it.\n",
         version = env!("CARGO_PKG_VERSION"),
+        grpc_scheme = scheme(coordinator.is_encrypted()),
+        http_scheme = scheme(config.tls.is_on_for_http()),
         http = coordinator.http_addr(),
     )
 }

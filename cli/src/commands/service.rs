@@ -16,6 +16,7 @@ use evenkeel_coordinator::{
 use evenkeel_shared::StrategyConfig;
 use serde::Serialize;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
@@ -109,19 +110,25 @@ impl Show for Ready {
     }
 }
 
-/// Starts a coordinator.
+/// Starts a coordinator, unless the process is told to stop before it takes work: then there is none.
 ///
 /// # Errors
 /// Why it cannot start, with the flag that helps.
-pub async fn start(loaded: Loaded) -> Result<RunningCoordinator, CliError> {
-    Coordinator::start(loaded).await.map_err(|error| {
-        let exit = if matches!(error, StartError::Config(_)) { Exit::Usage } else { Exit::Error };
-        let hint = hint(&error);
-        let failed = CliError::new(exit, "the coordinator could not start").because(error);
-        match hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
+pub async fn start(loaded: Loaded, told_to_stop: &CancellationToken) -> Result<Option<RunningCoordinator>, CliError> {
+    let error = match Coordinator::start_unless(loaded, told_to_stop).await {
+        Ok(coordinator) => return Ok(Some(coordinator)),
+        Err(error @ StartError::Stopped { .. }) => {
+            tracing::info!("the coordinator was {error}");
+            return Ok(None);
         }
+        Err(error) => error,
+    };
+    let exit = if matches!(error, StartError::Config(_)) { Exit::Usage } else { Exit::Error };
+    let hint = hint(&error);
+    let failed = CliError::new(exit, "the coordinator could not start").because(error);
+    Err(match hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
     })
 }
 

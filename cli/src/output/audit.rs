@@ -46,7 +46,7 @@ impl Row for EntryView {
 
     fn cells(&self) -> Vec<Cell> {
         let outcome = table::cut(&self.outcome, REQUEST_CHARS);
-        let tone = if self.outcome == "OK" { Tone::Plain } else { Tone::Warn };
+        let tone = if self.outcome == "OK" || self.outcome.starts_with("OK: ") { Tone::Plain } else { Tone::Warn };
         vec![
             Cell::number(self.number),
             Cell::text(table::at(Some(self.at_unix_ms))),

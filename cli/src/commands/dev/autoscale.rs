@@ -4,10 +4,7 @@
 //! it looks at slots alone, since all agents share the processor and the memory of one machine. The rest is what every
 //! coordinator does.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use evenkeel_agent::sampler::HostSampler;
 use evenkeel_coordinator::{
@@ -44,17 +41,21 @@ pub fn bounds(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
-/// The settings of scaling between these bounds.
+/// The settings of scaling between these bounds; agents are given these options before all others.
 ///
 /// # Errors
 /// If this program does not know where it is.
-pub fn config((agents_min, agents_max): (u32, u32), slots: u32, drain: Duration) -> Result<ScalingConfig, CliError> {
+pub fn config(
+    (agents_min, agents_max): (u32, u32),
+    slots: u32,
+    drain: Duration,
+    options: Vec<String>,
+) -> Result<ScalingConfig, CliError> {
     let program = std::env::current_exe()
         .map_err(|error| CliError::new(Exit::Error, "this program does not know where it is").because(error))?;
     // They share one machine; declared by each it would be promised several times over.
     let (limits, share) = (HostSampler::limits(), u64::from(agents_max));
     let words = [
-        program.display().to_string(),
         "--coordinator".into(),
         "{coordinator}".into(),
         "agent".into(),
@@ -72,8 +73,8 @@ pub fn config((agents_min, agents_max): (u32, u32), slots: u32, drain: Duration)
         "--allow".into(),
         "*".into(),
     ];
-    let local =
-        LocalConfig { command: words.to_vec(), stop_timeout_ms: quantity::millis(drain * 2), ..LocalConfig::default() };
+    let command = [program.display().to_string()].into_iter().chain(options).chain(words).collect();
+    let local = LocalConfig { command, stop_timeout_ms: quantity::millis(drain * 2), ..LocalConfig::default() };
     Ok(ScalingConfig {
         policy: Some(policy(agents_min, agents_max)),
         actuator: ActuatorConfig::Local(local),
@@ -107,9 +108,9 @@ fn policy(agents_min: u32, agents_max: u32) -> Policy {
 }
 
 /// Prints each change of the fleet's size, for as long as the coordinator tells.
-pub async fn tell(coordinator: SocketAddr, since: SystemTime) {
+pub async fn tell(coordinator: Address, since: SystemTime) {
     let told = async {
-        let mut clients = Address::new(&coordinator.to_string())?.connect().await?;
+        let mut clients = coordinator.connect().await?;
         let types = vec![v1::ClusterEventType::Scaling.into()];
         let request = v1::EventsRequest { follow: true, types, ..v1::EventsRequest::default() };
         let failed = |status| CliError::status("follow the size of the fleet", &status);
