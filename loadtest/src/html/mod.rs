@@ -106,7 +106,7 @@ fn figures(page: &mut Page, record: &RunRecord) {
         ("completed", whole(totals.completed), format!("{} failed, {} refused", totals.failed, totals.refused)),
     ];
     if let Some(latency) = latency_of(record, Phase::EndToEnd) {
-        all.push(("p50 end to end", format!("{} ms", plot::short(latency.p50)), "due to notice of the end".to_owned()));
+        all.push(("p50 end to end", format!("{} ms", plot::short(latency.p50)), "from when it was due".to_owned()));
         all.push((
             "p99 end to end",
             format!("{} ms", plot::short(latency.p99)),

@@ -133,7 +133,7 @@ fn level(outcome: &LevelOutcome) -> Vec<Cell> {
         Cell::Number(limits.join(", ")),
         value(outcome.value),
         value(outcome.worst),
-        Cell::Text(violations.join(", ")),
+        Cell::Text(if violations.is_empty() { "none".to_owned() } else { violations.join(", ") }),
         Cell::Text(severity.to_owned()),
         kept,
     ]
