@@ -179,6 +179,46 @@ async fn an_agent_comes_back_with_a_certificate_that_was_renewed() {
     assert!(secure.process.terminate().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agents_of_dev_trust_and_show_what_dev_was_given() {
+    let directory = TempDir::new().unwrap();
+    let files = directory.path();
+    assert!(certs(files, &[]).status.success());
+    let path = |name: &str| files.join(name).display().to_string();
+    // In its threads they are named dev-1 and so on, as processes local-1.
+    let mut token = evenkeel(["tokens", "new", "--name", "dev", "--role", "agent", "--role", "admin"]);
+    token.args(["--agent-id", "dev-*", "--agent-id", "local-*", "--file", &path("credentials.toml")]);
+    fs::write(path("token"), token.output().unwrap().stdout).unwrap();
+    let settings = format!(
+        "[tls]\ncert_file = \"{}\"\nkey_file = \"{}\"\n[auth]\nenabled = true\ncredentials_file = \"{}\"\n",
+        path("server.pem"),
+        path("server.key"),
+        path("credentials.toml"),
+    );
+    fs::write(path("evenkeel.toml"), settings).unwrap();
+    let (ca, token, config) = (path("ca.pem"), path("token"), path("evenkeel.toml"));
+    let shown = ["--ca-file", &ca, "--token-file", &token];
+    for fleet in [["--agents", "2"], ["--autoscale", "1..1"]] {
+        let free = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ephemeral", "-o", "jsonl"];
+        let mut command = evenkeel(shown);
+        command.args(["dev", "--config", &config]).args(fleet).args(free);
+        let mut dev = Process::start(command, files.join(format!("dev{}.log", fleet[0])));
+        let url = format!("https://{}", dev.ready()["grpc"].as_str().unwrap());
+        let mut submit = evenkeel(["--coordinator", &url]);
+        submit.args(shown).args(["task", "submit", "--kind", "echo", "--payload", "hello", "--wait", "-o", "json"]);
+        let done = submit.output().unwrap();
+        assert!(done.status.success(), "{done:?}\n{}", dev.log());
+        assert!(dev.log().contains(&format!("gRPC    {url}")), "{}", dev.log());
+        assert!(dev.terminate().await.success(), "{}", dev.log());
+    }
+
+    // Whoever is not told whom to trust is told what it takes.
+    let mut command = evenkeel(["dev", "--config", &config, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command.args(["--ephemeral", "--agents", "1"]);
+    let dev = Process::start(command, files.join("dev.log"));
+    until("it says so", || async { dev.log().contains("--ca-file").then_some(()) }).await;
+}
+
 /// Whether this program is here.
 fn is_here(program: &str) -> bool {
     Command::new(program).arg("version").output().is_ok() || Command::new(program).arg("--version").output().is_ok()

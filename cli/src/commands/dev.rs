@@ -82,7 +82,10 @@ pub async fn run(mut args: DevArgs, global: &Global) -> Outcome {
     let deadline = Duration::from_millis(loaded.config.shutdown_deadline_ms);
     let shutdown = signals::shutdown()?;
     let security = global.security.over(Security::default())?;
-    let Some(coordinator) = service::start(loaded, &shutdown).await? else { return Ok(Exit::Ok) };
+    let Some(coordinator) = service::start(loaded, &shutdown).await? else {
+        eprintln!("evenkeel: stopped before it was ready");
+        return Ok(Exit::Ok);
+    };
     let own = Address::secured(&coordinator.grpc_url(), security.clone())?;
 
     let started = SystemTime::now();
