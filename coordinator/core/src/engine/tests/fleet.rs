@@ -313,7 +313,7 @@ fn an_agent_long_gone_is_forgotten_but_not_what_was_wanted_of_it() {
     c.admin("a", AdminCommand::Cordon).unwrap();
     c.kill("a");
     c.engine.take_changed_agents();
-    c.advance(std::time::Duration::from_secs(3_700));
+    c.advance(Duration::from_secs(3_700));
     let changed = c.engine.take_changed_agents();
     assert!(matches!(&changed[..], [(id, None)] if id.as_str() == "a"), "{changed:?}");
     c.join(agent("a"));
