@@ -42,7 +42,7 @@ pub struct One {
     /// Its id
     id: String,
     /// Why, for the history
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
