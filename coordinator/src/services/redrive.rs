@@ -230,7 +230,7 @@ mod tests {
         said(&[], CameOf::done("0 driven again"));
         said(&[one("a", None), one("b", None)], CameOf::done("2 driven again"));
         let missing = one("b", Some(Code::NotFound));
-        said(&[missing.clone()], CameOf::refused(Code::NotFound, "none was driven again; b: no"));
+        said(std::slice::from_ref(&missing), CameOf::refused(Code::NotFound, "none was driven again; b: no"));
         let some = "1 of 3 driven again, others not; NOT_FOUND: b: no; and 1 more";
         said(&[one("a", None), missing, one("c", Some(Code::Aborted))], CameOf::done(some));
     }

@@ -99,14 +99,14 @@ struct Files {
 
 impl Files {
     fn of(dir: &Path) -> Self {
-        let database = open::database_path(dir);
+        let database = database_path(dir);
         Self { log: fs::read(log::path(&database)).unwrap_or_default(), database: fs::read(database).unwrap() }
     }
 
     /// As a process finds them that starts on them.
     fn lay_out(&self) -> TempDir {
         let dir = TempDir::new().unwrap();
-        let database = open::database_path(dir.path());
+        let database = database_path(dir.path());
         fs::write(log::path(&database), &self.log).unwrap();
         fs::write(database, &self.database).unwrap();
         dir
@@ -184,7 +184,7 @@ fn died() -> (Files, Vec<usize>) {
 fn died_checkpointed() -> Files {
     let (files, _) = died();
     let dir = files.lay_out();
-    Connection::open(open::database_path(dir.path()))
+    Connection::open(database_path(dir.path()))
         .unwrap()
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         .unwrap();
@@ -269,7 +269,7 @@ fn a_byte_in_the_middle_of_a_payload_or_an_output_is_found_even_after_a_clean_st
 #[test]
 fn a_live_task_that_is_not_found_after_a_clean_stop_is_missed() {
     let dir = released().lay_out();
-    Connection::open(open::database_path(dir.path())).unwrap().execute("UPDATE meta SET live = live + 1", []).unwrap();
+    Connection::open(database_path(dir.path())).unwrap().execute("UPDATE meta SET live = live + 1", []).unwrap();
     let error = held(dir.path()).unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("7 tasks were not over")), "{error}");
 }
@@ -278,10 +278,7 @@ fn a_live_task_that_is_not_found_after_a_clean_stop_is_missed() {
 fn a_live_task_whose_input_is_gone_is_not_passed_over() {
     let (files, _) = died();
     let dir = files.lay_out();
-    Connection::open(open::database_path(dir.path()))
-        .unwrap()
-        .execute("DELETE FROM inputs WHERE place = 3", [])
-        .unwrap();
+    Connection::open(database_path(dir.path())).unwrap().execute("DELETE FROM inputs WHERE place = 3", []).unwrap();
     let error = SqliteStore::open(dir.path(), Durability::None).unwrap().claim(NOW).unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("input")), "{error}");
 }
@@ -310,12 +307,12 @@ fn an_index_that_lacks_a_task_is_found_after_a_crash() {
         // Indexed anew under another condition, and then under the right name of the wrong thing.
         for (condition, then) in [(lacks, "REINDEX"), (has, "PRAGMA user_version")] {
             let other = if condition == has { lacks } else { has };
-            let database = Connection::open(open::database_path(dir.path())).unwrap();
+            let database = Connection::open(database_path(dir.path())).unwrap();
             let sql = "UPDATE sqlite_schema SET sql = replace(sql, ?2, ?3) WHERE name = ?1";
             database.pragma_update(None, "writable_schema", true).unwrap();
             assert_eq!(database.execute(sql, [index, other, condition]).unwrap(), 1);
             drop(database);
-            let database = Connection::open(open::database_path(dir.path())).unwrap();
+            let database = Connection::open(database_path(dir.path())).unwrap();
             database.prepare(then).unwrap().query([]).unwrap().next().unwrap();
         }
         let error = held(dir.path()).expect_err("found");
@@ -334,7 +331,7 @@ fn what_a_live_task_cannot_have_come_to_is_damage_and_not_handed_to_the_engine()
         ("UPDATE meta SET strategy = '{\"name\":\"priority\",\"held_back_percent\":255}'", "held_back_percent"),
     ] {
         let dir = released().lay_out();
-        Connection::open(open::database_path(dir.path())).unwrap().execute(change, []).unwrap();
+        Connection::open(database_path(dir.path())).unwrap().execute(change, []).unwrap();
         let error = SqliteStore::open(dir.path(), Durability::None).unwrap().claim(NOW).unwrap_err();
         assert!(matches!(&error, StoreError::Corrupt(what) if what.contains(named)), "{change}: {error}");
     }

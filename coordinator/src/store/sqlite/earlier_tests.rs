@@ -26,7 +26,7 @@ fn a_database_of_version_2_is_taken_over_with_all_that_is_in_it() {
 /// A database of an earlier version, as that version's program left it.
 fn check_taken_over(left: &str) {
     let dir = TempDir::new().unwrap();
-    Connection::open(open::database_path(dir.path())).unwrap().execute_batch(left).unwrap();
+    Connection::open(database_path(dir.path())).unwrap().execute_batch(left).unwrap();
     let mut store = SqliteStore::open(dir.path(), Durability::Full).unwrap();
     let recovery = store.claim(NOW).unwrap();
     assert_eq!(recovery.incarnation, 2);

@@ -51,12 +51,12 @@ fn refusal(dir: &Path) -> StoreError {
 
 /// Changes the database behind the store's back.
 fn with_database(dir: &Path, sql: &str) {
-    Connection::open(open::database_path(dir)).unwrap().execute_batch(sql).unwrap();
+    Connection::open(database_path(dir)).unwrap().execute_batch(sql).unwrap();
 }
 
 /// Overwrites the middle of the file.
 fn damage(dir: &Path) {
-    let mut file = OpenOptions::new().read(true).write(true).open(open::database_path(dir)).unwrap();
+    let mut file = OpenOptions::new().read(true).write(true).open(database_path(dir)).unwrap();
     let length = file.metadata().unwrap().len();
     for page in (1..length / 4_096).step_by(2) {
         file.seek(SeekFrom::Start(page * 4_096)).unwrap();
@@ -88,10 +88,10 @@ fn a_writer_that_was_overtaken_changes_nothing() {
 fn a_newer_database_is_refused_and_left_as_it_is() {
     let dir = used(Durability::None, true);
     with_database(dir.path(), "PRAGMA user_version = 99");
-    let before = fs::read(open::database_path(dir.path())).unwrap();
+    let before = fs::read(database_path(dir.path())).unwrap();
     let error = refusal(dir.path());
     assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 3 }), "{error}");
-    assert_eq!(fs::read(open::database_path(dir.path())).unwrap(), before);
+    assert_eq!(fs::read(database_path(dir.path())).unwrap(), before);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_database_of_another_program_is_refused() {
 #[test]
 fn a_file_that_is_no_database_is_refused() {
     let dir = TempDir::new().unwrap();
-    fs::write(open::database_path(dir.path()), "Dear diary, ".repeat(1_000)).unwrap();
+    fs::write(database_path(dir.path()), "Dear diary, ".repeat(1_000)).unwrap();
     let error = refusal(dir.path());
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
 }
@@ -131,7 +131,7 @@ fn after_an_unclean_stop_damage_that_can_still_be_read_is_found_too() {
 fn after_an_unclean_stop_a_sound_database_is_used() {
     let dir = used(Durability::None, false);
     let clean = |dir: &Path| -> bool {
-        let connection = Connection::open(open::database_path(dir)).unwrap();
+        let connection = Connection::open(database_path(dir)).unwrap();
         connection.query_row("SELECT clean FROM meta", [], |row| row.get(0)).unwrap()
     };
     assert!(!clean(dir.path()));
