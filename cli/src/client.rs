@@ -29,15 +29,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads `http://host:port`, `https://host:port`, or `host:port`, of a coordinator that is shown nothing.
-    ///
-    /// # Errors
-    /// If it is no address.
-    pub fn new(text: &str) -> Result<Self, CliError> {
-        Self::secured(text, Security::default())
-    }
-
-    /// The same, of a coordinator that is shown something.
+    /// Reads `http://host:port`, `https://host:port`, or `host:port`, of a coordinator that is trusted and shown this.
     ///
     /// # Errors
     /// If it is no address, or what is to be shown cannot be shown there.
@@ -141,16 +133,20 @@ impl Clients {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> Result<Address, CliError> {
+        Address::secured(text, Security::default())
+    }
+
     #[test]
     fn an_address_may_leave_the_scheme_out() {
-        assert_eq!(Address::new("127.0.0.1:7400").unwrap().url(), "http://127.0.0.1:7400");
-        assert_eq!(Address::new("http://example.org:7400").unwrap().url(), "http://example.org:7400");
+        assert_eq!(address("127.0.0.1:7400").unwrap().url(), "http://127.0.0.1:7400");
+        assert_eq!(address("http://example.org:7400").unwrap().url(), "http://example.org:7400");
     }
 
     #[test]
     fn what_is_no_address_is_a_mistake_of_usage() {
         for bad in ["", "ftp://x:1", "http://", "a b"] {
-            assert_eq!(Address::new(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
+            assert_eq!(address(bad).unwrap_err().exit, Exit::Usage, "{bad:?}");
         }
     }
 }
