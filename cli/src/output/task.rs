@@ -108,9 +108,11 @@ impl From<v1::Reserved> for ReservedView {
 
 impl ReservedView {
     fn summary(&self) -> String {
-        let cpu = (self.cpu_millis > 0).then(|| format!("{}, ", cores(self.cpu_millis))).unwrap_or_default();
-        let memory = table::bytes(self.memory_bytes);
-        format!("{cpu}{memory} memory: request size of its kind, version {}", self.size_version)
+        let mut parts = vec![format!("{} memory", table::bytes(self.memory_bytes))];
+        if self.cpu_millis > 0 {
+            parts.insert(0, cores(self.cpu_millis));
+        }
+        format!("{}: request size of its kind, version {}", parts.join(", "), self.size_version)
     }
 }
 
