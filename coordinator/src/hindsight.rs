@@ -14,10 +14,9 @@ use evenkeel_core::{
     insight::metric::Metric,
     replay::Recorded,
 };
-use evenkeel_shared::{Code, Error, StrategyConfig, TaskId, TaskState, Timestamp};
+use evenkeel_shared::{Error, StrategyConfig, TaskId, TaskState, Timestamp};
 use tokio::{
     sync::Mutex,
-    task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 
@@ -99,10 +98,9 @@ impl Hindsight {
     pub async fn look(&self) -> Result<(), Error> {
         let (tasks, recorded): (Vec<PastTask>, Vec<Recorded>) = self.past().await?.into_iter().unzip();
         let strategy = self.strategy.lock().await.clone();
-        // A replay takes some tenths of a second of a thread.
-        let found = spawn_blocking(move || found(&tasks, recorded, &strategy)).await;
-        let findings =
-            found.map_err(|error| Error::new(Code::Internal, format!("a replay of history ended: {error}")))?;
+        // A replay takes some tenths of a second, and some MiB, of a reader's thread. One of the runtime's pool would end soon
+        // after, and its part of the heap would stay behind it: each look would leave another.
+        let findings = self.reads.ask(move |_| Ok(found(&tasks, recorded, &strategy))).await?;
         let told = self.manager.ask(move |manager, now, out| {
             if !findings.is_empty() {
                 manager.advisor.found(now, findings, out);
