@@ -39,8 +39,8 @@ pub use labels::{LabelOperator, LabelRule, Labels};
 pub use spend::{Cost, CostUnit, Micros, TaskBudget, Usage};
 pub use strategy::StrategyConfig;
 pub use task::{
-    Asked, AttemptEnd, Decision, Delivery, Failure, FailureClass, Outcome, Priority, Requirements, RetryPolicy, TaskSpec,
-    TaskState,
+    Asked, AttemptEnd, Decision, Delivery, Failure, FailureClass, Outcome, Priority, Requirements, RetryPolicy,
+    TaskSpec, TaskState,
 };
 pub use time::Timestamp;
 pub use trace::TraceContext;

@@ -21,7 +21,9 @@ mod recommendation;
 pub mod strategy;
 
 pub use advisor::{Advisor, KEPT_MAX, LOOK_INTERVAL, OPEN_MAX, QUIET_AFTER, WITHDRAWN_AFTER};
-pub use applying::{because, drainable, limit_after, limit_undone, policy_after, resumable, size_after, size_undone, strategy_undone};
+pub use applying::{
+    because, drainable, limit_after, limit_undone, policy_after, resumable, size_after, size_undone, strategy_undone,
+};
 pub use recommendation::{Action, AdviceKind, AdviceState, Finding, Recommendation, Undo};
 
 #[cfg(test)]
