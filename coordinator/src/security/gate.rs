@@ -172,7 +172,7 @@ impl Gate {
             self.identify(headers, extensions).map_err(|why| self.refuse(path, why, None, from()))?;
         let rule = access::rule(path);
         allowed(rule, &caller).map_err(|why| self.refuse(path, why, Some(&caller), from()))?;
-        let account = self.account(&caller);
+        let account = self.account(&caller)?;
         if !is_session(rule) {
             self.rate(&account).inspect_err(|_| self.0.counts.add(Refused::Rate))?;
             call.hold(self.turn(&account)?);

@@ -206,3 +206,20 @@ fn revocations_are_kept_beside_the_data() {
     assert!(world.gate.reload(None).unwrap());
     assert_eq!(world.refused(None, Some("ek_t")), Code::Unauthenticated);
 }
+
+#[test]
+fn accounts_are_bounded_and_only_those_of_idle_clients_make_room() {
+    let world = world("", |_| {});
+    let client = |name: &str| world.ask(Some(&format!("evenkeel://client/{name}")), None);
+    let known = client("known").unwrap();
+    let mut busy: Vec<Arc<Account>> = Vec::new();
+    while world.gate.0.accounts.len() < account::ACCOUNTS_MAX {
+        busy.push(world.gate.0.accounts.entry(format!("busy-{}", busy.len())).or_default().clone());
+    }
+    assert_eq!(client("new").err().map(|error| error.code), Some(Code::ResourceExhausted));
+    drop(known);
+    client("known").expect("who has an account needs no room");
+    busy.pop();
+    client("new").expect("one of them is idle");
+    assert!(world.gate.0.accounts.len() <= account::ACCOUNTS_MAX);
+}

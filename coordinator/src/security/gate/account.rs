@@ -20,7 +20,7 @@ use super::{
 use crate::config::AuthConfig;
 
 /// Clients whose rates are kept.
-const ACCOUNTS_MAX: usize = 65_536;
+pub(super) const ACCOUNTS_MAX: usize = 65_536;
 
 /// How much one client has asked, by its name.
 #[derive(Debug, Default)]
@@ -58,25 +58,41 @@ impl Drop for Turn {
 
 impl Gate {
     /// The account of a caller, by whose name it is kept.
-    pub(super) fn account(&self, caller: &Caller) -> Arc<Account> {
-        let policy = self.0.policy.load();
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: there is no room for another account.
+    pub(super) fn account(&self, caller: &Caller) -> Result<Arc<Account>, Error> {
+        let (policy, accounts) = (self.0.policy.load(), &self.0.accounts);
         let config = &policy.config;
-        if self.0.accounts.len() >= ACCOUNTS_MAX {
-            let now = Instant::now();
-            let (calls, tasks) = (calls_rate(config), tasks_rate(config));
-            self.0.accounts.retain(|_, account| {
-                Arc::strong_count(account) > 1
-                    || !account.calls.is_full(calls, now)
-                    || !account.tasks.is_full(tasks, now)
-            });
-        }
-        let account = match self.0.accounts.get(&caller.name) {
-            Some(account) => Arc::clone(&account),
-            None => Arc::clone(&self.0.accounts.entry(caller.name.clone()).or_default()),
+        let known = accounts.get(&caller.name).map(|account| Arc::clone(&account));
+        let account = match known {
+            Some(account) => account,
+            None => {
+                self.make_room(config)?;
+                Arc::clone(&accounts.entry(caller.name.clone()).or_default())
+            }
         };
         let rate = (config.client_tasks_per_s > 0).then(|| tasks_rate(config));
         *account.tasks_rate.lock().unwrap_or_else(PoisonError::into_inner) = rate;
-        account
+        Ok(account)
+    }
+
+    /// Forgets those who have asked nothing for so long that nothing of it counts, if there are as many accounts as may be.
+    fn make_room(&self, config: &AuthConfig) -> Result<(), Error> {
+        let accounts = &self.0.accounts;
+        if accounts.len() < ACCOUNTS_MAX {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let (calls, tasks) = (calls_rate(config), tasks_rate(config));
+        accounts.retain(|_, account| {
+            Arc::strong_count(account) > 1 || !account.calls.is_full(calls, now) || !account.tasks.is_full(tasks, now)
+        });
+        if accounts.len() < ACCOUNTS_MAX {
+            return Ok(());
+        }
+        self.0.counts.add(Refused::Busy);
+        Err(Error::exhausted(format!("{ACCOUNTS_MAX} other clients have calls under way"), BUSY_RETRY_AFTER))
     }
 
     /// One more call of an account is made.
