@@ -106,8 +106,8 @@ impl Engine {
     /// would be given ahead of a free slot, and there it would wait for the one before.
     fn seen_run(&self, task: TaskIx, outcome: &Outcome) -> Duration {
         let ran = matches!(outcome, Outcome::Succeeded(_) | Outcome::Failed(_));
-        let since = self.tasks[task].current.filter(|_| ran).and_then(|current| current.running_since);
-        since.map(|since| self.now.since(since)).unwrap_or_default()
+        let current = self.tasks[task].current.filter(|_| ran);
+        current.map(|current| current.seen_run(self.now)).unwrap_or_default()
     }
 
     /// A result of an attempt that is not live: sent twice, or superseded.

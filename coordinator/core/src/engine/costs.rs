@@ -64,7 +64,6 @@ impl Engine {
         }
         let (row, agent) = (&self.tasks[task], &self.agents[current.agent]);
         // An attempt that ended without its agent's word ran as far as was seen.
-        let seen = current.running_since.map(|since| self.now.since(since)).unwrap_or_default();
         let attempt = EndedAttempt {
             task: row.id,
             tenant: &row.spec.tenant,
@@ -73,7 +72,7 @@ impl Engine {
             labels: &agent.spec.labels,
             slots: agent.spec.capacity.slots,
             had: &row.spec.requirements.resources,
-            run: if run.is_zero() { seen } else { run },
+            run: if run.is_zero() { current.seen_run(self.now) } else { run },
             payload_bytes: row.payload.len(),
             usage,
         };

@@ -7,6 +7,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     ops::{Index, IndexMut},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -76,6 +77,13 @@ pub(super) struct Current {
     pub started_at: Option<Timestamp>,
     /// When it began to count against the attempt timeout: when it got a slot. `None` while it is taken ahead.
     pub running_since: Option<Timestamp>,
+}
+
+impl Current {
+    /// How long it has had a slot, as far as was seen here.
+    pub fn seen_run(&self, now: Timestamp) -> Duration {
+        self.running_since.map(|since| now.since(since)).unwrap_or_default()
+    }
 }
 
 /// Hashes ids that the coordinator itself gives out, at random or one after the other: a multiplication is hash enough.
