@@ -6,7 +6,7 @@
 //! keeps for it, and with more after each burst.
 
 use std::{
-    io,
+    array, io,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -38,14 +38,26 @@ impl Reads {
     ///
     /// # Errors
     /// If the machine gives no threads.
-    pub fn start(reader: Arc<dyn StoreReader>) -> io::Result<Self> {
+    pub fn start(reader: &Arc<dyn StoreReader>) -> io::Result<Self> {
+        let names: [String; THREADS] = array::from_fn(|number| format!("store-reader-{number}"));
+        Self::answered_by(&names, reader)
+    }
+
+    /// Reads of this store by one thread of this name, for who asks what takes long, and much memory: nobody waits behind it,
+    /// and what the allocator keeps of that memory is kept once.
+    ///
+    /// # Errors
+    /// If the machine gives no thread.
+    pub fn alone(name: &str, reader: &Arc<dyn StoreReader>) -> io::Result<Self> {
+        Self::answered_by(&[name.to_owned()], reader)
+    }
+
+    fn answered_by(names: &[String], reader: &Arc<dyn StoreReader>) -> io::Result<Self> {
         let (questions, queue) = mpsc::channel(QUEUE_MAX);
         let queue = Arc::new(Mutex::new(queue));
-        for number in 0..THREADS {
-            let (reader, queue) = (Arc::clone(&reader), Arc::clone(&queue));
-            thread::Builder::new()
-                .name(format!("store-reader-{number}"))
-                .spawn(move || answer_all(&*reader, &queue))?;
+        for name in names {
+            let (reader, queue) = (Arc::clone(reader), Arc::clone(&queue));
+            thread::Builder::new().name(name.clone()).spawn(move || answer_all(&*reader, &queue))?;
         }
         Ok(Self { questions })
     }
@@ -107,7 +119,7 @@ mod tests {
 
     fn reads() -> (SqliteStore, Reads) {
         let store = SqliteStore::ephemeral().unwrap();
-        let reads = Reads::start(store.reader()).unwrap();
+        let reads = Reads::start(&store.reader()).unwrap();
         (store, reads)
     }
 

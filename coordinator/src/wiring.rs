@@ -169,7 +169,7 @@ impl Coordinator {
         let actuator = config.scaling.actuator.build(grpc_addr, tls.is_some());
         let manager = parts.start_manager(&threads, &config, gateway.clone(), for_manager, Arc::clone(&actuator)).await;
         let hindsight = Hindsight {
-            reads: parts.reads.clone(),
+            reads: parts.look_back.clone(),
             manager: manager.clone(),
             clock,
             strategy: Arc::clone(&strategy),

@@ -37,7 +37,7 @@ pub(crate) fn dispatcher(
         waiters: Waiters::default(),
         task_hub: Hub::new(EventPosition(0), limits),
         cluster_hub: Hub::new(EventPosition(0), limits),
-        reads: Reads::start(store).unwrap(),
+        reads: Reads::start(&store).unwrap(),
         look_ups: Arc::new(Semaphore::new(super::LOOK_UPS_MAX)),
         look_up_turns: Arc::new(Semaphore::new(look_up_turns)),
         metrics,

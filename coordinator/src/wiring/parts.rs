@@ -57,6 +57,8 @@ pub(super) struct Parts {
     pub(super) pending: Pending,
     pub(super) heartbeats: Heartbeats,
     pub(super) reads: Reads,
+    /// For whoever looks back, alone.
+    pub(super) look_back: Reads,
     pub(super) metrics: Metrics,
     pub(super) board: Board,
     pub(super) traces: Traces,
@@ -103,7 +105,8 @@ impl Parts {
             waiters: Waiters::default(),
             pending: Pending::default(),
             heartbeats: Heartbeats::new(clock),
-            reads: Reads::start(reader)?,
+            reads: Reads::start(&reader)?,
+            look_back: Reads::alone("look-back", &reader)?,
             metrics,
             board: Board::new(config.health.clone()),
             traces,
