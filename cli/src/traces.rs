@@ -82,11 +82,10 @@ impl Traces {
     /// Where a task is submitted from.
     fn place(&self) -> Option<TraceContext> {
         let Some((_, sampler)) = &self.active else { return self.parent.clone() };
-        let now = Instant::now();
         match &self.parent {
-            Some(parent) if parent.is_sampled() && sampler.allows(now) => Some(parent.at(new_span())),
+            Some(parent) if parent.is_sampled() && sampler.allows(Instant::now()) => Some(parent.at(new_span())),
             Some(parent) => Some(parent.clone().unsampled()),
-            None => sampler.draws(now).then(new_trace),
+            None => sampler.draws(Instant::now).then(new_trace),
         }
     }
 

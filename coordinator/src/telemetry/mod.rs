@@ -135,27 +135,27 @@ impl Active {
     pub fn accepted(&self, task: &AcceptedTask, commit: Option<&Commit>) {
         let now = self.clock.now();
         let spans = self.followed().accepted(task, now, commit);
-        spans.into_iter().for_each(|span| self.exporter.send(span));
+        self.exporter.send_all(spans);
     }
 
     /// Something happened to a task.
     pub fn happened(&self, event: &TaskEvent) {
         let spans = self.followed().happened(event);
-        spans.into_iter().for_each(|span| self.exporter.send(span));
+        self.exporter.send_all(spans);
     }
 
     /// An assignment is about to be sent.
     pub fn assigned(&self, assignment: &Assignment, commit: Option<&Commit>) {
         let now = self.clock.now();
         let spans = self.followed().assigned(assignment, now, commit);
-        spans.into_iter().for_each(|span| self.exporter.send(span));
+        self.exporter.send_all(spans);
     }
 
     /// A task is over.
     pub fn finished(&self, task: &FinishedTask, commit: Option<&Commit>) {
         let now = self.clock.now();
         let spans = self.followed().finished(task, now, commit);
-        spans.into_iter().for_each(|span| self.exporter.send(span));
+        self.exporter.send_all(spans);
     }
 
     /// The time.

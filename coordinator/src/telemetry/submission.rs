@@ -69,11 +69,12 @@ impl Call {
             spec.trace = from.map(Box::new);
             return None;
         };
-        let now = Instant::now();
         let (place, parent) = match from {
-            None if active.sampler.draws(now) => (new_trace(), None),
+            None if active.sampler.draws(Instant::now) => (new_trace(), None),
             None => return None,
-            Some(from) if from.is_sampled() && active.sampler.allows(now) => (from.at(new_span()), Some(from.span)),
+            Some(from) if from.is_sampled() && active.sampler.allows(Instant::now()) => {
+                (from.at(new_span()), Some(from.span))
+            }
             Some(from) => {
                 spec.trace = Some(Box::new(from.unsampled()));
                 return None;

@@ -81,7 +81,7 @@ impl Followed {
         let Some(mut task) = Task::new(recovered.id, &recovered.spec) else { return };
         task.earlier = recovered.attempts_made.checked_sub(1).filter(|last| *last > 0).map(AttemptNumber);
         match &recovered.state {
-            RecoveredState::Assigned { attempt, agent, at } => {
+            RecoveredState::Assigned { attempt, agent, at, .. } => {
                 task.attempt = Some(Attempt {
                     number: attempt.attempt,
                     agent: Some(agent.clone()),

@@ -1,4 +1,4 @@
-//! The queue of spans, and the thread that sends it.
+//! The thread that sends what is queued.
 
 use std::{
     io,
@@ -10,13 +10,14 @@ use std::{
 
 use tokio::{
     runtime,
-    sync::{mpsc, watch},
-    time::timeout_at,
+    sync::watch,
+    time::{timeout, timeout_at},
 };
 
 use super::{
     context::said,
-    health::{Counts, ExporterHealth, State},
+    health::{Counts, ExporterHealth},
+    queue::{BATCH_SPANS_MAX, Queue, Taker},
     send::Sender,
     span::{Span, wall_clock},
 };
@@ -26,8 +27,6 @@ use crate::{
     time::Timestamp,
 };
 
-/// Spans in one message: some 200 KiB, as collectors expect them.
-const BATCH_SPANS_MAX: usize = 512;
 /// How long spans wait for others to go with them: people look at traces seconds later.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
 /// How often a batch is sent again that found nobody, and the wait before that, doubled each time: a collector that restarts
@@ -78,8 +77,7 @@ pub enum StartError {
 /// The way to a collector. Clones share it; when the last one is gone, so is the thread, soon.
 #[derive(Clone, Debug)]
 pub struct Exporter {
-    queue: mpsc::Sender<Span>,
-    state: Arc<State>,
+    queue: Arc<Queue>,
     stop: Arc<watch::Sender<Option<Instant>>>,
     done: watch::Receiver<bool>,
     endpoint: Arc<str>,
@@ -116,17 +114,16 @@ impl Exporter {
     /// If the address is none, or there is no thread to be had.
     pub fn start(settings: &Settings, source: &Source) -> Result<Self, StartError> {
         let way = settings.check()?;
-        let (queue, spans) = mpsc::channel(settings.queue_spans_max.max(1));
+        let queue = Arc::new(Queue::new(settings.queue_spans_max));
         let (stop, stopped) = watch::channel(None);
         let (finished, done) = watch::channel(false);
-        let state = Arc::new(State::default());
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let worker = (Arc::clone(&state), source.clone(), settings.timeout);
+        let worker = (Taker(Arc::clone(&queue)), source.clone(), settings.timeout);
         thread::Builder::new().name("spans".into()).spawn(move || {
-            let (state, source, timeout) = worker;
+            let (queue, source, timeout) = worker;
             runtime.block_on(async {
                 match Sender::new(&way, &source, timeout) {
-                    Ok(sender) => Worker { spans, stopped, sender, state }.run().await,
+                    Ok(sender) => Worker { queue, stopped, sender }.run().await,
                     Err(error) => tracing::error!(%error, "spans cannot be sent, and are dropped"),
                 }
             });
@@ -134,28 +131,31 @@ impl Exporter {
             runtime.shutdown_background();
             let _ = finished.send(true);
         })?;
-        Ok(Self { queue, state, stop: Arc::new(stop), done, endpoint: without_secrets(&settings.endpoint).into() })
+        Ok(Self { queue, stop: Arc::new(stop), done, endpoint: without_secrets(&settings.endpoint).into() })
     }
 
     /// Sends a span, some time. Never waits: without room it is dropped, and counted.
     pub fn send(&self, span: Span) {
-        self.state.queued.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send(span).is_err() {
-            self.state.queued.fetch_sub(1, Ordering::Relaxed);
-            self.state.dropped.fetch_add(1, Ordering::Relaxed);
+        self.queue.put([span]);
+    }
+
+    /// The same of several, at the cost of one.
+    pub fn send_all(&self, spans: Vec<Span>) {
+        if !spans.is_empty() {
+            self.queue.put(spans);
         }
     }
 
     /// What became of spans.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.state.counts()
+        self.queue.state.counts()
     }
 
     /// How the export is doing.
     #[must_use]
     pub fn health(&self) -> ExporterHealth {
-        let failing = self.state.failing(Instant::now());
+        let failing = self.queue.state.failing(Instant::now());
         ExporterHealth { endpoint: self.endpoint.to_string(), failing, counts: self.counts() }
     }
 
@@ -179,10 +179,9 @@ impl Exporter {
 
 /// The thread.
 struct Worker {
-    spans: mpsc::Receiver<Span>,
+    queue: Taker,
     stopped: watch::Receiver<Option<Instant>>,
     sender: Sender,
-    state: Arc<State>,
 }
 
 impl Worker {
@@ -193,48 +192,34 @@ impl Worker {
         }
         // There is an end: what is queued still goes, as far as there is time.
         let until = self.stopped.borrow().unwrap_or_else(|| Instant::now() + LAST_MOMENT);
-        self.spans.close();
+        self.queue.0.close();
         loop {
-            while batch.len() < BATCH_SPANS_MAX
-                && let Ok(span) = self.spans.try_recv()
-            {
-                batch.push(span);
-            }
+            self.queue.0.take(&mut batch);
             if batch.is_empty() {
                 return;
             }
-            let count = batch.len();
-            let sent = timeout_at(until.into(), self.sender.send(std::mem::take(&mut batch))).await;
-            match sent {
-                Ok(outcome) => self.book(count, outcome),
-                Err(_) => self.give_up(count),
+            match timeout_at(until.into(), self.sender.send(&batch)).await {
+                Ok(outcome) => self.book(batch.len(), outcome),
+                Err(_) => self.give_up(batch.len()),
             }
+            batch.clear();
         }
     }
 
     /// Waits for a batch; false: there is an end.
     async fn gather(&mut self, batch: &mut Vec<Span>) -> bool {
-        let mut until = None;
-        while batch.len() < BATCH_SPANS_MAX {
-            let due = async {
-                match until {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let room = BATCH_SPANS_MAX - batch.len();
-            tokio::select! {
-                biased;
-                _ = self.stopped.wait_for(Option::is_some) => return false,
-                () = due => return true,
-                received = self.spans.recv_many(batch, room) => {
-                    if received == 0 {
-                        return false;
-                    }
-                    until = until.or_else(|| Some(tokio::time::Instant::now() + BATCH_WAIT));
-                }
-            }
+        let Self { queue: Taker(queue), stopped, .. } = self;
+        let fills = async {
+            queue.has(1).await;
+            // Late is as good as full: what there is goes.
+            let _ = timeout(BATCH_WAIT, queue.has(BATCH_SPANS_MAX)).await;
+        };
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(Option::is_some) => return false,
+            () = fills => {}
         }
+        queue.take(batch);
         true
     }
 
@@ -244,7 +229,7 @@ impl Worker {
         for tries in 1..=TRIES_MAX {
             let outcome = tokio::select! {
                 biased;
-                outcome = self.sender.send(batch.clone()) => outcome,
+                outcome = self.sender.send(batch) => outcome,
                 () = over(&mut self.stopped) => return,
             };
             let again = matches!(&outcome, Err(error) if error.may_pass && tries < TRIES_MAX);
@@ -266,31 +251,31 @@ impl Worker {
     }
 
     fn book(&self, count: usize, outcome: Result<u64, super::send::SendError>) {
-        let count = count as u64;
-        self.state.queued.fetch_sub(count, Ordering::Relaxed);
+        let (count, state) = (count as u64, &self.queue.0.state);
+        state.queued.fetch_sub(count, Ordering::Relaxed);
         match outcome {
             Ok(refused) => {
                 let refused = refused.min(count);
-                self.state.failed.fetch_add(refused, Ordering::Relaxed);
-                self.state.exported.fetch_add(count - refused, Ordering::Relaxed);
+                state.failed.fetch_add(refused, Ordering::Relaxed);
+                state.exported.fetch_add(count - refused, Ordering::Relaxed);
                 self.say((refused > 0).then(|| format!("the collector refused {refused} of {count} spans")));
             }
             Err(error) => {
-                self.state.failed.fetch_add(count, Ordering::Relaxed);
+                state.failed.fetch_add(count, Ordering::Relaxed);
                 self.say(Some(error.message));
             }
         }
     }
 
     fn give_up(&self, count: usize) {
-        self.state.queued.fetch_sub(count as u64, Ordering::Relaxed);
-        self.state.dropped.fetch_add(count as u64, Ordering::Relaxed);
+        self.queue.0.state.queued.fetch_sub(count as u64, Ordering::Relaxed);
+        self.queue.0.state.dropped.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// One line when it begins to fail, and one when it goes well again.
     fn say(&self, error: Option<String>) {
         let shown = error.clone();
-        if self.state.went(error, Instant::now()) {
+        if self.queue.0.state.went(error, Instant::now()) {
             match shown {
                 Some(error) => tracing::warn!(error, "spans cannot be sent; they are dropped until they can"),
                 None => tracing::info!("spans are sent again"),

@@ -12,6 +12,7 @@
 mod context;
 mod exporter;
 mod health;
+mod queue;
 #[cfg(test)]
 #[allow(dead_code, reason = "tests of other crates use the rest")]
 mod receiver;

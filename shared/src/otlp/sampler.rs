@@ -35,10 +35,11 @@ impl Sampler {
         Self { ratio, per_s, bucket: Mutex::new(Bucket { tokens: per_s, at: now }), over_cap: AtomicU64::new(0) }
     }
 
-    /// Whether to keep what comes without a decision.
+    /// Whether to keep what comes without a decision. What is not drawn, as nearly nothing is, does not even look at the
+    /// clock.
     #[must_use]
-    pub fn draws(&self, now: Instant) -> bool {
-        self.ratio > 0.0 && (self.ratio >= 1.0 || fastrand::f64() < self.ratio) && self.allows(now)
+    pub fn draws(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.ratio > 0.0 && (self.ratio >= 1.0 || fastrand::f64() < self.ratio) && self.allows(now())
     }
 
     /// Whether there is room for one more that is to be kept.
@@ -74,7 +75,7 @@ mod tests {
     fn so_many_a_second_and_no_more() {
         let start = Instant::now();
         let sampler = Sampler::new(1.0, 10, start);
-        let kept = |at: Duration| (0..1_000).filter(|_| sampler.draws(start + at)).count();
+        let kept = |at: Duration| (0..1_000).filter(|_| sampler.draws(|| start + at)).count();
         assert_eq!(kept(Duration::ZERO), 10);
         assert_eq!(kept(Duration::from_millis(500)), 5);
         assert_eq!(kept(Duration::from_secs(60)), 10, "a pause saves up no more than a second");
@@ -85,9 +86,9 @@ mod tests {
     fn a_share_of_what_is_undecided() {
         let start = Instant::now();
         let sampler = Sampler::new(0.25, u32::MAX, start);
-        let kept = (0..10_000).filter(|_| sampler.draws(start)).count();
+        let kept = (0..10_000).filter(|_| sampler.draws(|| start)).count();
         assert!((2_000..3_000).contains(&kept), "{kept}");
         let none = Sampler::new(0.0, u32::MAX, start);
-        assert!(!none.draws(start) && none.allows(start), "what is decided elsewhere is kept all the same");
+        assert!(!none.draws(|| start) && none.allows(start), "what is decided elsewhere is kept all the same");
     }
 }

@@ -52,7 +52,7 @@ impl Sender {
     }
 
     /// Sends; answers how many spans the collector refused.
-    pub async fn send(&mut self, spans: Vec<Span>) -> Result<u64, SendError> {
+    pub async fn send(&mut self, spans: &[Span]) -> Result<u64, SendError> {
         let scope = InstrumentationScope {
             name: "evenkeel".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -60,7 +60,7 @@ impl Sender {
         };
         let spans = ScopeSpans {
             scope: Some(scope),
-            spans: spans.into_iter().map(Span::into_wire).collect(),
+            spans: spans.iter().map(Span::to_wire).collect(),
             schema_url: SCHEMA_URL.into(),
         };
         let of_resource = ResourceSpans {
@@ -103,14 +103,14 @@ const fn may_pass(code: Code) -> bool {
 fn resource(source: &Source) -> Resource {
     let name = said("OTEL_SERVICE_NAME").unwrap_or_else(|| source.service.to_owned());
     let mut attributes = vec![
-        attribute("service.name", name.into()),
-        attribute("service.namespace", "evenkeel".into()),
-        attribute("service.instance.id", source.instance.clone().into()),
-        attribute("service.version", source.version.into()),
-        attribute("process.pid", u64::from(std::process::id()).into()),
+        attribute("service.name", &name.into()),
+        attribute("service.namespace", &"evenkeel".into()),
+        attribute("service.instance.id", &source.instance.clone().into()),
+        attribute("service.version", &source.version.into()),
+        attribute("process.pid", &u64::from(std::process::id()).into()),
     ];
     let more = said("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    attributes.extend(pairs(&more).map(|(name, value)| attribute(name, value.to_owned().into())));
+    attributes.extend(pairs(&more).map(|(name, value)| attribute(name, &value.to_owned().into())));
     Resource { attributes, ..Resource::default() }
 }
 

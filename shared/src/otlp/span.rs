@@ -186,13 +186,13 @@ impl Span {
         self.links.iter().map(|(_, span, _)| *span)
     }
 
-    pub(super) fn into_wire(self) -> wire::Span {
+    pub(super) fn to_wire(&self) -> wire::Span {
         let remote = if self.remote_parent { FLAGS_IS_REMOTE } else { 0 };
         let flags = u32::from(self.context.is_sampled()) | FLAGS_HAS_IS_REMOTE | remote;
-        let link = |(trace, span, what): (TraceId, SpanId, &'static str)| wire::span::Link {
+        let link = |(trace, span, what): &(TraceId, SpanId, &'static str)| wire::span::Link {
             trace_id: trace.to_bytes().into(),
             span_id: span.to_bytes().into(),
-            attributes: vec![attribute("evenkeel.link", what.into())],
+            attributes: vec![attribute("evenkeel.link", &(*what).into())],
             ..wire::span::Link::default()
         };
         wire::Span {
@@ -201,13 +201,16 @@ impl Span {
             trace_state: self.context.state().to_owned(),
             parent_span_id: self.parent.map(|span| span.to_bytes().into()).unwrap_or_default(),
             flags,
-            name: self.name.into_owned(),
+            name: self.name.as_ref().to_owned(),
             kind: to_wire_kind(self.kind).into(),
             start_time_unix_nano: nanos(self.from),
             end_time_unix_nano: nanos(self.to),
-            attributes: self.attributes.into_iter().map(|(name, value)| attribute(name, value)).collect(),
-            links: self.links.into_iter().map(link).collect(),
-            status: self.error.map(|message| wire::Status { message: cut(message), code: StatusCode::Error.into() }),
+            attributes: self.attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
+            links: self.links.iter().map(link).collect(),
+            status: self
+                .error
+                .as_deref()
+                .map(|message| wire::Status { message: cut(message), code: StatusCode::Error.into() }),
             ..wire::Span::default()
         }
     }
@@ -227,19 +230,18 @@ const fn nanos(at: Timestamp) -> u64 {
     at.unix_micros().saturating_mul(1_000)
 }
 
-pub(super) fn attribute(name: &str, value: Value) -> KeyValue {
+pub(super) fn attribute(name: &str, value: &Value) -> KeyValue {
     let value = match value {
-        Value::Text(text) => any_value::Value::StringValue(cut(text.into_owned())),
-        Value::Int(number) => any_value::Value::IntValue(number),
-        Value::Float(number) => any_value::Value::DoubleValue(number),
-        Value::Bool(is) => any_value::Value::BoolValue(is),
+        Value::Text(text) => any_value::Value::StringValue(cut(text)),
+        Value::Int(number) => any_value::Value::IntValue(*number),
+        Value::Float(number) => any_value::Value::DoubleValue(*number),
+        Value::Bool(is) => any_value::Value::BoolValue(*is),
     };
     KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
-    text
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
 }
 
 /// The number of a new span.
@@ -280,7 +282,7 @@ mod tests {
             .with("n", 3_u64)
             .link(root.trace, root.span, "earlier")
             .failed(Some("x".repeat(TEXT_BYTES_MAX + 9)));
-        let wire = span.into_wire();
+        let wire = span.to_wire();
         assert_eq!(wire.trace_id, root.trace.to_bytes());
         assert_eq!(wire.parent_span_id, root.span.to_bytes());
         assert_ne!(wire.span_id, wire.parent_span_id);
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn a_span_never_ends_before_it_begins() {
         let (late, early) = (Timestamp::from_unix_micros(9), Timestamp::from_unix_micros(7));
-        let wire = Span::new(new_trace(), "odd", late, early).into_wire();
+        let wire = Span::new(new_trace(), "odd", late, early).to_wire();
         assert_eq!(wire.start_time_unix_nano, wire.end_time_unix_nano);
     }
 }
