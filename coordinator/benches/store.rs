@@ -46,7 +46,7 @@ fn life(number: u64, spec: &Arc<TaskSpec>, agent: &AgentId) -> [Change; 4] {
     let run = Duration::from_millis(3);
     [
         Change::Accept(Arc::new(accepted)),
-        Change::Assign { attempt, agent: agent.clone(), at, decision: Decision::default() },
+        Change::Assign { attempt, agent: agent.clone(), at, decision: Decision::default(), reserved: Vec::new() },
         Change::EndAttempt {
             attempt,
             at,

@@ -165,7 +165,7 @@ impl Was<'_> {
         };
         [
             Change::Accept(Arc::new(accepted)),
-            Change::Assign { attempt, agent, at: started_at, decision: decision(strategy) },
+            Change::Assign { attempt, agent, at: started_at, decision: decision(strategy), reserved: Vec::new() },
             Change::EndAttempt {
                 attempt,
                 at: finished_at,

@@ -15,8 +15,8 @@ use evenkeel_shared::{AgentId, AttemptEnd, AttemptRef, StrategyConfig, TaskId, T
 use crate::{
     engine::Change,
     model::{
-        BudgetSpent, CostEntry, Declaration, DeclarationKind, Record, RecoveredAdmin, RecoveredState, RecoveredTask,
-        Recovery,
+        BudgetShare, BudgetSpent, CostEntry, Declaration, DeclarationKind, Record, RecoveredAdmin, RecoveredState,
+        RecoveredTask, Recovery,
     },
 };
 
@@ -121,7 +121,7 @@ impl ModelStore {
     fn apply_one(&mut self, change: &Change) -> Result<(), String> {
         match change {
             Change::Accept(task) => self.accept(task),
-            Change::Assign { attempt, agent, at, .. } => self.assign(*attempt, agent, *at),
+            Change::Assign { attempt, agent, at, reserved, .. } => self.assign(*attempt, agent, *at, reserved),
             Change::EndAttempt { attempt, at, end, run, .. } => self.end_attempt(*attempt, *at, *end, *run),
             Change::Requeue { task, at, not_before, crashes } => {
                 let row = self.row(*task)?;
@@ -187,11 +187,18 @@ impl ModelStore {
         }
     }
 
-    fn assign(&mut self, attempt: AttemptRef, agent: &AgentId, at: Timestamp) -> Result<(), String> {
+    fn assign(
+        &mut self,
+        attempt: AttemptRef,
+        agent: &AgentId,
+        at: Timestamp,
+        reserved: &[BudgetShare],
+    ) -> Result<(), String> {
         let row = self.row(attempt.task)?;
         let checked = row.may_assign(attempt);
         row.task.attempts_made = attempt.attempt.0;
-        row.task.state = RecoveredState::Assigned { attempt, agent: agent.clone(), at };
+        let reserved = Some(reserved.to_vec());
+        row.task.state = RecoveredState::Assigned { attempt, agent: agent.clone(), at, reserved };
         row.attempts.push(StoredAttempt { attempt, agent: agent.clone(), assigned_at: at, ended: None });
         checked
     }

@@ -18,216 +18,30 @@
 //! **Levels** (warning, critical, exhausted) are of spent and reserved together. Each is announced once on the way up; on the
 //! way down only after a calm and well below, so that a budget that is kept full by its own tasks does not fill the history.
 //!
-//! **Restarts.** What is spent is stored; reservations are not, and are made again from the attempts that are live. An attempt that
-//! began before a budget was put holds nothing of it, and must not after a restart either: so with each budget is stored the number
-//! of the first assignment that may hold a part of it. Numbers grow from one assignment to the next, over restarts too. Times were
-//! rejected: two events can have the same one. What is not known again is the mean of a kind: an attempt that reserved by it
-//! reserves nothing after a restart, and what it costs is an overrun; and one that reserved by a default that was changed since
-//! reserves by the new one.
+//! **Restarts.** What is spent is stored with the end of the attempt that spent it, what is reserved with the assignment: so a restart
+//! knows both to the millionth, whatever was declared or learned meanwhile, and settles what was reserved. To reserve anew for what runs
+//! was rejected: by the mean or default of that day it may be less, and then a cap is passed that every attempt kept to. A share
+//! is stored by the name of its budget; that one of the name may have been removed and put again, or counts another unit now,
+//! is told by the first assignment that may hold a part of it, which is stored with the budget. Numbers grow from one assignment to
+//! the next, over restarts too. Times were rejected: two events can have the same one. What a version wrote that did not write
+//! down reservations yet is reserved anew, see [`Ledger::restore_unwritten`].
 //!
-//! Budgets are found by tenant, kind, both or neither, so a task costs what covers it, however many budgets there are.
+//! What an attempt holds, from its beginning to its end, is in `reservation`; who is covered in `index`; what is said of it in `words`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use evenkeel_shared::{AssignmentId, Cost, CostUnit, Kind, Micros, TaskBudget, Tenant, Timestamp};
+use evenkeel_shared::{AssignmentId, Micros, Timestamp};
 
 use super::{BUDGETS_MAX, Budget, account::Account, means::Means, window};
 use crate::model::BudgetSpent;
 
-/// How far a budget is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Below all others.
-    #[default]
-    Ok,
-    /// From `warning_percent` of the cap on.
-    Warning,
-    /// From `critical_percent` on.
-    Critical,
-    /// Nothing is left.
-    Exhausted,
-}
+mod index;
+mod reservation;
+mod words;
 
-impl Level {
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-            Self::Exhausted => "exhausted",
-        }
-    }
-}
-
-/// Why an attempt may not begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shortage {
-    /// The budget that is short.
-    pub budget: Arc<str>,
-    /// What it counts.
-    pub unit: CostUnit,
-    /// What the attempt would reserve.
-    pub needed: Micros,
-    /// What is left.
-    pub left: Micros,
-    /// The whole.
-    pub cap: Micros,
-    /// When its window ends. `None`: never; it needs a settlement that leaves something over, or a higher cap.
-    pub until: Option<Timestamp>,
-    /// Submissions are refused.
-    pub refuse: bool,
-}
-
-impl std::fmt::Display for Shortage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { budget, unit, needed, left, cap, .. } = self;
-        if needed > cap {
-            return write!(f, "budget `{budget}` has a cap of {cap} {unit}, and the task may cost {needed}");
-        }
-        write!(f, "budget `{budget}` has {left} of {cap} {unit} left")?;
-        if left.0 > 0 { write!(f, ", and the task may cost {needed}") } else { Ok(()) }
-    }
-}
-
-/// A budget's level is not what was last said of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crossing {
-    /// The budget.
-    pub budget: Arc<str>,
-    /// What it counts.
-    pub unit: CostUnit,
-    /// As last said.
-    pub from: Level,
-    /// As it is.
-    pub to: Level,
-    /// Spent and reserved.
-    pub used: Micros,
-    /// The whole.
-    pub cap: Micros,
-}
-
-impl std::fmt::Display for Crossing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { budget, unit, from, to, used, cap } = self;
-        let (from, to) = (from.name(), to.name());
-        write!(f, "budget `{budget}` is {to}, was {from}: {used} of {cap} {unit} spent or reserved")
-    }
-}
-
-/// What an attempt holds of budgets. Made by [`Ledger::reserve`], ended by [`Ledger::settle`].
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Reservation(Vec<Share>);
-
-impl Reservation {
-    /// Whether no budget covers the attempt.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// What is reserved in the budget of this name.
-    #[must_use]
-    pub fn amount(&self, ledger: &Ledger, budget: &str) -> Option<Micros> {
-        let share = self.0.iter().find(|share| ledger.of_share(share).is_some_and(|account| *account.name == *budget));
-        share.map(|share| share.amount)
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Share {
-    place: usize,
-    /// Of the account: a place may have been given to another budget since.
-    serial: u64,
-    amount: Micros,
-}
-
-/// What an attempt did cost.
-#[derive(Clone, Copy, Debug)]
-pub enum Actual<'a> {
-    /// This, as its agent said when it ended; what it does not name cost nothing.
-    Final(Option<&'a Cost>),
-    /// Nobody knows: at least this, as its agent last said, and at least what was reserved.
-    Unknown(Option<&'a Cost>),
-}
-
-/// What a settlement did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Settled {
-    /// To be recorded with the end of the attempt.
-    pub spent: Vec<BudgetSpent>,
-    /// To be announced.
-    pub crossings: Vec<Crossing>,
-    /// Some budget has more left than before: who waits for one should be looked at.
-    pub opened: bool,
-}
-
-/// A budget with its use at a moment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BudgetView {
-    /// As declared.
-    pub budget: Budget,
-    /// Of its present window.
-    pub window_start: Timestamp,
-    /// `None`: it has no end.
-    pub window_end: Option<Timestamp>,
-    /// In this window.
-    pub spent: Micros,
-    /// By attempts that run or are about to.
-    pub reserved: Micros,
-    /// Spent in this window beyond what was reserved.
-    pub overrun: Micros,
-    /// Of spent and reserved together.
-    pub level: Level,
-}
-
-/// Places of accounts by whom they cover.
-#[derive(Debug, Default)]
-struct Index {
-    everyone: Vec<usize>,
-    by_tenant: BTreeMap<Tenant, Vec<usize>>,
-    by_kind: BTreeMap<Kind, Vec<usize>>,
-    by_both: BTreeMap<Tenant, BTreeMap<Kind, Vec<usize>>>,
-}
-
-impl Index {
-    fn add(&mut self, budget: &Budget, place: usize) {
-        let places = match (&budget.tenant, &budget.kind) {
-            (None, None) => &mut self.everyone,
-            (Some(tenant), None) => self.by_tenant.entry(tenant.clone()).or_default(),
-            (None, Some(kind)) => self.by_kind.entry(kind.clone()).or_default(),
-            (Some(tenant), Some(kind)) => {
-                self.by_both.entry(tenant.clone()).or_default().entry(kind.clone()).or_default()
-            }
-        };
-        places.push(place);
-    }
-
-    fn remove(&mut self, place: usize) {
-        let without = |places: &mut Vec<usize>| {
-            places.retain(|&other| other != place);
-            !places.is_empty()
-        };
-        without(&mut self.everyone);
-        self.by_tenant.retain(|_, places| without(places));
-        self.by_kind.retain(|_, places| without(places));
-        self.by_both.retain(|_, kinds| {
-            kinds.retain(|_, places| without(places));
-            !kinds.is_empty()
-        });
-    }
-
-    fn covering(&self, tenant: &Tenant, kind: &Kind) -> impl Iterator<Item = usize> {
-        let lists = [
-            Some(&self.everyone),
-            self.by_tenant.get(tenant),
-            self.by_kind.get(kind),
-            self.by_both.get(tenant).and_then(|kinds| kinds.get(kind)),
-        ];
-        lists.into_iter().flatten().flatten().copied()
-    }
-}
+use index::Index;
+pub use reservation::{Actual, Reservation, Settled};
+pub use words::{BudgetView, Crossing, Level, Shortage};
 
 /// All budgets. See the module.
 #[derive(Debug, Default)]
@@ -339,105 +153,6 @@ impl Ledger {
         true
     }
 
-    /// Why such an attempt could not begin now; of several budgets the one that opens last.
-    #[must_use]
-    pub fn check(&self, now: Timestamp, tenant: &Tenant, kind: &Kind, task: Option<&TaskBudget>) -> Option<Shortage> {
-        let shortages = self.index.covering(tenant, kind).filter_map(|place| {
-            let account = &self.accounts[place];
-            account.shortage(now, account.needed(task, kind, &self.means))
-        });
-        shortages.max_by_key(|shortage| (shortage.refuse, shortage.until.unwrap_or(Timestamp::MAX)))
-    }
-
-    /// Reserves what such an attempt may cost in every budget that covers it.
-    ///
-    /// # Errors
-    /// A budget that is short. Nothing is reserved then.
-    pub fn reserve(
-        &mut self,
-        now: Timestamp,
-        tenant: &Tenant,
-        kind: &Kind,
-        task: Option<&TaskBudget>,
-    ) -> Result<Reservation, Shortage> {
-        match self.check(now, tenant, kind, task) {
-            Some(shortage) => Err(shortage),
-            None => Ok(self.hold(now, tenant, kind, task)),
-        }
-    }
-
-    /// Reserves whatever is left, for an attempt that begins: [`Self::check`] was asked just before.
-    pub fn hold(&mut self, now: Timestamp, tenant: &Tenant, kind: &Kind, task: Option<&TaskBudget>) -> Reservation {
-        self.hold_of(now, tenant, kind, task, |_| true)
-    }
-
-    /// Reserves again whatever is left, for an attempt that was live when the coordinator restarted: in the budgets that it held a
-    /// part of before.
-    pub fn restore(
-        &mut self,
-        now: Timestamp,
-        tenant: &Tenant,
-        kind: &Kind,
-        task: Option<&TaskBudget>,
-        assignment: AssignmentId,
-    ) -> Reservation {
-        self.hold_of(now, tenant, kind, task, |account| assignment >= account.since)
-    }
-
-    fn hold_of(
-        &mut self,
-        now: Timestamp,
-        tenant: &Tenant,
-        kind: &Kind,
-        task: Option<&TaskBudget>,
-        holds: impl Fn(&Account) -> bool,
-    ) -> Reservation {
-        let mut shares = Vec::new();
-        for place in self.index.covering(tenant, kind) {
-            let account = &mut self.accounts[place];
-            if !holds(account) {
-                continue;
-            }
-            account.roll(now);
-            let amount = account.needed(task, kind, &self.means);
-            account.reserved += amount;
-            shares.push(Share { place, serial: account.serial, amount });
-            self.crossings.extend(account.crossing(now));
-        }
-        Reservation(shares)
-    }
-
-    /// Ends a reservation: what the attempt of this kind did cost is spent, the rest is free again.
-    pub fn settle(&mut self, now: Timestamp, reservation: Reservation, actual: Actual<'_>, kind: &Kind) -> Settled {
-        let mut settled = Settled::default();
-        for share in reservation.0 {
-            let Some(account) = self.accounts.get_mut(share.place).filter(|account| account.serial == share.serial)
-            else {
-                continue;
-            };
-            let rolled = account.roll(now);
-            let before = account.left(now);
-            let said = |cost: Option<&Cost>| cost.and_then(|cost| cost.get(&account.budget.unit)).copied();
-            let spent = match actual {
-                Actual::Final(cost) => said(cost).unwrap_or_default(),
-                Actual::Unknown(cost) => said(cost).unwrap_or_default().max(share.amount),
-            };
-            if matches!(actual, Actual::Final(Some(_))) {
-                self.means.observe(&account.budget.unit, kind, spent);
-            }
-            account.reserved = account.reserved.minus(share.amount);
-            account.spent += spent;
-            account.overrun += spent.minus(share.amount);
-            settled.opened |= rolled || account.left(now) > before;
-            if spent > Micros::ZERO {
-                settled.spent.push(account.record());
-            }
-            self.crossings.extend(account.crossing(now));
-        }
-        settled.crossings = self.take_crossings();
-        settled
-    }
-
     /// Begins the windows that are due. True: some have begun, so who waits for one should be looked at.
     pub fn roll(&mut self, now: Timestamp) -> bool {
         let mut rolled = false;
@@ -472,10 +187,6 @@ impl Ledger {
     pub fn views(&self, now: Timestamp) -> Vec<BudgetView> {
         let accounts = self.by_name.values().map(|&place| &self.accounts[place]);
         accounts.map(|account| account.view(now)).collect()
-    }
-
-    fn of_share(&self, share: &Share) -> Option<&Account> {
-        self.accounts.get(share.place).filter(|account| account.serial == share.serial)
     }
 }
 

@@ -21,10 +21,16 @@ use super::{
 use crate::{
     cost::ledger::{Actual, Crossing},
     ix::TaskIx,
-    model::{ClusterEventKind, Record},
+    model::{BudgetShare, ClusterEventKind, Record},
 };
 
 impl Engine {
+    /// What the live attempt holds of budgets, to be stored.
+    pub(super) fn reserved_by(&self, task: TaskIx) -> Vec<BudgetShare> {
+        let spending = self.tasks[task].spending.as_ref();
+        spending.map(|reservation| reservation.shares(&self.allocation.ledger)).unwrap_or_default()
+    }
+
     /// The attempt has ended: what it did cost is spent, the rest of its reservation is free.
     pub(super) fn settle_spending(&mut self, task: TaskIx, end: AttemptEnd, said: Option<&Usage>, out: &mut Effects) {
         let row = &mut self.tasks[task];

@@ -9,7 +9,7 @@ use evenkeel_shared::{
 };
 
 use super::event::RequestId;
-use crate::model::{ClusterEvent, Record, RecoveredState, RecoveredTask, TaskEvent};
+use crate::model::{BudgetShare, ClusterEvent, Record, RecoveredState, RecoveredTask, TaskEvent};
 
 /// The effects of one event or of a batch of them, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +43,8 @@ pub enum Change {
         at: Timestamp,
         /// Why there.
         decision: Decision,
+        /// What it holds of budgets, for as long as it is live.
+        reserved: Vec<BudgetShare>,
     },
     /// An attempt is over.
     EndAttempt {

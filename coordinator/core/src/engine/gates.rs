@@ -28,7 +28,7 @@ use crate::{
     admission::gates::{Gates, LaneIx, Site},
     cost::ledger::{Ledger, Shortage},
     ix::{AgentIx, ClassIx, TaskIx},
-    model::DeclarationKind,
+    model::{BudgetShare, DeclarationKind},
     sizing::Sizes,
     timer::TimerKey,
 };
@@ -161,11 +161,22 @@ impl Engine {
         lane
     }
 
-    /// After a restart, for the attempt of this number, which may run.
-    pub(super) fn restore_permits(&mut self, task: TaskIx, agent: AgentIx, assignment: AssignmentId) -> Option<LaneIx> {
+    /// After a restart, for the attempt of this number, which may run. `reserved` is what it holds of budgets, where that was written
+    /// down.
+    pub(super) fn restore_permits(
+        &mut self,
+        task: TaskIx,
+        agent: AgentIx,
+        assignment: AssignmentId,
+        reserved: Option<&[BudgetShare]>,
+    ) -> Option<LaneIx> {
         let row = &mut self.tasks[task];
         let TaskSpec { tenant, kind, budget, .. } = &*row.spec;
-        let reservation = self.allocation.ledger.restore(self.now, tenant, kind, budget.as_deref(), assignment);
+        let ledger = &mut self.allocation.ledger;
+        let reservation = match reserved {
+            Some(shares) => ledger.restore(self.now, shares, assignment),
+            None => ledger.restore_unwritten(self.now, tenant, kind, budget.as_deref(), assignment),
+        };
         row.spending = (!reservation.is_empty()).then(|| Box::new(reservation));
         let lane = self.allocation.limits.lane(self.now, tenant, kind);
         self.allocation.limits.hold(self.now, lane, agent);

@@ -37,15 +37,16 @@ impl Engine {
             queued: self.now.since(row.since),
         };
         let id = self.agents[agent].spec.id.clone();
+        let lane = if self.allocation.active { self.take_permits(task, agent) } else { None };
         if spec.delivery == Delivery::Durable {
             let decision = decision(&placed, pick.preferences_given_up);
-            out.changes.push(Change::Assign { attempt, agent: id.clone(), at: self.now, decision });
+            let reserved = self.reserved_by(task);
+            out.changes.push(Change::Assign { attempt, agent: id.clone(), at: self.now, decision, reserved });
         }
         self.counters.assignments += 1;
         self.counters.prefetched += u64::from(placed.prefetched);
         self.count_grant(task, agent, Some(placed.queued));
         let measured = self.agents[agent].run_mean(&spec.kind).is_some();
-        let lane = if self.allocation.active { self.take_permits(task, agent) } else { None };
         let timeout = self.time_left(&spec);
         self.hold_place(
             agent,

@@ -125,13 +125,13 @@ impl Engine {
         match state {
             RecoveredState::Queued { .. } => self.enqueue(task),
             RecoveredState::RetryWait { .. } => self.arm(task),
-            RecoveredState::Assigned { attempt, agent, .. } => {
+            RecoveredState::Assigned { attempt, agent, reserved, .. } => {
                 let spec = self.tasks[task].spec.clone();
                 let agent_ix = self.awaited(&agent);
                 let row = &mut self.tasks[task];
                 row.last_agent = Some(agent);
                 row.current = Some(Current { attempt, agent: agent_ix, started_at: None, running_since: None });
-                let lane = self.restore_permits(task, agent_ix, attempt.assignment);
+                let lane = self.restore_permits(task, agent_ix, attempt.assignment, reserved.as_deref());
                 self.count_grant(task, agent_ix, None);
                 self.hold_place(
                     agent_ix,

@@ -1,7 +1,7 @@
 //! What is kept of resources: what operators declared, what budgets have spent, and the history of use, cost, scaling and
 //! advice.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use evenkeel_shared::{CostUnit, Micros, Timestamp};
 
@@ -124,10 +124,19 @@ pub struct BudgetSpent {
     pub budget: String,
     /// When the window began.
     pub window_start: Timestamp,
-    /// What is spent. Reservations are not kept: a restart makes them again from the live attempts.
+    /// What is spent. What is reserved is kept with the attempts that hold it.
     pub spent: Micros,
     /// Of that, beyond what was reserved.
     pub overrun: Micros,
+}
+
+/// What an attempt has reserved of a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetShare {
+    /// The budget's name.
+    pub budget: Arc<str>,
+    /// In its unit. Zero: it covers the attempt, and nothing was expected of it.
+    pub amount: Micros,
 }
 
 /// A measurement over a stretch of time.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use evenkeel_shared::{AdminState, AgentId, AttemptRef, StrategyConfig, TaskId, TaskSpec, Timestamp};
 
-use super::record::{BudgetSpent, Declaration, ScalingRecord};
+use super::record::{BudgetShare, BudgetSpent, Declaration, ScalingRecord};
 
 /// All that the engine must know to go on where the last incarnation ended.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,6 +73,8 @@ pub enum RecoveredState {
         agent: AgentId,
         /// When.
         at: Timestamp,
+        /// What it holds of budgets. `None`: a version made it that did not write that down.
+        reserved: Option<Vec<BudgetShare>>,
     },
 }
 

@@ -37,7 +37,12 @@ pub fn each_state_is_recovered_as_it_was(open: Open) {
         stood,
         [
             (queued.id, 0, 0, RecoveredState::Queued { since: queued.at }),
-            (assigned.id, 1, 0, RecoveredState::Assigned { attempt, agent: agent("a"), at: assigned_at }),
+            (
+                assigned.id,
+                1,
+                0,
+                RecoveredState::Assigned { attempt, agent: agent("a"), at: assigned_at, reserved: Some(vec![]) }
+            ),
             (waiting.id, 1, 1, RecoveredState::RetryWait { not_before: at(123_456) }),
             (returned.id, 1, 1, RecoveredState::Queued { since: at(70_000) }),
         ]

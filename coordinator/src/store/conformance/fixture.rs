@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 use bytes::Bytes;
 use evenkeel_core::{
     engine::{AcceptedTask, Change},
-    model::{ClusterEvent, ClusterEventKind, Recovery, TaskEvent, TaskEventKind},
+    model::{BudgetShare, ClusterEvent, ClusterEventKind, Recovery, TaskEvent, TaskEventKind},
 };
 use evenkeel_shared::{
     AgentId, AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Decision, EventPosition, Failure, FailureClass, Kind,
@@ -150,7 +150,12 @@ impl Fixture {
 }
 
 pub fn assign(attempt: AttemptRef, to: &str) -> Change {
-    Change::Assign { attempt, agent: agent(to), at: at(attempt.assignment.0), decision: decision() }
+    reserving(attempt, to, Vec::new())
+}
+
+/// The same for an attempt that holds something of budgets.
+pub fn reserving(attempt: AttemptRef, to: &str, reserved: Vec<BudgetShare>) -> Change {
+    Change::Assign { attempt, agent: agent(to), at: at(attempt.assignment.0), decision: decision(), reserved }
 }
 
 pub fn decision() -> Decision {

@@ -4,21 +4,22 @@ use std::{collections::BTreeMap, time::Duration};
 
 use evenkeel_core::{
     engine::Change,
-    model::{RecoveredState, RecoveredTask},
+    model::{BudgetShare, RecoveredState, RecoveredTask},
 };
-use evenkeel_shared::{AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, TaskState};
+use evenkeel_shared::{AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Micros, TaskState};
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 
 use super::{
     Open,
-    fixture::{Fixture, a_task, agent, assign, at, end, finish, requeue},
+    fixture::{Fixture, a_task, agent, at, end, finish, requeue, reserving},
 };
 
 /// What happens next; to which task is up to the index.
 #[derive(Clone, Debug)]
 enum Step {
     Accept,
-    Assign(Index),
+    /// With so much reserved of as many budgets.
+    Assign(Index, Vec<u64>),
     Requeue(Index, Option<u64>),
     Finish(Index, TaskState),
     Commit,
@@ -30,7 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
     let terminal = prop_oneof![Just(TaskState::Succeeded), Just(TaskState::Failed), Just(TaskState::Quarantined)];
     prop_oneof![
         4 => Just(Step::Accept),
-        4 => any::<Index>().prop_map(Step::Assign),
+        4 => (any::<Index>(), proptest::collection::vec(any::<u64>(), 0..3)).prop_map(|(index, of)| Step::Assign(index, of)),
         2 => (any::<Index>(), any::<Option<u16>>()).prop_map(|(index, ms)| Step::Requeue(index, ms.map(u64::from))),
         2 => (any::<Index>(), terminal).prop_map(|(index, state)| Step::Finish(index, state)),
         3 => Just(Step::Commit),
@@ -57,7 +58,7 @@ impl Model {
     fn step(&mut self, step: Step, fixture: &mut Fixture) -> Vec<Change> {
         match step {
             Step::Accept => vec![self.accept(fixture)],
-            Step::Assign(index) => self.assign(index, fixture),
+            Step::Assign(index, of) => self.assign(index, &of, fixture),
             Step::Requeue(index, ms) => self.requeue(index, ms),
             Step::Finish(index, state) => self.finish(index, state),
             Step::Commit | Step::Crash | Step::Restart => Vec::new(),
@@ -70,7 +71,7 @@ impl Model {
         Change::Accept(task.into())
     }
 
-    fn assign(&mut self, index: Index, fixture: &mut Fixture) -> Vec<Change> {
+    fn assign(&mut self, index: Index, of: &[u64], fixture: &mut Fixture) -> Vec<Change> {
         let waits = |state: &RecoveredState| !matches!(state, RecoveredState::Assigned { .. });
         let Some(task) = self.choose(index, waits) else { return Vec::new() };
         task.attempts_made += 1;
@@ -79,8 +80,11 @@ impl Model {
             attempt: AttemptNumber(task.attempts_made),
             assignment: AssignmentId(fixture.number()),
         };
-        task.state = RecoveredState::Assigned { attempt, agent: agent("a"), at: at(attempt.assignment.0) };
-        vec![assign(attempt, "a")]
+        let reserved = shares(of);
+        let held = Some(reserved.clone());
+        task.state =
+            RecoveredState::Assigned { attempt, agent: agent("a"), at: at(attempt.assignment.0), reserved: held };
+        vec![reserving(attempt, "a", reserved)]
     }
 
     fn requeue(&mut self, index: Index, ms: Option<u64>) -> Vec<Change> {
@@ -104,6 +108,12 @@ impl Model {
         self.over.push((id, state));
         vec![finish(id, state, at(order))]
     }
+}
+
+/// Of as many budgets. Amounts are of a signed column's range, as those of the engine are.
+fn shares(amounts: &[u64]) -> Vec<BudgetShare> {
+    let share = |(n, amount): (usize, &u64)| BudgetShare { budget: format!("b{n}").into(), amount: Micros(*amount) };
+    amounts.iter().enumerate().map(share).collect()
 }
 
 pub fn any_history_is_recovered_as_it_was(open: Open) {

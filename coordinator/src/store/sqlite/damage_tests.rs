@@ -5,7 +5,7 @@ use std::{fs, ops::Range};
 use bytes::Bytes;
 use evenkeel_core::{
     engine::{AcceptedTask, Change},
-    model::{BudgetSpent, Declaration, DeclarationKind, Record, RecoveredTask, TaskEvent, TaskEventKind},
+    model::{BudgetShare, BudgetSpent, Declaration, DeclarationKind, Record, RecoveredTask, TaskEvent, TaskEventKind},
 };
 use evenkeel_shared::{
     AgentId, AssignmentId, AttemptEnd, AttemptNumber, AttemptRef, Cost, CostUnit, Decision, EventPosition, Kind,
@@ -58,6 +58,12 @@ pub(super) fn declarations(number: u64) -> Vec<Change> {
     records.into_iter().map(|record| Change::Record(Box::new(record))).collect()
 }
 
+/// What the attempt of this group holds of budgets; that of every third one nothing.
+fn reserved(number: u64) -> Vec<BudgetShare> {
+    let names = (0..number % 3).map(|n| format!("budget-{n}"));
+    names.map(|name| BudgetShare { budget: name.into(), amount: Micros(number * 1_000) }).collect()
+}
+
 fn group(number: u64) -> Vec<Change> {
     let attempt = AttemptRef { task: id(number), attempt: AttemptNumber(1), assignment: AssignmentId(number) };
     let agent = AgentId::new("a").unwrap();
@@ -74,7 +80,7 @@ fn group(number: u64) -> Vec<Change> {
     };
     let mut changes = vec![
         accept(number),
-        Change::Assign { attempt, agent, at: NOW, decision: Decision::default() },
+        Change::Assign { attempt, agent, at: NOW, decision: Decision::default(), reserved: reserved(number) },
         Change::TaskEvent(event),
     ];
     changes.extend(declarations(number));
@@ -328,6 +334,12 @@ fn what_a_live_task_cannot_have_come_to_is_damage_and_not_handed_to_the_engine()
         ("UPDATE tasks SET attempts = 5, state = 0 WHERE place = 3", "attempts"),
         ("UPDATE tasks SET crashes = 2 WHERE place = 3", "crashes"),
         ("UPDATE tasks SET assignment = 5 WHERE place = 3", "assignment"),
+        ("UPDATE attempts SET assignment = 7 WHERE assignment = 5", "assignment"),
+        ("UPDATE attempts SET reserved = replace(reserved, '5000', '5001') WHERE assignment = 5", "reserved"),
+        (
+            "UPDATE attempts SET reserved = (SELECT reserved FROM attempts WHERE assignment = 7) WHERE assignment = 5",
+            "reserved",
+        ),
         ("UPDATE meta SET strategy = '{\"name\":\"priority\",\"held_back_percent\":255}'", "held_back_percent"),
     ] {
         let dir = released().lay_out();

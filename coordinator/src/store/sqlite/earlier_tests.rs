@@ -12,6 +12,7 @@ use super::{
 
 const VERSION_1: &str = include_str!("fixtures/version_1.sql");
 const VERSION_2: &str = include_str!("fixtures/version_2.sql");
+const VERSION_3: &str = include_str!("fixtures/version_3.sql");
 
 #[test]
 fn a_database_of_version_1_is_taken_over_with_all_that_is_in_it() {
@@ -21,6 +22,11 @@ fn a_database_of_version_1_is_taken_over_with_all_that_is_in_it() {
 #[test]
 fn a_database_of_version_2_is_taken_over_with_all_that_is_in_it() {
     check_taken_over(VERSION_2);
+}
+
+#[test]
+fn a_database_of_version_3_is_taken_over_with_all_that_is_in_it() {
+    check_taken_over(VERSION_3);
 }
 
 /// A database of an earlier version, as that version's program left it.
@@ -57,9 +63,12 @@ fn check_taken_over(left: &str) {
     assert_eq!(reader.attempts(over.id).unwrap()[0].ended.as_ref().unwrap().end, AttemptEnd::Succeeded);
     assert!(!reader.cluster_events(&Default::default(), EventPosition(0), 100).unwrap().is_empty());
 
-    let RecoveredState::Assigned { attempt, .. } = sleep.state else { panic!("it is assigned") };
+    let RecoveredState::Assigned { attempt, ref reserved, .. } = sleep.state else { panic!("it is assigned") };
+    assert_eq!(*reserved, None, "nobody wrote down what it holds of budgets");
     let run = std::time::Duration::from_secs(1);
-    assert_eq!((recovery.declarations, recovery.spent), (vec![], vec![]));
+    // Budgets came with version 3, whose program had put one.
+    let budgets = usize::from(left == VERSION_3);
+    assert_eq!((recovery.declarations.len(), recovery.spent.len()), (budgets, budgets));
     let end = Change::EndAttempt {
         attempt,
         at: NOW,
@@ -78,7 +87,10 @@ fn check_taken_over(left: &str) {
     drop(store);
     let mut store = SqliteStore::open(dir.path(), Durability::Full).unwrap();
     let recovery = store.claim(NOW).unwrap();
-    assert_eq!((recovery.tasks.len(), recovery.declarations.len(), recovery.spent.len()), (3, 2, 1));
+    assert_eq!(
+        (recovery.tasks.len(), recovery.declarations.len(), recovery.spent.len()),
+        (3, 2 + budgets, 1 + budgets)
+    );
     let attempts = store.reader().attempts(sleep.id).unwrap();
     assert_eq!(attempts[0].ended.as_ref().unwrap().usage, Some(usage(7)));
     assert_eq!(store.reader().task(sleep.id).unwrap().unwrap().output, "slept");
@@ -96,5 +108,7 @@ fn the_fixtures_have_the_schemas_of_their_versions() {
     };
     let initial = include_str!("0001_initial.sql");
     assert_eq!(columns(VERSION_1), columns(initial));
-    assert_eq!(columns(VERSION_2), columns(&[initial, include_str!("0002_checksums.sql")].concat()));
+    let checksums = [initial, include_str!("0002_checksums.sql")].concat();
+    assert_eq!(columns(VERSION_2), columns(&checksums));
+    assert_eq!(columns(VERSION_3), columns(&[&checksums, include_str!("0003_resources.sql")].concat()));
 }

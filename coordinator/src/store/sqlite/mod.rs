@@ -33,6 +33,7 @@ mod prune;
 mod read;
 mod records;
 mod recover;
+mod reserved;
 mod row;
 mod series;
 mod soundness;

@@ -15,8 +15,12 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// "EVKL", so that other tools (and we) can tell whose database it is.
 const APPLICATION_ID: u32 = 0x4556_4b4c;
 /// What brings a database from each version to the next. Never changed once released, only added to.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("0001_initial.sql"), include_str!("0002_checksums.sql"), include_str!("0003_resources.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("0001_initial.sql"),
+    include_str!("0002_checksums.sql"),
+    include_str!("0003_resources.sql"),
+    include_str!("0004_reservations.sql"),
+];
 /// How long to wait for a lock inside the database. There is one writer, so none is held for long: at most a checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept: more than the store has.

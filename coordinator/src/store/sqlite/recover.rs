@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::{
     super::StoreError,
     codes::{self, Coded},
-    declared, records,
+    declared, records, reserved,
     row::{self, blob, decode_spec, required},
     sums::{self, Accepted},
 };
@@ -59,7 +59,10 @@ pub fn live_when_released(connection: &Connection) -> Result<Option<u64>, StoreE
 /// The columns of a live task, by place: to look each up by its name took longer than to read it.
 mod column {
     pub const ALL: &str = "place, id, state, state_at, accepted_at, attempts, crashes, agent, assignment, fingerprint, \
-                           redrive_of, tenant, kind, key, spec, payload, task_sum, payload_sum";
+                           redrive_of, tenant, kind, key, spec, payload, task_sum, payload_sum, \
+                           CASE WHEN assignment IS NOT NULL THEN (SELECT coalesce(reserved, '') FROM attempts AS live \
+                           WHERE live.task = tasks.id AND live.attempt = tasks.attempts \
+                           AND live.assignment = tasks.assignment) END";
     pub const PLACE: usize = 0;
     pub const ID: usize = 1;
     pub const STATE: usize = 2;
@@ -78,6 +81,7 @@ mod column {
     pub const PAYLOAD: usize = 15;
     pub const TASK_SUM: usize = 16;
     pub const PAYLOAD_SUM: usize = 17;
+    pub const RESERVED: usize = 18;
 }
 
 fn tasks(connection: &Connection) -> Result<Vec<RecoveredTask>, StoreError> {
@@ -128,11 +132,15 @@ fn task(row: &Row<'_>, specs: &mut Specs) -> Result<RecoveredTask, StoreError> {
 fn assigned(row: &Row<'_>, task: TaskId, attempt: AttemptNumber, at: Timestamp) -> Result<RecoveredState, StoreError> {
     let assignment: Option<i64> = row.get(column::ASSIGNMENT)?;
     let assignment = codes::uint(required(assignment, "the assignment of a task that is assigned")?)?;
+    let assignment = AssignmentId(assignment);
     let agent = codes::optional_name_at(row, column::AGENT, "agent")?;
+    let reserved = row.get_ref(column::RESERVED)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    let reserved = required(reserved, "the assignment among the attempts of a live task")?;
     Ok(RecoveredState::Assigned {
-        attempt: AttemptRef { task, attempt, assignment: AssignmentId(assignment) },
+        attempt: AttemptRef { task, attempt, assignment },
         agent: required(agent, "the agent of a task that is assigned")?,
         at,
+        reserved: reserved::decode(assignment, reserved)?,
     })
 }
 

@@ -90,7 +90,7 @@ fn a_newer_database_is_refused_and_left_as_it_is() {
     with_database(dir.path(), "PRAGMA user_version = 99");
     let before = fs::read(database_path(dir.path())).unwrap();
     let error = refusal(dir.path());
-    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 3 }), "{error}");
+    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 4 }), "{error}");
     assert_eq!(fs::read(database_path(dir.path())).unwrap(), before);
 }
 

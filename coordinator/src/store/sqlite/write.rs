@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_core::{
     engine::{AcceptedTask, Change},
-    model::{ClusterEvent, Record, TaskEvent},
+    model::{BudgetShare, ClusterEvent, Record, TaskEvent},
 };
 use evenkeel_shared::{
     AdminState, AgentId, AttemptEnd, AttemptRef, Decision, Failure, StrategyConfig, TaskId, TaskState, Timestamp, Usage,
@@ -14,7 +14,7 @@ use rusqlite::{Params, Transaction, params};
 use super::{
     super::StoreError,
     codes::{self, Coded},
-    declared, records,
+    declared, records, reserved,
     row::{self, encode_spec},
     series,
     sums::{self, Accepted},
@@ -25,7 +25,9 @@ pub fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<(), Store
     let writer = Writer { transaction };
     match change {
         Change::Accept(task) => writer.accept(task),
-        Change::Assign { attempt, agent, at, decision } => writer.assign(*attempt, agent, *at, decision),
+        Change::Assign { attempt, agent, at, decision, reserved } => {
+            writer.assign(*attempt, agent, *at, decision, reserved)
+        }
         Change::EndAttempt { attempt, at, started_at, end, failure, run, usage } => {
             let usage = usage.as_deref();
             let (at, started_at, end, run) = (*at, *started_at, *end, *run);
@@ -114,9 +116,11 @@ impl Writer<'_> {
         agent: &AgentId,
         at: Timestamp,
         decision: &Decision,
+        reserved: &[BudgetShare],
     ) -> Result<(), StoreError> {
         let (task, number, assignment) = (codes::id(attempt.task), attempt.attempt.0, codes::int(attempt.assignment.0));
         let at = codes::micros(at);
+        let reserved = reserved::encode(attempt.assignment, reserved)?;
         self.update(
             || format!("an assignment of task {}", attempt.task),
             "UPDATE tasks SET state = ?2, state_at = ?3, attempts = ?4, agent = ?5, assignment = ?6
@@ -125,8 +129,8 @@ impl Writer<'_> {
         )?;
         self.execute(
             "INSERT INTO attempts (task, attempt, assignment, agent, assigned_at, strategy, score, with_room, prefetched,
-                                   given_up, queued_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                   given_up, queued_us, reserved)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 task,
                 number,
@@ -139,6 +143,7 @@ impl Writer<'_> {
                 decision.prefetched,
                 decision.preferences_given_up,
                 codes::duration_us(decision.queued),
+                reserved,
             ],
         )?;
         Ok(())

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::fixture::{Cluster, START, TaskBuilder, agent, ms, task};
 use crate::{
     cost::{Budget, BudgetAction, BudgetWindow},
-    engine::{ControlCommand, Event, invariants},
-    model::{ClusterEventKind, Record},
+    engine::{Change, ControlCommand, Event, invariants},
+    model::{BudgetShare, ClusterEventKind, Record},
 };
 
 fn usd(amount: f64) -> Cost {
@@ -191,6 +191,41 @@ fn a_restart_knows_what_is_spent_and_reserves_again_for_what_runs() {
 }
 
 #[test]
+fn a_restart_reserves_what_was_reserved_and_not_what_would_be_now() {
+    let of_default = Budget { default_estimate: Some(Micros::from_units(0.4)), ..budget("default", 1.0) };
+    let mut c = cluster([budget("mean", 1.0), of_default]);
+    let known = c.submit(costing(0.3));
+    succeed(&mut c, known, 0.3);
+    let by_mean = [c.submit(task("work")), c.submit(task("work"))];
+    assert_eq!((placed(&c, &by_mean), used(&c, "mean"), used(&c, "default")), (1, (0.3, 0.3), (0.3, 0.4)));
+    c.control(ControlCommand::PutBudget(budget("default", 1.0))).unwrap();
+    let before = (used(&c, "mean"), used(&c, "default"));
+    c.restart();
+    assert_eq!((used(&c, "mean"), used(&c, "default")), before);
+    let held: Vec<_> = by_mean.iter().filter_map(|task| c.assigned.get(task)).map(|(_, attempt)| *attempt).collect();
+    c.join(agent("a").slots(100).holding(&held));
+    succeed(&mut c, by_mean[0], 0.25);
+    let (view, _) = c.engine.budget_views(c.now).swap_remove(1);
+    assert_eq!((view.budget.name.as_str(), view.spent.units(), view.overrun), ("mean", 0.55, Micros::ZERO));
+}
+
+#[test]
+fn what_no_budget_covers_is_stored_as_holding_nothing() {
+    let mut c = cluster([Budget { tenant: Some(Tenant::new("t").unwrap()), ..budget("b", 1.0) }]);
+    let reserved = |c: &Cluster| {
+        let assigned = c.changes.iter().find_map(|change| match change {
+            Change::Assign { reserved, .. } => Some(reserved.clone()),
+            _ => None,
+        });
+        assigned.expect("assigned")
+    };
+    c.submit(costing(0.5));
+    assert_eq!(reserved(&c), []);
+    c.submit(costing(0.5).tenant("t"));
+    assert_eq!(reserved(&c), [BudgetShare { budget: "b".into(), amount: Micros::from_units(0.5) }]);
+}
+
+#[test]
 fn what_ran_when_a_budget_was_put_holds_nothing_of_it_after_a_restart_either() {
     let mut c = cluster([]);
     let before = [c.submit(costing(0.5)), c.submit(costing(0.5)), c.submit(costing(0.5))];
@@ -222,7 +257,7 @@ fn a_budget_that_an_earlier_version_wrote_down_is_in_force() {
     let at = c.now;
     let (kind, name, reason) = (crate::model::DeclarationKind::Budget, "b".to_owned(), String::new());
     let declared = crate::model::Declaration { kind, name, version: 2, body: Some(plain), at, reason };
-    c.store.apply(&[crate::engine::Change::Record(Box::new(Record::Declared(declared)))]);
+    c.store.apply(&[Change::Record(Box::new(Record::Declared(declared)))]);
     c.restart();
     assert_eq!(used(&c, "b"), (0.0, 0.5));
 }
@@ -234,7 +269,7 @@ fn what_is_spent_is_stored_with_the_end_of_the_attempt_and_levels_are_said_once(
     assert_eq!(c.events_of(ClusterEventKind::Budget), 2, "declared, and beyond its warning");
     succeed(&mut c, t, 0.8);
     let spent = c.changes.iter().find_map(|change| match change {
-        crate::engine::Change::Record(record) => match &**record {
+        Change::Record(record) => match &**record {
             Record::Spent(spent) => Some(spent.spent),
             _ => None,
         },
@@ -321,19 +356,21 @@ fn running(c: &Cluster, n: u8) -> Option<TaskId> {
     (!placed.is_empty()).then(|| placed[usize::from(n) % placed.len()].0)
 }
 
-/// Ends a task that runs, at so many per cent of what it was expected to cost.
+/// Ends a task that runs, at so many per cent of what was reserved for it.
 fn end_at(c: &mut Cluster, n: u8, percent: u8, outcome: Outcome) {
     let Some(t) = running(c, n) else { return };
-    let spec = c.accepted[&t].spec.clone();
-    let estimate = spec.budget.as_ref().and_then(|budget| budget.estimate.get(&CostUnit::usd())).unwrap().units();
-    end(c, t, outcome, Some(estimate * f64::from(percent) / 100.0));
+    let reserved = c.reserved_by(t).iter().map(|share| share.amount).min().unwrap_or_default();
+    end(c, t, outcome, Some((reserved.0 * u64::from(percent) / 100) as f64 / Micros::PER_UNIT as f64));
 }
 
 fn apply(c: &mut Cluster, step: Step, caps: &mut [f64; 3]) {
     match step {
         Step::Submit { tenant, kind, cents } => {
             let kind = ["work", "k1"][usize::from(kind)];
-            let builder = costing_of(kind, f64::from(cents) / 100.0).tenant(&format!("t{tenant}")).attempts(3);
+            // One that says nothing reserves by the mean of its kind.
+            let says = cents > 5;
+            let builder = if says { costing_of(kind, f64::from(cents) / 100.0) } else { task(kind) };
+            let builder = builder.tenant(&format!("t{tenant}")).attempts(3);
             let _ = c.try_submit(builder);
         }
         Step::Succeed(n, percent) => end_at(c, n, percent, Outcome::Succeeded(Bytes::new())),
@@ -355,7 +392,12 @@ fn apply(c: &mut Cluster, step: Step, caps: &mut [f64; 3]) {
             *cap += f64::from(cents) / 100.0;
             c.control(ControlCommand::PutBudget(three(n, *cap))).unwrap();
         }
-        Step::Restart => c.restart(),
+        Step::Restart => {
+            let before: Vec<_> = c.engine.budget_views(c.now).into_iter().map(|(view, _)| view).collect();
+            c.restart();
+            let after: Vec<_> = c.engine.budget_views(c.now).into_iter().map(|(view, _)| view).collect();
+            assert_eq!(after, before);
+        }
     }
 }
 
@@ -371,8 +413,8 @@ fn three(n: u8, cap: f64) -> Budget {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
-    /// Whatever becomes of attempts, agents and the coordinator: if no attempt costs more than was expected of it, spent and
-    /// reserved never pass a cap, in no window.
+    /// Whatever becomes of attempts, agents and the coordinator: if no attempt costs more than was reserved for it, spent and
+    /// reserved never pass a cap, in no window, and a restart changes neither.
     #[test]
     fn no_history_passes_a_cap(steps in prop::collection::vec(step(), 1..150)) {
         let mut caps = [1.0, 0.5, 0.7];

@@ -21,7 +21,7 @@ use super::super::{
 };
 pub use super::builders::{AgentBuilder, TaskBuilder, agent, task};
 use crate::{
-    model::{AgentView, ClusterEvent, ClusterEventKind, Explanation, TaskEvent},
+    model::{AgentView, BudgetShare, ClusterEvent, ClusterEventKind, Explanation, TaskEvent},
     testing::ModelStore,
 };
 
@@ -88,13 +88,28 @@ impl Cluster {
         cluster
     }
 
-    /// The coordinator dies and starts again on the same store. All sessions are gone.
+    /// The coordinator dies and starts again on the same store. All sessions are gone. What is stored of budgets is what was known
+    /// of them.
     pub fn restart(&mut self) {
+        let reserved = self.reserved();
         let recovery = self.store.recover();
         self.next_session = recovery.incarnation << 40;
         self.sessions.clear();
         self.engine = Engine::new(self.now, self.settings.clone(), recovery).unwrap();
+        assert_eq!(self.reserved(), reserved, "what attempts hold of budgets before a restart and after it");
         self.handle(Event::Tick);
+    }
+
+    /// What attempts at durable tasks hold of budgets.
+    fn reserved(&self) -> BTreeMap<TaskId, Vec<BudgetShare>> {
+        let tasks = self.engine.tasks.iter().filter(|(_, task)| task.is_durable());
+        let held = tasks.map(|(ix, task)| (task.id, self.engine.reserved_by(ix)));
+        held.filter(|(_, shares)| !shares.is_empty()).collect()
+    }
+
+    /// What the live attempt at a task holds of budgets.
+    pub fn reserved_by(&self, task: TaskId) -> Vec<BudgetShare> {
+        self.engine.tasks.find(task).map(|ix| self.engine.reserved_by(ix)).unwrap_or_default()
     }
 
     pub fn handle(&mut self, event: Event) {

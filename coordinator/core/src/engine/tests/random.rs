@@ -110,11 +110,11 @@ fn apply(c: &mut Cluster, step: Step) {
     match step {
         Step::Submit { kind, priority, tenant, slots, timeout_ms, ephemeral } => {
             let kind = KINDS[usize::from(kind)];
-            let mut builder = costing(kind, f64::from(priority % 3) / 10.0)
-                .priority(priority)
-                .tenant(&format!("t{tenant}"))
-                .slots(u32::from(slots))
-                .attempts(3);
+            // One that says nothing reserves by the mean of its kind.
+            let cost = f64::from(priority % 3) / 10.0;
+            let builder = if cost > 0.0 { costing(kind, cost) } else { task(kind) };
+            let mut builder =
+                builder.priority(priority).tenant(&format!("t{tenant}")).slots(u32::from(slots)).attempts(3);
             if let Some(timeout_ms) = timeout_ms {
                 builder = builder.queue_timeout(timeout_ms.into()).attempt_timeout(timeout_ms.into());
             }

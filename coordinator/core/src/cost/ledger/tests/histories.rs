@@ -1,7 +1,5 @@
 //! Random histories: whatever happens, in whatever order, no budget passes its cap, and the store can tell what was spent.
 
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -11,7 +9,8 @@ enum Step {
     Begin {
         tenant: u8,
         kind: u8,
-        units: u64,
+        /// None: it says nothing, and reserves by the mean of its kind.
+        units: Option<u64>,
         says_max: bool,
     },
     /// One of those that run ends with this share of what it had reserved.
@@ -23,8 +22,10 @@ enum Step {
     Pass {
         minutes: u64,
     },
+    /// The budget of this number, for others if its scope is another one than it was.
     Put {
         which: u8,
+        scope: u8,
         cap: u64,
         window: BudgetWindow,
     },
@@ -42,22 +43,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(BudgetWindow::Total)
     ];
     let step = prop_oneof![
-        12 => (0..3u8, 0..3u8, 1..8u64, any::<bool>())
+        12 => (0..3u8, 0..3u8, prop::option::of(1..8u64), any::<bool>())
             .prop_map(|(tenant, kind, units, says_max)| Step::Begin { tenant, kind, units, says_max }),
         10 => (any::<usize>(), 0..=100u64, any::<bool>())
             .prop_map(|(which, percent, lost)| Step::End { which, percent, lost }),
         2 => (1..90u64).prop_map(|minutes| Step::Pass { minutes }),
-        2 => (0..9u8, 0..30u64, window).prop_map(|(which, cap, window)| Step::Put { which, cap, window }),
+        2 => (0..9u8, 0..9u8, 0..30u64, window)
+            .prop_map(|(which, scope, cap, window)| Step::Put { which, scope, cap, window }),
         1 => (0..9u8).prop_map(|which| Step::Remove { which }),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..200)
 }
 
-/// Budget `which` of nine: of a tenant or any, of a kind or any.
-fn one_of_nine(which: u8, cap: u64, window: BudgetWindow) -> Budget {
+/// Budget `which`, of one of nine scopes: of a tenant or any, of a kind or any.
+fn of_scope(which: u8, scope: u8, cap: u64, window: BudgetWindow) -> Budget {
     let name = |of: u8| (of > 0).then(|| format!("n{}", of - 1));
-    let (of_tenant, of_kind) = (name(which / 3), name(which % 3));
+    let (of_tenant, of_kind) = (name(scope / 3), name(scope % 3));
     Budget {
         tenant: of_tenant.map(|name| tenant(&name)),
         kind: of_kind.map(|name| kind(&name)),
@@ -68,20 +70,11 @@ fn one_of_nine(which: u8, cap: u64, window: BudgetWindow) -> Budget {
 
 /// What a live attempt is known to hold, beside the ledger.
 struct Live {
-    tenant: Tenant,
     kind: Kind,
-    task: TaskBudget,
-    units: u64,
     assignment: AssignmentId,
     held: Reservation,
-}
-
-impl Ledger {
-    /// Of the budgets in which this is reserved.
-    fn names(&self, reservation: &Reservation) -> Vec<Arc<str>> {
-        let accounts = reservation.0.iter().filter_map(|share| self.of_share(share));
-        accounts.map(|account| account.name.clone()).collect()
-    }
+    /// As a store would have it.
+    written: Vec<BudgetShare>,
 }
 
 #[derive(Default)]
@@ -107,7 +100,7 @@ impl World {
         match step {
             Step::Begin { tenant: of, kind: what, units, says_max } => {
                 let (tenant, kind) = (tenant(&format!("n{of}")), kind(&format!("n{what}")));
-                let mut task = estimate(units);
+                let mut task = units.map(estimate).unwrap_or_default();
                 if says_max {
                     std::mem::swap(&mut task.max, &mut task.estimate);
                 }
@@ -117,7 +110,8 @@ impl World {
                 if let Ok(held) = reserved {
                     self.assignments += 1;
                     let assignment = AssignmentId(self.assignments);
-                    self.live.push(Live { tenant, kind, task, units, assignment, held });
+                    let written = held.shares(&self.ledger);
+                    self.live.push(Live { kind, assignment, held, written });
                 }
             }
             Step::End { which, percent, lost } => {
@@ -125,27 +119,30 @@ impl World {
                     return;
                 }
                 let at = which % self.live.len();
-                let Live { kind, units, held, .. } = self.live.swap_remove(at);
-                let actual = Cost::from([(CostUnit::usd(), Micros(units * Micros::PER_UNIT * percent / 100))]);
-                let counted = if lost { usd(units) } else { actual[&CostUnit::usd()] };
-                let names = self.ledger.names(&held);
-                let actual = if lost { Actual::Unknown(Some(&actual)) } else { Actual::Final(Some(&actual)) };
+                let Live { kind, held, .. } = self.live.swap_remove(at);
+                let shares = held.shares(&self.ledger);
+                // No more than was reserved of any.
+                let least = shares.iter().map(|share| share.amount.0).min().unwrap_or(0);
+                let cost = Micros(least * percent / 100);
+                let said = Cost::from([(CostUnit::usd(), cost)]);
+                let actual = if lost { Actual::Unknown(Some(&said)) } else { Actual::Final(Some(&said)) };
                 let settled = self.ledger.settle(self.now, held, actual, &kind);
-                for name in names {
-                    let kept = self.ledger.get(&name).unwrap().window;
-                    *self.sums.entry((name.to_string(), window::window(kept, self.now).start)).or_default() += counted;
+                for BudgetShare { budget, amount } in shares {
+                    let kept = self.ledger.get(&budget).unwrap().window;
+                    let of_window = (budget.to_string(), window::window(kept, self.now).start);
+                    *self.sums.entry(of_window).or_default() += if lost { amount } else { cost };
                 }
                 self.store(settled.spent);
             }
             Step::Pass { minutes } => self.now = self.now.plus(Duration::from_secs(minutes * 60)),
-            Step::Put { which, cap, window } => {
+            Step::Put { which, scope, cap, window } => {
                 // Of a new window, or of a lower cap, what runs may be over: that is no fault of a reservation.
                 let name = format!("b{which}");
                 let is_used = self.ledger.views(self.now).iter().any(|view| {
                     view.budget.name == name && (view.budget.window != window || view.budget.cap > usd(cap))
                 });
                 if !is_used {
-                    let budget = one_of_nine(which, cap, window);
+                    let budget = of_scope(which, scope, cap, window);
                     let since = self.ledger.since(&budget, AssignmentId(self.assignments + 1));
                     let spent = self.ledger.put(self.now, budget, since, &[]);
                     self.sums.entry((name, spent.window_start)).or_insert(spent.spent);
@@ -158,26 +155,27 @@ impl World {
                 self.stored.retain(|(budget, _), _| *budget != name);
                 self.sums.retain(|(budget, _), _| *budget != name);
             }
-            Step::Restart => {
-                let accounts = self.ledger.accounts.iter();
-                let declared: Vec<_> = accounts.map(|(_, account)| (account.budget.clone(), account.since)).collect();
-                let spent: Vec<BudgetSpent> = self.stored.values().cloned().collect();
-                let held: Vec<_> = self.live.iter().map(|live| self.ledger.names(&live.held)).collect();
-                self.ledger = Ledger::default();
-                for (budget, since) in declared {
-                    self.ledger.put(self.now, budget, since, &spent);
-                }
-                for live in &mut self.live {
-                    let Live { tenant, kind, task, assignment, .. } = &*live;
-                    live.held = self.ledger.restore(self.now, tenant, kind, Some(task), *assignment);
-                }
-                let holds: Vec<_> = self.live.iter().map(|live| self.ledger.names(&live.held)).collect();
-                let sorted = |all: Vec<Vec<Arc<str>>>| {
-                    all.into_iter().map(|names| names.into_iter().collect::<BTreeSet<_>>()).collect::<Vec<_>>()
-                };
-                assert_eq!(sorted(holds), sorted(held), "each holds a part of what it held a part of");
-            }
+            Step::Restart => self.restart(),
         }
+    }
+
+    /// All is forgotten but what is declared and stored: what is spent and reserved is as before.
+    fn restart(&mut self) {
+        let before = self.ledger.views(self.now);
+        let held = |world: &Self| -> Vec<_> { world.live.iter().map(|live| live.held.shares(&world.ledger)).collect() };
+        let held_before = held(self);
+        let accounts = self.ledger.accounts.iter();
+        let declared: Vec<_> = accounts.map(|(_, account)| (account.budget.clone(), account.since)).collect();
+        let spent: Vec<BudgetSpent> = self.stored.values().cloned().collect();
+        self.ledger = Ledger::default();
+        for (budget, since) in declared {
+            self.ledger.put(self.now, budget, since, &spent);
+        }
+        for live in &mut self.live {
+            live.held = self.ledger.restore(self.now, &live.written, live.assignment);
+        }
+        assert_eq!(held(self), held_before, "each holds what it held");
+        assert_eq!(self.ledger.views(self.now), before);
     }
 
     fn check(&self) {

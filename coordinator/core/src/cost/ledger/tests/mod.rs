@@ -4,8 +4,13 @@ mod histories;
 
 use std::time::Duration;
 
+use evenkeel_shared::{Cost, CostUnit, Kind, TaskBudget, Tenant};
+
 use super::*;
-use crate::cost::{BudgetAction, BudgetWindow, account::CALM};
+use crate::{
+    cost::{BudgetAction, BudgetWindow, account::CALM},
+    model::BudgetShare,
+};
 
 /// 2026-11-21 15:53:20.
 const NOW: Timestamp = Timestamp::from_unix_millis(1_795_276_400_000);
@@ -212,8 +217,7 @@ fn a_restart_goes_on_where_it_ended() {
     after.ledger.put(NOW, hourly.clone(), FIRST, &recorded);
     after.check("hourly", 6, 0);
     // The attempts that were live are live still, even if a lower cap was declared.
-    let task = estimate(5);
-    let restored = after.ledger.restore(NOW, &tenant("acme"), &kind("infer"), Some(&task), FIRST);
+    let restored = after.ledger.restore(NOW, &[share("hourly", 5)], FIRST);
     after.check("hourly", 6, 5);
     after.end(restored, &cost(5));
     after.check("hourly", 11, 0);
@@ -222,6 +226,64 @@ fn a_restart_goes_on_where_it_ended() {
     next_hour.now = HOUR_END;
     next_hour.ledger.put(HOUR_END, hourly, FIRST, &recorded);
     next_hour.check("hourly", 0, 0);
+}
+
+fn share(budget: &str, units: u64) -> BudgetShare {
+    BudgetShare { budget: budget.into(), amount: usd(units) }
+}
+
+#[test]
+fn a_restart_holds_what_was_reserved_whatever_such_a_task_would_reserve_by_then() {
+    let by_default = |units| Budget { default_estimate: Some(usd(units)), ..budget("default", 100) };
+    let nothing = TaskBudget::default();
+    let mut before = Books::with([by_default(7), budget("mean", 100)]);
+    let known = before.begin(&estimate(3)).unwrap();
+    before.end(known, &cost(3));
+    let held = before.begin(&nothing).unwrap().shares(&before.ledger);
+    assert_eq!(held, [share("default", 7), share("mean", 3)]);
+
+    // No mean is known by then, the default is another, and one of the two covers somebody else.
+    let of_other = Budget { tenant: Some(tenant("other")), ..budget("mean", 100) };
+    let mut after = Books::with([by_default(1), of_other]);
+    let restored = after.ledger.restore(NOW, &held, FIRST);
+    assert_eq!(restored.shares(&after.ledger), held);
+    after.check("default", 0, 7);
+    after.check("mean", 0, 3);
+    after.end(restored, &cost(2));
+    after.check("default", 2, 0);
+    after.check("mean", 2, 0);
+    assert_eq!((after.view("default").overrun, after.view("mean").overrun), (usd(0), usd(0)));
+}
+
+#[test]
+fn what_covers_an_attempt_of_which_nothing_is_expected_is_kept_too() {
+    let mut before = Books::with([budget("all", 10)]);
+    let held = before.begin(&TaskBudget::default()).unwrap().shares(&before.ledger);
+    assert_eq!(held, [share("all", 0)]);
+    let mut after = Books::with([budget("all", 10)]);
+    let restored = after.ledger.restore(NOW, &held, FIRST);
+    after.end(restored, &cost(4));
+    after.check("all", 4, 0);
+}
+
+#[test]
+fn a_share_of_a_budget_that_is_gone_or_another_one_is_not_held() {
+    let held = [share("gone", 1), share("anew", 2), share("same", 3)];
+    let mut after = Books::with([budget("same", 10)]);
+    // It was removed and put again after the assignment.
+    after.ledger.put(NOW, budget("anew", 10), AssignmentId(8), &[]);
+    let restored = after.ledger.restore(NOW, &held, AssignmentId(7));
+    assert_eq!(restored.shares(&after.ledger), [share("same", 3)]);
+    after.check("anew", 0, 0);
+}
+
+#[test]
+fn what_an_earlier_version_did_not_write_down_is_reserved_anew() {
+    let mut after = Books::with([budget("old", 10)]);
+    after.ledger.put(NOW, budget("new", 10), AssignmentId(8), &[]);
+    let (tenant, kind) = (tenant("acme"), kind("infer"));
+    let restored = after.ledger.restore_unwritten(NOW, &tenant, &kind, Some(&estimate(5)), AssignmentId(7));
+    assert_eq!(restored.shares(&after.ledger), [share("old", 5)]);
 }
 
 #[test]
