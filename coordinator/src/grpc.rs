@@ -11,7 +11,7 @@ use evenkeel_proto::{
         task_service_server::TaskServiceServer,
     },
 };
-use evenkeel_shared::limits::MESSAGE_BYTES_MAX;
+use evenkeel_shared::{limits::MESSAGE_BYTES_MAX, wire::status::DETAILS_DESCRIPTOR_SET};
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -29,6 +29,7 @@ use crate::{
     services::{admin::Admin, agent::Agents, cluster::Cluster, keda::Keda, resource::Resources, task::Tasks},
 };
 
+mod foreign;
 pub mod opening;
 
 use opening::Opening;
@@ -148,12 +149,14 @@ fn asked<S>(service: S, (gate, calls): (&Gate, &Calls)) -> Paced<Secured<S>> {
     Paced::new(Secured::new(service, gate.clone()), calls)
 }
 
-/// Reflection in both versions: older tools know only the alpha.
+/// Reflection in both versions: older tools know only the alpha. It tells of the details of errors too: no service names their
+/// types, so that a tool would show their bytes.
 fn add_reflection(routes: &mut tonic::service::RoutesBuilder, gate: (&Gate, &Calls), stop: &CancellationToken) {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(DETAILS_DESCRIPTOR_SET)
     };
     match (builder().build_v1(), builder().build_v1alpha()) {
         (Ok(v1), Ok(alpha)) => {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use evenkeel_shared::wire::status::to_status;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::{BoxFuture, Either, ready};
 use tokio::{
     sync::{Semaphore, SetOnce},
     time::timeout,
@@ -33,6 +33,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
+use super::foreign;
 use crate::{connections::Peer, start::Phase};
 
 /// How long a call waits for the end of the start. Longer than starts that have little to recover, so that a restart costs clients
@@ -105,6 +106,9 @@ impl Service<http::Request<Body>> for Opening {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if !foreign::speaks_grpc(request.headers()) {
+            return Either::Right(Box::pin(ready(Ok(foreign::refusal()))));
+        }
         match self.0.routes.get() {
             Some(routes) => Either::Left(routes.clone().call(request)),
             None => Either::Right(Box::pin(self.clone().early(request))),

@@ -85,3 +85,17 @@ async fn only_so_many_wait() {
     drop(waiting.pop());
     assert!(asked(&port, GET).now_or_never().is_none());
 }
+
+#[tokio::test]
+async fn what_is_not_grpc_is_told_so_by_http_before_and_after_the_start() {
+    let (port, _) = port(FOR_EVER).await;
+    let check = || {
+        let mut plain = request(GET);
+        plain.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+        let answer = port.clone().call(plain).now_or_never().expect("it does not wait").unwrap();
+        assert_eq!((answer.status().as_u16(), failed(&answer).is_none()), (415, true));
+    };
+    check();
+    port.open(Routes::default());
+    check();
+}

@@ -1,5 +1,6 @@
 //! The HTTP port, health and reflection.
 
+use prost::Message as _;
 use serde_json::Value;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
@@ -56,14 +57,37 @@ async fn standard_tools_find_health_and_reflection() {
         let answer = soon(health.check(request)).await.unwrap().into_inner();
         assert_eq!(answer.status(), tonic_health::pb::health_check_response::ServingStatus::Serving);
     }
-    let request = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
+    let answer = reflected(&world, MessageRequest::ListServices(String::new())).await;
+    let MessageResponse::ListServicesResponse(services) = answer else { panic!("{answer:?}") };
+    let names: Vec<&str> = services.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"evenkeel.v1.TaskService") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_tools_can_read_the_details_of_errors() {
+    let world = World::start().await;
+    for detail in ["BadRequest", "RetryInfo", "ResourceInfo", "Status"] {
+        let symbol = MessageRequest::FileContainingSymbol(format!("google.rpc.{detail}"));
+        let answer = reflected(&world, symbol).await;
+        let MessageResponse::FileDescriptorResponse(files) = answer else { panic!("{detail}: {answer:?}") };
+        let asked: Vec<_> = files.file_descriptor_proto.iter().map(|file| imports(file)).collect();
+        for import in asked.into_iter().flatten() {
+            let answer = reflected(&world, MessageRequest::FileByFilename(import.clone())).await;
+            assert!(matches!(answer, MessageResponse::FileDescriptorResponse(_)), "{import}: {answer:?}");
+        }
+    }
+}
+
+/// What reflection answers to one question.
+async fn reflected(world: &World, question: MessageRequest) -> MessageResponse {
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
     let mut reflection = ServerReflectionClient::new(world.channel());
     let answers = soon(reflection.server_reflection_info(tokio_stream::once(request))).await.unwrap();
     let answer = soon(answers.into_inner().message()).await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else { panic!("{answer:?}") };
-    let names: Vec<&str> = services.service.iter().map(|service| service.name.as_str()).collect();
-    assert!(names.contains(&"evenkeel.v1.TaskService") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    answer.message_response.unwrap()
+}
+
+/// The files that a file needs.
+fn imports(file: &[u8]) -> Vec<String> {
+    prost_reflect::prost_types::FileDescriptorProto::decode(file).unwrap().dependency
 }

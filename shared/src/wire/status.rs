@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use evenkeel_proto::v1;
 use tonic::Status;
+/// A `google.protobuf.FileDescriptorSet` with the types of the details, for tools that ask the server for them.
+pub use tonic_types::pb::FILE_DESCRIPTOR_SET as DETAILS_DESCRIPTOR_SET;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{cut, cut_note, quantities::to_ms_or_zero};
