@@ -31,6 +31,7 @@ use tokio::{runtime::Handle, time::timeout};
 use self::{
     carry::{Acted, Actuating, keep},
     handle::{Answer, Ask, QUESTIONS_MAX},
+    unkept::{UNKEPT_MAX, let_go},
 };
 use super::{guards_shown::GuardsShown, system};
 use crate::{
@@ -44,6 +45,7 @@ use crate::{
 mod carry;
 mod handle;
 mod state;
+mod unkept;
 
 pub use handle::ManagerHandle;
 pub use state::{ManagerPhase, ManagerState, ScalingShown};
@@ -54,8 +56,6 @@ pub const TURN_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_WITHIN: Duration = Duration::from_millis(500);
 /// What the mailbox holds: every question, and the actor's own messages.
 pub const MAILBOX_MAX: usize = QUESTIONS_MAX + 16;
-/// Records that wait because the store had no room for them; beyond it the oldest measurements are let go.
-const UNKEPT_MAX: usize = 8_192;
 /// After a panic the manager rests for so long, then twice as long after each further one,
 const RESTART_FIRST: Duration = Duration::from_secs(5);
 /// up to this: an operator who looks at it an hour later finds that it still tries.
@@ -93,7 +93,7 @@ pub struct ManagerActor {
     parts: ManagerParts,
     /// `None`: it panicked and rests.
     manager: Option<Manager>,
-    /// What could not be stored yet.
+    /// What could not be stored yet: [`UNKEPT_MAX`].
     unkept: VecDeque<Record>,
     failed_at: Option<Instant>,
     rest: Duration,
@@ -228,28 +228,13 @@ impl ManagerActor {
         };
         ctx.wait(carried.into_actor(self).map(move |(left, stored), actor, _| {
             actor.unkept = left;
-            actor.let_go();
+            actor.parts.state.dropped(let_go(&mut actor.unkept, UNKEPT_MAX) as u64);
             match (answer, stored) {
                 (Some(answer), stored) => answer(stored),
                 (None, Ok(())) => {}
                 (None, Err(error)) => tracing::debug!(%error, "what the manager wants stored waits"),
             }
         }));
-    }
-
-    /// Lets the oldest measurements go if too much waits for the store. What was declared or decided is never let go: there
-    /// is one for each call that was answered with an error.
-    fn let_go(&mut self) {
-        let mut over = self.unkept.len().saturating_sub(UNKEPT_MAX);
-        if over == 0 {
-            return;
-        }
-        self.parts.state.dropped(over as u64);
-        self.unkept.retain(|record| {
-            let goes = over > 0 && matches!(record, Record::Usage(_) | Record::Cost(_));
-            over -= usize::from(goes);
-            !goes
-        });
     }
 }
 

@@ -71,6 +71,15 @@ impl Component {
         }
     }
 
+    /// The verb that goes with its name.
+    #[must_use]
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Sessions | Self::Certificates => "are",
+            Self::Store | Self::Engine | Self::Disk | Self::Exporter | Self::Manager | Self::Config => "is",
+        }
+    }
+
     /// Whether the coordinator takes no work while it is unhealthy. The others cost something else: traces, advice, warning.
     #[must_use]
     pub const fn is_needed(self) -> bool {

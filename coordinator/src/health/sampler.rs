@@ -168,22 +168,25 @@ fn worse(measured: Finding, said: Finding) -> Finding {
 }
 
 fn log(component: Component, change: Change, reasons: &[String]) {
-    let (name, from, to) = (component.name(), change.from.name(), change.to.name());
-    let reasons = reasons.join("; ");
+    let (name, from, words) = (component.name(), change.from.name(), words(component, change, reasons));
     match change.to {
-        Level::Healthy => tracing::info!(component = name, from, "the {name} is healthy again"),
-        Level::Degraded => tracing::warn!(component = name, from, "the {name} is {to}: {reasons}"),
-        Level::Unhealthy => tracing::error!(component = name, from, "the {name} is {to}: {reasons}"),
+        Level::Healthy => tracing::info!(component = name, from, "the {words}"),
+        Level::Degraded => tracing::warn!(component = name, from, "the {words}"),
+        Level::Unhealthy => tracing::error!(component = name, from, "the {words}"),
     }
 }
 
 fn notice(component: Component, change: Change, reasons: &[String]) -> Notice {
-    let name = component.name();
-    let words = match change.to {
-        Level::Healthy => format!("{name} is healthy again"),
-        to => format!("{name} is {}: {}", to.name(), reasons.join("; ")),
-    };
-    Notice::new(ClusterEventKind::Component, words)
+    Notice::new(ClusterEventKind::Component, words(component, change, reasons))
+}
+
+/// What has become of it: "store is degraded: ...", "certificates are healthy again".
+fn words(component: Component, change: Change, reasons: &[String]) -> String {
+    let (name, is) = (component.name(), component.verb());
+    match change.to {
+        Level::Healthy => format!("{name} {is} healthy again"),
+        to => format!("{name} {is} {}: {}", to.name(), reasons.join("; ")),
+    }
 }
 
 /// Writes changes into the history, in their order; while the store takes none they wait.
@@ -220,5 +223,7 @@ mod tests {
             (said.kind, said.message.as_str()),
             (ClusterEventKind::Component, "disk is degraded: 2 MiB are free")
         );
+        let back = Change { from: Level::Degraded, to: Level::Healthy };
+        assert_eq!(words(Component::Certificates, back, &[]), "certificates are healthy again");
     }
 }

@@ -60,7 +60,7 @@ const MANAGER: &[ManagerRow] = &[
     ("manager_busy_seconds", "Time that this took.", C, |m| m.all_turns().as_secs_f64()),
     ("manager_turn_seconds", "Time that the last one took.", G, |m| m.last_turn().as_secs_f64()),
     ("manager_panics", "Times that the resource manager failed and began again.", C, |m| m.panics() as f64),
-    ("manager_records_dropped", "Measurements that could not be stored and were let go.", C, |m| m.records_dropped() as f64),
+    ("manager_records_dropped", "Records that could not be stored and were let go: measurements first, never what is in force.", C, |m| m.records_dropped() as f64),
     ("scaling_agents", "Agents that can be given work, as the scaling sees it.", G, |m| f64::from(m.scaling().agents)),
     ("scaling_agents_wanted", "Agents that the scaling wants.", G, |m| f64::from(m.scaling().wanted)),
     ("scaling_changes_up", "Decisions to grow the fleet.", C, |m| m.scaling().ups as f64),
