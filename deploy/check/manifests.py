@@ -6,7 +6,7 @@ import sys
 import yaml
 
 CUSTOM = {
-    "ServiceMonitor": ["spec.selector.matchLabels", "spec.endpoints.0.port", "spec.endpoints.0.path"],
+    "ServiceMonitor": ["spec.selector.matchLabels", "spec.endpoints.0.port", "spec.endpoints.0.path", "spec.scrapeClassicHistograms"],
     "PrometheusRule": ["spec.groups.0.name", "spec.groups.0.rules.0.alert"],
     "ScaledObject": [
         "spec.scaleTargetRef.name",
