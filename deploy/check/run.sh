@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
 # Checks what deploys Evenkeel as far as that goes without a cluster, a container engine and a running systemd: the image's
-# recipe is linted, the chart rendered by Helm for several sets of values and held against the schemas of Kubernetes, units
-# are read by systemd, alerts and their tests by promtool.
+# recipe is linted, the chart rendered by Helm for several sets of values and held against the schemas of Kubernetes, what it
+# and the compose file give to the program against the recipe and the program, units are read by systemd, alerts and their
+# tests by promtool.
+#
+#   deploy/check/run.sh [PROGRAM]          # target/release/evenkeel, if it is there
 #
 # Asks for Python, and for the Debian packages prometheus (promtool) and systemd; takes the rest from PyPI into a folder of its
 # own that it removes.
 set -euo pipefail
+program=$(realpath -m "${1:-$(dirname "${BASH_SOURCE[0]}")/../../target/release/evenkeel}")
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# Without the program what it would take is not checked.
+asked=()
+if [ -x "$program" ]; then
+    asked=("$program")
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -29,7 +38,7 @@ render() {
     shift
     "$work/helm" template demo deploy/helm/evenkeel --namespace work "$@" >"$work/$name.yaml"
     "$work/venv/bin/kubernetes-validate" --strict -k 1.31 --quiet "$work/$name.yaml"
-    "$work/venv/bin/python" -B deploy/check/manifests.py "$work/$name.yaml"
+    "$work/venv/bin/python" -B deploy/check/manifests.py "$work/$name.yaml" "${asked[@]}"
 }
 secured=(--set tls.secretName=tls,auth.credentialsSecretName=credentials,agents.tokenSecretName=token)
 render default
@@ -43,7 +52,7 @@ if "$work/helm" template demo deploy/helm/evenkeel --set servce.type=NodePort >/
 fi
 
 echo "--- compose"
-"$work/venv/bin/python" -B deploy/check/compose.py docker-compose.yml
+"$work/venv/bin/python" -B deploy/check/compose.py docker-compose.yml "${asked[@]}"
 
 echo "--- units"
 root=$work/root
