@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use evenkeel_core::{
     engine::{
-        AdminCommand, ControlCommand, Engine, Event, FinishedTask, NewTask, Reply, RequestId, StoredKey, Submitted,
+        AdminCommand, ControlCommand, Engine, Event, FinishedTask, NewTask, Put, Reply, RequestId, StoredKey, Submitted,
     },
     model::{Explanation, Notice, Record},
 };
@@ -216,7 +216,33 @@ impl Gateway {
     /// # Errors
     /// What is wrong with the command, or as for every request.
     pub async fn control(&self, command: ControlCommand, reason: String) -> Result<(), Error> {
-        self.done(|request| Event::Control { request, command: Box::new(command), reason }).await
+        match self.command(command, reason).await? {
+            Reply::Done(_) | Reply::Put(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Puts something in force, and answers with what `show` makes of it as it stands then.
+    ///
+    /// # Errors
+    /// As for [`Self::control`].
+    pub async fn put<T>(
+        &self,
+        command: ControlCommand,
+        reason: String,
+        show: impl FnOnce(&Put) -> Option<T>,
+    ) -> Result<T, Error> {
+        let reply = self.command(command, reason).await?;
+        let shown = if let Reply::Put(put) = &reply { show(put) } else { None };
+        shown.ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn command(&self, command: ControlCommand, reason: String) -> Result<Reply, Error> {
+        let command = Box::new(command);
+        match self.request(None, |request| Event::Control { request, command, reason }).await? {
+            Reply::Done(Err(error)) => Err(error),
+            reply => Ok(reply),
+        }
     }
 
     /// Stores what the resource manager wants kept, and says its notices.

@@ -182,6 +182,12 @@ impl Ledger {
         std::mem::take(&mut self.crossings)
     }
 
+    /// The budget of this name with its use.
+    #[must_use]
+    pub fn view(&self, now: Timestamp, name: &str) -> Option<BudgetView> {
+        self.by_name.get(name).map(|&place| self.accounts[place].view(now))
+    }
+
     /// All budgets with their use, by name.
     #[must_use]
     pub fn views(&self, now: Timestamp) -> Vec<BudgetView> {

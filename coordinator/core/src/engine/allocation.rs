@@ -134,9 +134,18 @@ impl Engine {
     #[must_use]
     pub fn budget_views(&self, now: Timestamp) -> Vec<(BudgetView, u64)> {
         let views = self.allocation.ledger.views(self.now.max(now)).into_iter();
-        let waiting =
-            |name: &str| self.allocation.waiting_for(name).map(|(t, k)| self.waiting_of(Some(t), Some(k))).sum();
-        views.map(|view| (waiting(&view.budget.name), view)).map(|(waiting, view)| (view, waiting)).collect()
+        views.map(|view| (self.tasks_waiting_for(&view.budget.name), view)).map(|(waiting, view)| (view, waiting)).collect()
+    }
+
+    /// The budget of this name with its use and the tasks that wait for it.
+    #[must_use]
+    pub fn budget_view(&self, name: &str, now: Timestamp) -> Option<(BudgetView, u64)> {
+        let view = self.allocation.ledger.view(self.now.max(now), name)?;
+        Some((view, self.tasks_waiting_for(name)))
+    }
+
+    fn tasks_waiting_for(&self, budget: &str) -> u64 {
+        self.allocation.waiting_for(budget).map(|(tenant, kind)| self.waiting_of(Some(tenant), Some(kind))).sum()
     }
 
     /// Who asked for how much and got it. Walks all rows of that sort.

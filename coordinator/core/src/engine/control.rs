@@ -3,12 +3,12 @@
 //! What is declared takes effect at once and is stored, with its version and the reason, before it is answered. A command
 //! that is refused has changed nothing.
 
-use evenkeel_shared::{AssignmentId, Error, Violation};
+use evenkeel_shared::{AssignmentId, Error, Kind, Violation};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Engine,
-    effects::{Change, Effects, Message, Reply},
+    effects::{Change, Effects, Message, Put, Reply},
     event::{ControlCommand, RequestId},
     gates::hint,
 };
@@ -40,8 +40,35 @@ impl StoredBudget {
     }
 }
 
+/// What a command puts in force.
+pub(super) enum Named {
+    Limit(String),
+    Size(Kind),
+    Budget(String),
+}
+
+impl Named {
+    fn by(command: &ControlCommand) -> Option<Self> {
+        match command {
+            ControlCommand::PutLimit(limit) => Some(Self::Limit(limit.name.clone())),
+            ControlCommand::PutSize(size) => Some(Self::Size(size.kind.clone())),
+            ControlCommand::PutBudget(budget) => Some(Self::Budget(budget.name.clone())),
+            _ => None,
+        }
+    }
+}
+
 impl Engine {
-    pub(super) fn control(&mut self, request: RequestId, command: ControlCommand, reason: String, out: &mut Effects) {
+    /// Does as the operator says. Answered here, but for what was put in force: that is shown at the end of the event, see
+    /// [`Self::answer_put`].
+    pub(super) fn control(
+        &mut self,
+        request: RequestId,
+        command: ControlCommand,
+        reason: String,
+        out: &mut Effects,
+    ) -> Option<(RequestId, Named)> {
+        let puts = Named::by(&command);
         let answer = match command {
             ControlCommand::PutLimit(limit) => self.put_limit(limit, reason, out),
             ControlCommand::RemoveLimit(name) => self.remove_limit(&name, reason, out),
@@ -59,7 +86,25 @@ impl Engine {
                 Ok(())
             }
         };
+        if let (Ok(()), Some(put)) = (&answer, puts) {
+            return Some((request, put));
+        }
         out.messages.push(Message::Reply { request, reply: Reply::Done(answer) });
+        None
+    }
+
+    /// Answers with what was put in force: with the command itself, so that it is this version and nobody else's.
+    pub(super) fn answer_put(&self, request: RequestId, named: &Named, out: &mut Effects) {
+        let put = match named {
+            Named::Limit(name) => {
+                let found = self.limit_views(self.now).into_iter().find(|(view, _)| view.limit.name == *name);
+                found.map(|(view, waiting)| Put::Limit(view, waiting))
+            }
+            Named::Size(kind) => self.size_and_version(kind).map(|(size, version)| Put::Size(size, version)),
+            Named::Budget(name) => self.budget_view(name, self.now).map(|(view, waiting)| Put::Budget(view, waiting)),
+        };
+        let reply = put.map_or(Reply::Done(Ok(())), |put| Reply::Put(Box::new(put)));
+        out.messages.push(Message::Reply { request, reply });
     }
 
     fn put_limit(&mut self, limit: Limit, reason: String, out: &mut Effects) -> Result<(), Error> {

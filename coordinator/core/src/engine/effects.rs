@@ -9,7 +9,12 @@ use evenkeel_shared::{
 };
 
 use super::event::RequestId;
-use crate::model::{BudgetShare, ClusterEvent, Record, RecoveredState, RecoveredTask, TaskEvent};
+use crate::{
+    admission::gates::LimitView,
+    cost::ledger::BudgetView,
+    model::{BudgetShare, ClusterEvent, Record, RecoveredState, RecoveredTask, TaskEvent},
+    sizing::Size,
+};
 
 /// The effects of one event or of a batch of them, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -226,6 +231,19 @@ pub enum Reply {
     Cancelled(Result<TaskState, Error>),
     /// To a command of the operator.
     Done(Result<(), Error>),
+    /// To one that put something in force.
+    Put(Box<Put>),
+}
+
+/// What was put in force, as it stands once all that follows from it at once has happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Put {
+    /// A limit, with the tasks that wait under it.
+    Limit(LimitView, u64),
+    /// A request size, with its version.
+    Size(Size, u64),
+    /// A budget, with the tasks that wait for it.
+    Budget(BudgetView, u64),
 }
 
 /// A submission that was accepted.

@@ -130,7 +130,8 @@ pub enum Event {
         /// The strategy.
         strategy: StrategyConfig,
     },
-    /// The operator changes who may use how much. Replied with [`super::Reply::Done`].
+    /// The operator changes who may use how much. Replied with [`super::Reply::Done`], or with [`super::Reply::Put`] where it puts
+    /// something in force that has a name.
     Control {
         /// Whom to reply to.
         request: RequestId,

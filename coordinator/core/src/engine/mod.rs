@@ -89,7 +89,7 @@ pub use self::{
     allocation::{AllocationBy, AllocationView, Blocked},
     costs::LiveCosts,
     effects::{
-        AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Placed, Reply, Submitted,
+        AcceptedTask, AgentMessage, Assignment, Change, Effects, FinishedTask, Message, Placed, Put, Reply, Submitted,
     },
     event::{AdminCommand, Configure, ControlCommand, Event, NewTask, RequestId, StoredKey},
     guards::{DynamicLimitView, QuotaView},
@@ -185,6 +185,7 @@ impl Engine {
             self.announce(ClusterEventKind::Coordinator, None, words, out);
         }
         self.run_timers(out);
+        let mut put = None;
         match event {
             Event::Submit { request, tasks } => self.submit(request, tasks, out),
             Event::Cancel { request, task, reason } => self.cancel(request, task, &reason, out),
@@ -201,7 +202,7 @@ impl Engine {
             Event::QuotaExhausted { session, key, retry_after, reason } => {
                 self.quota_exhausted(session, &key, retry_after, &reason, out);
             }
-            Event::Control { request, command, reason } => self.control(request, *command, reason, out),
+            Event::Control { request, command, reason } => put = self.control(request, *command, reason, out),
             Event::Keep { request, records, notices } => self.keep(request, records, notices, out),
             Event::AgentDraining { session, reason } => self.agent_draining(session, &reason, out),
             Event::Admin { request, agent, command, reason } => self.admin(request, &agent, command, reason, out),
@@ -217,6 +218,9 @@ impl Engine {
         self.offer_relented(out);
         if self.is_gated() || self.allocation.is_behind() {
             self.end_with_gates(out);
+        }
+        if let Some((request, named)) = put {
+            self.answer_put(request, &named, out);
         }
         self.drop_effects(earlier, out);
     }

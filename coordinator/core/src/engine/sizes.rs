@@ -69,6 +69,11 @@ impl Engine {
         self.allocation.sizes.get(kind)
     }
 
+    /// The same with its version.
+    pub(super) fn size_and_version(&self, kind: &Kind) -> Option<(Size, u64)> {
+        self.allocation.sizes.entry(kind).cloned()
+    }
+
     /// All request sizes with their versions, by kind.
     #[must_use]
     pub fn sizes(&self) -> Vec<(Size, u64)> {

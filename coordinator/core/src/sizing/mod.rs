@@ -143,6 +143,12 @@ impl Sizes {
         self.0.get(kind).map(|(size, _)| size)
     }
 
+    /// The same with its version.
+    #[must_use]
+    pub fn entry(&self, kind: &Kind) -> Option<&(Size, u64)> {
+        self.0.get(kind)
+    }
+
     /// All of them with their versions, by kind.
     pub fn iter(&self) -> impl Iterator<Item = &(Size, u64)> {
         self.0.values()

@@ -5,7 +5,10 @@
 mod report;
 mod wire;
 
-use evenkeel_core::{cost::ledger::BudgetView, engine::ControlCommand};
+use evenkeel_core::{
+    cost::ledger::BudgetView,
+    engine::{ControlCommand, Put},
+};
 use evenkeel_proto::v1;
 use evenkeel_shared::Error;
 
@@ -33,11 +36,11 @@ async fn budgets(resources: &Resources) -> Result<Vec<(BudgetView, u64)>, Error>
 
 pub(super) async fn put_budget(resources: &Resources, request: v1::PutBudgetRequest) -> Result<v1::Budget, Error> {
     let said = wire::budget(request.budget.unwrap_or_default()).map_err(|violation| violation.within("budget"))?;
-    let name = said.name.clone();
-    resources.gateway.control(ControlCommand::PutBudget(said), request.reason).await?;
-    let view = budgets(resources).await?.into_iter().find(|(view, _)| view.budget.name == name);
-    let (view, waiting) = view.ok_or_else(|| Error::not_found("budget", name))?;
-    Ok(wire::to_budget(view, waiting))
+    let show = |put: &Put| match put {
+        Put::Budget(view, waiting) => Some(wire::to_budget(view.clone(), *waiting)),
+        _ => None,
+    };
+    resources.gateway.put(ControlCommand::PutBudget(said), request.reason, show).await
 }
 
 pub(super) async fn delete_budget(

@@ -9,7 +9,7 @@ use evenkeel_core::{
         gates::LimitView,
         statistics::{Counts, Window},
     },
-    engine::{AllocationBy, AllocationView, ControlCommand},
+    engine::{AllocationBy, AllocationView, ControlCommand, Put},
 };
 use evenkeel_proto::v1;
 use evenkeel_shared::{
@@ -50,11 +50,11 @@ pub(super) async fn put_limit(resources: &Resources, request: v1::PutLimitReques
     let said = request.limit.ok_or_else(|| Violation::new("limit", "is required"))?;
     let limit = read_limit(said).map_err(|violation| violation.within("limit"))?;
     limit.validate()?;
-    let name = limit.name.clone();
-    resources.gateway.control(ControlCommand::PutLimit(limit), cut_note(request.reason)).await?;
-    let found = limits(resources).await?.into_iter().find(|(view, _)| view.limit.name == name);
-    // Somebody else may have removed it since.
-    found.map(|(view, waiting)| to_limit(view, waiting)).ok_or_else(|| Error::not_found("limit", name))
+    let show = |put: &Put| match put {
+        Put::Limit(view, waiting) => Some(to_limit(view.clone(), *waiting)),
+        _ => None,
+    };
+    resources.gateway.put(ControlCommand::PutLimit(limit), cut_note(request.reason), show).await
 }
 
 pub(super) async fn delete_limit(

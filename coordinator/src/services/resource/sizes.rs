@@ -2,7 +2,10 @@
 //!
 //! They are the engine's, which is asked for them: what is stored says no more.
 
-use evenkeel_core::{engine::ControlCommand, sizing::Size};
+use evenkeel_core::{
+    engine::{ControlCommand, Put},
+    sizing::Size,
+};
 use evenkeel_proto::v1;
 use evenkeel_shared::{Error, Kind, Violation, wire::cut_note};
 
@@ -24,11 +27,11 @@ pub(super) async fn put_request_size(
     let said = request.size.ok_or_else(|| Violation::new("size", "is required"))?;
     let size = read_size(said).map_err(|violation| violation.within("size"))?;
     size.validate()?;
-    let kind = size.kind.clone();
-    declare(resources, size, cut_note(request.reason)).await?;
-    let found = sizes(resources).await?.into_iter().find(|(size, _)| size.kind == kind);
-    // Somebody else may have removed it since.
-    found.map(to_size).ok_or_else(|| Error::not_found("request size", kind.as_str()))
+    let show = |put: &Put| match put {
+        Put::Size(size, version) => Some(to_size((size.clone(), *version))),
+        _ => None,
+    };
+    resources.gateway.put(ControlCommand::PutSize(size), cut_note(request.reason), show).await
 }
 
 pub(super) async fn delete_request_size(

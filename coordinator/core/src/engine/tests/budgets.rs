@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::fixture::{Cluster, START, TaskBuilder, agent, ms, task};
 use crate::{
     cost::{Budget, BudgetAction, BudgetWindow},
-    engine::{Change, ControlCommand, Event, invariants},
+    engine::{Change, ControlCommand, Event, Put, invariants},
     model::{BudgetShare, ClusterEventKind, Record},
 };
 
@@ -89,6 +89,20 @@ fn what_runs_is_reserved_and_what_is_short_waits_for_a_settlement() {
     assert_eq!((placed(&c, &tasks), used(&c, "b")), (3, (0.2, 0.75)));
     c.control(ControlCommand::PutBudget(budget("b", 2.0))).unwrap();
     assert_eq!(placed(&c, &tasks), 4, "raised");
+}
+
+#[test]
+fn who_puts_a_budget_is_answered_with_it_as_it_stands_once_all_may_go_that_now_may() {
+    let mut c = cluster([budget("b", 0.5)]);
+    let tasks = [c.submit(costing(0.5)), c.submit(costing(0.5))];
+    assert_eq!(placed(&c, &tasks), 1);
+    let Put::Budget(view, waiting) = c.put(ControlCommand::PutBudget(budget("b", 2.0))) else { panic!("a budget") };
+    assert_eq!((view.budget.cap.units(), view.reserved.units(), waiting), (2.0, 1.0, 0));
+    // One that stays short keeps them waiting.
+    succeed(&mut c, tasks[0], 0.5);
+    let third = [c.submit(costing(1.5))];
+    let Put::Budget(view, waiting) = c.put(ControlCommand::PutBudget(budget("b", 2.1))) else { panic!("a budget") };
+    assert_eq!((view.spent.units(), view.reserved.units(), waiting, placed(&c, &third)), (0.5, 0.5, 1, 0));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use evenkeel_shared::{
 
 use super::super::{
     AcceptedTask, AdminCommand, AgentMessage, Change, ControlCommand, Effects, Engine, Event, FinishedTask, Message,
-    Reply, RequestId, Settings, Submitted, invariants,
+    Put, Reply, RequestId, Settings, Submitted, invariants,
 };
 pub use super::builders::{AgentBuilder, TaskBuilder, agent, task};
 use crate::{
@@ -268,8 +268,18 @@ impl Cluster {
     pub fn control(&mut self, command: ControlCommand) -> Result<(), Error> {
         let request = self.request();
         self.handle(Event::Control { request, command: Box::new(command), reason: "because".into() });
-        let Reply::Done(answer) = self.reply() else { panic!("not an answer to a command") };
-        answer.clone()
+        match self.reply() {
+            Reply::Done(answer) => answer.clone(),
+            Reply::Put(_) => Ok(()),
+            other => panic!("not an answer to a command: {other:?}"),
+        }
+    }
+
+    /// Puts something in force, and answers with it.
+    pub fn put(&mut self, command: ControlCommand) -> Put {
+        self.control(command).unwrap();
+        let Reply::Put(put) = self.reply() else { panic!("it is not shown") };
+        (**put).clone()
     }
 
     pub fn set_strategy(&mut self, name: &str) {

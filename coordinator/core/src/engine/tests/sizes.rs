@@ -6,7 +6,7 @@ use evenkeel_shared::{Code, FailureClass, Kind, TaskBudget, TaskId};
 
 use super::fixture::{AgentBuilder, Cluster, TaskBuilder, agent, task};
 use crate::{
-    engine::{ControlCommand, StoredKey},
+    engine::{ControlCommand, Put, StoredKey},
     model::ClusterEventKind,
     sizing::{SIZES_MAX, Size, SizedResource},
 };
@@ -47,6 +47,16 @@ fn set_aside(c: &Cluster, id: &str) -> u64 {
 
 fn reserves(c: &Cluster, task: TaskId) -> Option<String> {
     c.explain(task).reserves
+}
+
+#[test]
+fn who_puts_a_size_is_answered_with_it_and_its_version() {
+    let mut c = Cluster::new();
+    for (gib, version) in [(1, 1), (2, 2)] {
+        assert_eq!(c.put(ControlCommand::PutSize(size("work", gib))), Put::Size(size("work", gib), version));
+    }
+    remove(&mut c);
+    assert_eq!(c.put(ControlCommand::PutSize(size("work", 4))), Put::Size(size("work", 4), 4), "versions count on");
 }
 
 #[test]
