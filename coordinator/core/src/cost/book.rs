@@ -202,10 +202,10 @@ impl Book {
         &self.prices
     }
 
-    /// Whether there is nothing to look after: no prices, and nothing to hand out.
+    /// Whether something has a price: then all attempts and tasks are accounted for, and otherwise those that report a cost.
     #[must_use]
-    pub const fn is_idle(&self) -> bool {
-        !self.priced && !self.written
+    pub const fn is_priced(&self) -> bool {
+        self.priced
     }
 
     /// An attempt has ended.
@@ -223,11 +223,8 @@ impl Book {
         self.expensive.add(now, attempt.task, &self.prices.unit, resources, attempt.usage);
     }
 
-    /// A task has ended, with so many bytes of output; `agent` had it last.
+    /// A task that counts has ended, with so many bytes of output; `agent` had it last.
     pub fn task(&mut self, now: Timestamp, tenant: &Tenant, kind: &Kind, agent: Option<&AgentId>, output_bytes: usize) {
-        if self.is_idle() {
-            return;
-        }
         self.begin(now);
         let network = scaled(self.prices.network_mb, output_bytes as u128, MB);
         let of_agent = agent.map(|agent| self.agents.of(agent));

@@ -103,7 +103,7 @@ fn the_first_rule_that_holds_prices_an_agent() {
 fn what_executors_report_is_kept_by_unit_and_needs_no_prices() {
     let mut fleet = Fleet::with(Prices::default());
     fleet.ends(NOW, 1, "acme", HOUR, None);
-    assert!(fleet.book.is_idle() && fleet.book.entries().is_empty(), "it costs nothing");
+    assert!(!fleet.book.is_priced() && fleet.book.entries().is_empty(), "it costs nothing");
     fleet.ends(NOW, 1, "acme", HOUR, Some(&reported(&[("usd", 0.5), ("tokens", 1_000.0)])));
     fleet.ends(NOW, 2, "acme", HOUR, Some(&reported(&[("usd", 0.25)])));
     fleet.check("tenant:acme", "usd", 0.0, 0.75);

@@ -1,5 +1,7 @@
 //! What there is to see of limits and budgets, and what they keep from going.
 
+use std::time::Duration;
+
 use evenkeel_shared::{Kind, Tenant, Timestamp};
 
 use super::Engine;
@@ -41,7 +43,8 @@ impl Blocked {
     /// For people, to follow "waits for".
     #[must_use]
     pub fn in_words(&self, now: Timestamp) -> String {
-        let until = self.until().map(|until| format!(", for another {:.1?}", until.since(now))).unwrap_or_default();
+        let until =
+            self.until().map(|until| format!(", for another {}", in_words(until.since(now)))).unwrap_or_default();
         match self {
             Self::Limit { name, why } => format!("limit `{name}`: {why}{until}"),
             Self::Budget(shortage) => format!("money: {shortage}{until}"),
@@ -73,6 +76,17 @@ pub struct AllocationView {
     pub slots_in_use: u32,
     /// Over the last minute, five minutes and hour.
     pub windows: [Window; 3],
+}
+
+/// A time for people: what is a month away is not said in tenths of a second.
+fn in_words(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, 0..2) => format!("{time:.1?}"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
 }
 
 impl Engine {
@@ -134,7 +148,10 @@ impl Engine {
     #[must_use]
     pub fn budget_views(&self, now: Timestamp) -> Vec<(BudgetView, u64)> {
         let views = self.allocation.ledger.views(self.now.max(now)).into_iter();
-        views.map(|view| (self.tasks_waiting_for(&view.budget.name), view)).map(|(waiting, view)| (view, waiting)).collect()
+        views
+            .map(|view| (self.tasks_waiting_for(&view.budget.name), view))
+            .map(|(waiting, view)| (view, waiting))
+            .collect()
     }
 
     /// The budget of this name with its use and the tasks that wait for it.
@@ -189,6 +206,25 @@ impl Engine {
                 views.sort_by(|a, b| a.name.cmp(&b.name));
                 views
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        for (seconds, words) in [
+            (0, "0.0ns"),
+            (119, "119.0s"),
+            (120, "2 min"),
+            (3_600, "1 h 0 min"),
+            (65_297, "18 h 8 min"),
+            (8 * 86_400 + 7_200, "8 d 2 h"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What is declared takes effect at once and is stored, with its version and the reason, before it is answered. A command
 //! that is refused has changed nothing.
 
-use evenkeel_shared::{AssignmentId, Error, Kind, Violation};
+use evenkeel_shared::{AssignmentId, Code, Error, Kind, Violation};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -209,10 +209,16 @@ impl Engine {
             return Ok(());
         }
         let shortage = ledger.check(self.now, &spec.tenant, &spec.kind, spec.budget.as_deref());
-        // What can never go would keep its lane from going.
-        match shortage.filter(|shortage| shortage.refuse || shortage.needed > shortage.cap) {
-            Some(shortage) => Err(Error::exhausted(shortage.to_string(), hint(self.now, shortage.until))),
-            None => Ok(()),
+        match shortage {
+            // What can never go would keep its lane from going. To try again is no use.
+            Some(shortage) if shortage.needed > shortage.cap => {
+                let words = format!("{shortage}: it would wait for ever; let it cost less, or raise the cap");
+                Err(Error::new(Code::FailedPrecondition, words).about("budget", &*shortage.budget))
+            }
+            Some(shortage) if shortage.refuse => {
+                Err(Error::exhausted(shortage.to_string(), hint(self.now, shortage.until)))
+            }
+            _ => Ok(()),
         }
     }
 }

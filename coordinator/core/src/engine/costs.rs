@@ -59,9 +59,10 @@ impl Engine {
     /// The live attempt of a task has ended.
     pub(super) fn account_attempt(&mut self, task: TaskIx, current: &Current, run: Duration, usage: Option<&Usage>) {
         let reports = usage.is_some_and(|usage| !usage.cost.is_empty());
-        if self.accounts.book.is_idle() && !reports {
+        if !self.accounts.book.is_priced() && !reports {
             return;
         }
+        self.tasks[task].reported |= reports;
         let (row, agent) = (&self.tasks[task], &self.agents[current.agent]);
         // An attempt that ended without its agent's word ran as far as was seen.
         let attempt = EndedAttempt {
@@ -80,12 +81,13 @@ impl Engine {
         self.arm_accounts();
     }
 
-    /// A task is over, with so many bytes of output.
+    /// A task is over, with so many bytes of output. Without prices only those count that cost something, as with attempts: a mean
+    /// over both would be of neither.
     pub(super) fn account_end(&mut self, task: TaskIx, output_bytes: usize) {
-        if self.accounts.book.is_idle() {
+        let row = &self.tasks[task];
+        if !self.accounts.book.is_priced() && !row.reported {
             return;
         }
-        let row = &self.tasks[task];
         let (tenant, kind, agent) = (&row.spec.tenant, &row.spec.kind, row.last_agent.as_ref());
         self.accounts.book.task(self.now, tenant, kind, agent, output_bytes);
         self.arm_accounts();

@@ -120,6 +120,7 @@ impl Engine {
             timer: None,
             spending: None,
             used: None,
+            reported: false,
             rows,
         });
         match state {

@@ -85,6 +85,7 @@ impl Engine {
             timer: None,
             spending: None,
             used: None,
+            reported: false,
             rows,
         });
         if self.tasks[ix].is_durable() {

@@ -54,6 +54,8 @@ pub(super) struct Task {
     pub rows: TaskRows,
     /// What its live attempt has used so far, as far as its agent said.
     pub used: Option<Box<Usage>>,
+    /// An attempt at it said that it cost something.
+    pub reported: bool,
 }
 
 impl Task {

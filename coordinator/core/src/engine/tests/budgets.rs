@@ -184,7 +184,8 @@ fn a_refusing_budget_refuses_at_submission() {
 #[test]
 fn what_can_never_go_is_refused_rather_than_holding_up_its_lane() {
     let mut c = cluster([budget("b", 0.5)]);
-    assert_eq!(c.try_submit(costing(0.6)).unwrap_err().code, Code::ResourceExhausted);
+    let refused = c.try_submit(costing(0.6)).unwrap_err();
+    assert_eq!((refused.code, refused.retry_after), (Code::FailedPrecondition, None), "to try again is no use");
     let t = c.submit(costing(0.5));
     c.expect(t, TaskState::Assigned);
 }

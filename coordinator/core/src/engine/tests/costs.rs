@@ -89,3 +89,14 @@ fn without_prices_and_reports_nothing_is_written() {
     c.advance_alive(MINUTE * 2);
     assert!(c.engine.live_costs(c.now).entries.is_empty() && c.store.costs().is_empty());
 }
+
+#[test]
+fn without_prices_the_tasks_that_count_are_those_whose_attempts_do() {
+    let mut c = cluster(Prices::default());
+    let [reports, silent] = [c.submit(task("work")), c.submit(task("work"))];
+    end(&mut c, reports, Outcome::Succeeded(Bytes::new()), Some(0.5));
+    end(&mut c, silent, Outcome::Succeeded(Bytes::new()), None);
+    let costs = c.engine.live_costs(c.now);
+    let fleet = costs.entries.iter().find(|entry| entry.subject == "fleet").unwrap();
+    assert_eq!((fleet.tasks, fleet.attempts, fleet.reported), (1, 1, usd(0.5)), "half a dollar a task");
+}
