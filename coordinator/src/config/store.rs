@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{FINE_DEFAULT, HISTORY_DEFAULT, Retention};
+use crate::store::{FINE_DEFAULT, HISTORY_DEFAULT, Retention, sqlite::WRITER_CACHE_BYTES_DEFAULT};
 
 /// Finished tasks are kept at least so long: clients rely on it for their idempotency keys (24 h).
 pub const RETENTION_MIN: Duration = Duration::from_secs(24 * 3_600);
@@ -22,6 +22,8 @@ pub struct StoreConfig {
     /// Measurements, costs, scaling decisions and what was declared before are kept for so many days. At least 32, so that
     /// what a budget has spent in a month is known to the end of the month.
     pub history_days: u64,
+    /// Memory for the pages that the writer has read or written, in bytes. At least 1 MiB.
+    pub cache_bytes: u64,
 }
 
 impl Default for StoreConfig {
@@ -30,6 +32,7 @@ impl Default for StoreConfig {
             retention_hours: 7 * 24,
             fine_hours: FINE_DEFAULT.as_secs() / 3_600,
             history_days: HISTORY_DEFAULT.as_secs() / DAY_SECONDS,
+            cache_bytes: WRITER_CACHE_BYTES_DEFAULT,
         }
     }
 }

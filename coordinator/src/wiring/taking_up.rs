@@ -58,9 +58,10 @@ pub(super) async fn open_store(
     phase: &Phase,
 ) -> Result<Opened, StartError> {
     let (ephemeral, data_dir, told) = (config.ephemeral, config.data_dir.clone(), told_to_stop.clone());
+    let cache_bytes = config.store.cache_bytes;
     let opening = tokio::task::spawn_blocking(move || {
-        let mut store =
-            if ephemeral { SqliteStore::ephemeral()? } else { SqliteStore::open(&data_dir, Durability::Full)? };
+        let store = if ephemeral { SqliteStore::ephemeral()? } else { SqliteStore::open(&data_dir, Durability::Full)? };
+        let mut store = store.with_cache(cache_bytes)?;
         // Nobody waits for it any more: what is not claimed is as it was.
         if told.is_cancelled() {
             return Ok(None);

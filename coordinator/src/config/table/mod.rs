@@ -58,7 +58,7 @@ pub fn section_about(path: &str) -> &'static str {
     match path {
         "" => "Where it listens, and where its data is.",
         "limits" => "Bounds of connections, queues and what is kept in memory.",
-        "store" => "How long what is kept.",
+        "store" => "How long what is kept, and the memory of the database.",
         "engine" => "Placing tasks. Durations are in milliseconds.",
         "engine.health" => "When an agent counts as degraded or unhealthy.",
         "engine.health.cpu" => "By the share of its processor in use.",

@@ -108,6 +108,14 @@ pub const STORE: &[Setting] = &[
     )
     .of("d")
     .live(),
+    Setting::count(
+        "store.cache_bytes",
+        1 << 20,
+        1 << 40,
+        "Memory for the pages of the database that its writer has read or written: best as much as the tasks that are not \
+         finished take, and their indexes. It fills in time, up to the size of the database.",
+    )
+    .of("bytes"),
 ];
 
 pub const RELOAD: &[Setting] = &[

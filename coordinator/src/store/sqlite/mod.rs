@@ -48,6 +48,7 @@ mod earlier_tests;
 mod tests;
 
 pub use backup::{Copied, backup, restore};
+pub use open::WRITER_CACHE_BYTES_DEFAULT;
 pub use open::database_path;
 pub use read::CONNECTIONS_MAX as READ_CONNECTIONS_MAX;
 use read::SqliteReader;
@@ -99,6 +100,15 @@ impl SqliteStore {
         let scratch = open::ScratchDir::create()?;
         let store = Self::open(scratch.path(), Durability::None)?;
         Ok(Self { _scratch: Some(scratch), ..store })
+    }
+
+    /// The same store, with so much memory for the pages that it has read or written.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub fn with_cache(self, bytes: u64) -> Result<Self, StoreError> {
+        open::limit_cache(&self.connection, bytes)?;
+        Ok(self)
     }
 
     /// Where the data is.

@@ -31,8 +31,8 @@ const CHECKPOINT_PAGES: u32 = 8_192;
 /// The log's file is cut back to this after it has been written into the database: a reader that was slow once should
 /// not cost disk for ever.
 const LOG_BYTES_KEPT: u32 = 64 << 20;
-/// Memory for pages of the writer, in KiB: the tasks and indexes that are live.
-const WRITER_CACHE_KIB: u32 = 64 * 1_024;
+/// Memory for pages of the writer: the tasks and indexes that are live, of some hundred thousand tasks.
+pub const WRITER_CACHE_BYTES_DEFAULT: u64 = 64 << 20;
 /// Names tried for a directory of temporary data.
 const SCRATCH_NAMES_MAX: u32 = 1_000;
 
@@ -143,10 +143,16 @@ fn configure(connection: &Connection, durability: Durability) -> Result<(), Stor
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = {synchronous};
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
-         PRAGMA journal_size_limit = {LOG_BYTES_KEPT};
-         PRAGMA cache_size = -{WRITER_CACHE_KIB};"
+         PRAGMA journal_size_limit = {LOG_BYTES_KEPT};"
     ))?;
-    Ok(())
+    limit_cache(connection, WRITER_CACHE_BYTES_DEFAULT)
+}
+
+/// Bounds the memory for pages of this connection.
+pub fn limit_cache(connection: &Connection, bytes: u64) -> Result<(), StoreError> {
+    // Below zero it is in KiB, and not in pages.
+    let kib = i64::try_from(bytes / 1_024).unwrap_or(i64::MAX);
+    Ok(connection.pragma_update(None, "cache_size", -kib)?)
 }
 
 /// Writes what a crash has left in the log into the database, so that nothing of it lies behind what is written next, where

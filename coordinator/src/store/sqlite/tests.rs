@@ -201,6 +201,18 @@ fn a_database_that_cannot_be_written_is_named() {
 
 #[cfg(unix)]
 #[test]
+fn the_memory_for_pages_is_what_was_asked_for() {
+    let dir = TempDir::new().unwrap();
+    let kib = |store: &SqliteStore| {
+        -store.connection.pragma_query_value(None, "cache_size", |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let store = SqliteStore::open(dir.path(), Durability::None).unwrap();
+    assert_eq!(kib(&store), 65_536);
+    let store = store.with_cache(2 << 20).unwrap();
+    assert_eq!(kib(&store), 2_048);
+}
+
+#[test]
 fn the_data_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let parent = TempDir::new().unwrap();

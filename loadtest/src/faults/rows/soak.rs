@@ -50,9 +50,11 @@ const CHURNING: u32 = 4;
 const CHURN_EVERY: Duration = Duration::from_secs(60);
 /// The record is read this often: often enough to see each task before it is removed.
 const RECORD_EVERY: Duration = Duration::from_secs(45);
-/// Lists are full from the start, because one that fills slowly is not told from one that leaks; and history is looked back at
-/// from the start and often, because the first look takes room that those after it use again.
+/// Lists and caches are full from the start, because one that fills slowly is not told from one that leaks; and history is
+/// looked back at from the start and often, because the first look takes room that those after it use again.
 const CONFIG: &str = "\
+[store]
+cache_bytes = 4194304
 [engine]
 lost_agent_memory_ms = 60000
 [limits]
