@@ -176,7 +176,8 @@ fn another_attempt_links_to_the_one_before_and_waits_in_between() {
 fn an_attempt_that_was_found_at_the_start_goes_on_where_it_was() {
     let mut life = Life::new(Delivery::Durable);
     let attempt = AttemptRef { task: TASK, attempt: AttemptNumber(2), assignment: AssignmentId(1) };
-    let state = RecoveredState::Assigned { attempt, agent: AgentId::new("a").unwrap(), at: ms(5), reserved: Some(vec![]) };
+    let state =
+        RecoveredState::Assigned { attempt, agent: AgentId::new("a").unwrap(), at: ms(5), reserved: Some(vec![]) };
     life.followed.recovered(&RecoveredTask { attempts_made: 2, state, ..RecoveredTask::from(&life.task(0)) });
     life.happens(40, TaskEventKind::AttemptEnded, 2, "failed: exit code 1");
     let expected = life.spec.trace.as_ref().unwrap().at(SpanId::of_attempt(TASK, AttemptNumber(2)));
