@@ -15,12 +15,16 @@ class Program:
         outcome = subprocess.run([self.path, *args], env=env, capture_output=True, text=True, timeout=60, check=False)
         assert outcome.returncode == 0, (args, env, outcome.stderr)
 
+    def help(self, args):
+        """Whether it takes `args`: whatever is wrong with a flag or its value is said before help is given."""
+        if self.path is not None:
+            self._run([*args, "--help"], {})
+
     def check(self, args, env, config=None):
         """`args` as a container gives them, `env` its variables, `config` the text of evenkeel.toml."""
         if self.path is None:
             return
-        # Whatever is wrong with a flag or its value is said before help is given.
-        self._run([*args, "--help"], env)
+        self.help(args)
         if args[0] == "agent":
             self._run([*args, "--check"], env)
         if args[0] == "coordinator":

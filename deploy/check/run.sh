@@ -44,12 +44,21 @@ secured=(--set tls.secretName=tls,auth.credentialsSecretName=credentials,agents.
 render default
 render bare --set coordinator.persistence.enabled=false,agents.enabled=false,networkPolicy.enabled=false
 render secured "${secured[@]}"
-render everything "${secured[@]}" --set tls.clientCertificates=required,keda.enabled=true,keda.clientSecretName=keda \
-    --set serviceMonitor.enabled=true,serviceMonitor.tokenSecretName=viewer,prometheusRule.enabled=true
-if "$work/helm" template demo deploy/helm/evenkeel --set servce.type=NodePort >/dev/null 2>&1; then
-    echo "a value that does not exist was taken" >&2
-    exit 1
-fi
+shown=(--set tls.clientCertificates=required,agents.clientSecretName=client,keda.clientSecretName=keda)
+shown+=(--set serviceMonitor.clientSecretName=prometheus)
+monitored=(--set keda.enabled=true,serviceMonitor.enabled=true,serviceMonitor.tokenSecretName=viewer,prometheusRule.enabled=true)
+render everything "${secured[@]}" "${monitored[@]}" "${shown[@]}"
+refused() {
+    if "$work/helm" template demo deploy/helm/evenkeel "${@:2}" >/dev/null 2>&1; then
+        echo "$1" >&2
+        exit 1
+    fi
+}
+refused "a value that does not exist was taken" --set servce.type=NodePort
+for part in agents keda serviceMonitor; do
+    refused "$part would be turned away: it has no certificate to show" "${secured[@]}" "${monitored[@]}" "${shown[@]}" \
+        --set "$part.clientSecretName="
+done
 
 echo "--- compose"
 "$work/venv/bin/python" -B deploy/check/compose.py docker-compose.yml "${asked[@]}"
@@ -69,6 +78,7 @@ if [ -s "$work/units" ]; then
     cat "$work/units" >&2
     exit 1
 fi
+"$work/venv/bin/python" -B deploy/check/units.py deploy/systemd/*.service "${asked[@]/#/--program=}"
 # In tenths of the ten points that a unit without any protection has.
 systemd-analyze security --offline=true --threshold=20 --no-pager deploy/systemd/evenkeel-coordinator.service >/dev/null
 systemd-analyze security --offline=true --threshold=25 --no-pager deploy/systemd/evenkeel-agent@.service >/dev/null
