@@ -22,7 +22,7 @@ agents = [name for name, service in own.items() if service["command"][0] == "age
 assert len(agents) == 3 and "coordinator" in own, own
 assert len({service["image"] for service in own.values()}) == 1, "one image for all"
 for name, service in own.items():
-    assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+    assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["init"], name
     # A variable that whoever starts it has not set.
     env = {key: re.sub(r"\$\{\w+-(.*)\}", r"\1", value) for key, value in service["environment"].items()}
     program.check(service["command"], env)

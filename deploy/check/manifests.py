@@ -97,6 +97,8 @@ def check_container(where, pod, container, image, program, config):
                 assert port_of(container, asked["port"]) in listens, (where, name)
     else:
         assert container["workingDir"] in mounts, where
+        # As the first process of its pod it would keep a zombie of every program that outlives its parent.
+        assert pod["shareProcessNamespace"], where
     program.check([re.sub(r"\$\((\w+)\)", lambda found: env[found[1]], arg) for arg in args], env, config)
 
 
