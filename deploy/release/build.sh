@@ -14,7 +14,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 cargo build --release --locked --package evenkeel
-install -D --mode=0755 --strip target/release/evenkeel "$work/$name/bin/evenkeel"
+# The names of functions stay: profiles are made of them.
+install -D --mode=0755 target/release/evenkeel "$work/$name/bin/evenkeel"
+strip --strip-debug "$work/$name/bin/evenkeel"
 for shell in bash fish zsh; do
     install -D --mode=0644 <("$work/$name/bin/evenkeel" completions "$shell") "$work/$name/completions/evenkeel.$shell"
 done
