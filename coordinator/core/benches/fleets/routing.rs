@@ -14,29 +14,29 @@ use evenkeel_shared::{
     AgentId, AgentSpec, Kind, LabelOperator, LabelRule, Labels, Priority, Requirements, Resources, StrategyConfig,
 };
 
-const SLOTS: u32 = 8;
-const MEMORY_GIB: u32 = 32;
+const SLOTS: u8 = 8;
+const MEMORY_GIB: u8 = 32;
 const KINDS: [&str; 4] = ["embed", "chat", "crawl", "test"];
 const BUSY_PERCENT: usize = 70;
 /// Tasks in a row, as in one batch of the engine.
 const BATCH: u64 = 100;
 
-/// What is free of an agent. Small, so that it is the router's memory that counts.
+/// What is free of an agent. Small, so that it is the router's memory that counts: that of a large fleet is in the second cache.
 #[derive(Clone, Copy)]
 struct Free {
-    slots: u32,
-    memory_gib: u32,
+    slots: u8,
+    memory_gib: u8,
 }
 
 /// A task that runs: where, and the memory it takes, in GiB.
-type Running = (AgentIx, u32);
+type Running = (AgentIx, u8);
 
 /// A fleet, what is free of it, and what runs where.
 pub struct Fleet {
     router: Router,
     free: Vec<Free>,
     running: Vec<Running>,
-    sorts: Vec<(ClassIx, u32)>,
+    sorts: Vec<(ClassIx, u8)>,
     rng: fastrand::Rng,
 }
 
@@ -52,14 +52,14 @@ fn spec(at: usize) -> AgentSpec {
         tier: [0, 1, 2][at % 3],
         ..AgentSpec::of(
             AgentId::new(&format!("agent-{at}")).expect("a legal id"),
-            Resources { memory_bytes: u64::from(MEMORY_GIB) << 30, ..Resources::slots(SLOTS) },
+            Resources { memory_bytes: u64::from(MEMORY_GIB) << 30, ..Resources::slots(SLOTS.into()) },
         )
     }
 }
 
 /// Each kind with a plain class, one that needs memory, one in a zone, and one with rules and a preference.
 /// With the memory that a task takes, in GiB.
-fn sorts(router: &mut Router) -> Vec<(ClassIx, u32)> {
+fn sorts(router: &mut Router) -> Vec<(ClassIx, u8)> {
     let rule = |key, operator, value| LabelRule { operator, ..LabelRule::equals(key, value) };
     let plain = Requirements::default();
     let mut heavy = plain.clone();
@@ -76,8 +76,8 @@ fn sorts(router: &mut Router) -> Vec<(ClassIx, u32)> {
     each.map(|(kind, needs)| (router.class(&kind, needs).expect("few classes"), memory_gib(&needs.resources))).collect()
 }
 
-fn memory_gib(resources: &Resources) -> u32 {
-    u32::try_from(resources.memory_bytes >> 30).expect("a few GiB")
+fn memory_gib(resources: &Resources) -> u8 {
+    u8::try_from(resources.memory_bytes >> 30).expect("a few GiB")
 }
 
 impl Fleet {
@@ -137,15 +137,15 @@ impl Fleet {
 
     fn update(&mut self, agent: AgentIx) {
         let Free { slots, memory_gib } = self.free[agent.at()];
-        let free = Resources { memory_bytes: u64::from(memory_gib) << 30, ..Resources::slots(slots) };
+        let free = Resources { memory_bytes: u64::from(memory_gib) << 30, ..Resources::slots(slots.into()) };
         let state = AgentState {
             schedulable: true,
             degraded: agent.at().is_multiple_of(50),
             free: &free,
-            prefetch_free_slots: SLOTS,
+            prefetch_free_slots: SLOTS.into(),
             urgent_free_slots: 0,
-            slots_usable: SLOTS,
-            slots_in_use: SLOTS - slots,
+            slots_usable: SLOTS.into(),
+            slots_in_use: (SLOTS - slots).into(),
             cpu_free: 0.1 * (agent.at() % 10) as f32,
             memory_free: 0.5,
             slower_octaves: 0.0,

@@ -24,8 +24,8 @@ pub(super) struct Fit {
     now: AgentSet,
     ahead: AgentSet,
     urgent: AgentSet,
-    /// Whether the last update changed who has room now.
-    pub changed: bool,
+    /// Whether the agent of the last update has room now, if that changed with it.
+    pub changed: Option<bool>,
     refs: u32,
 }
 
@@ -70,11 +70,18 @@ impl Fit {
 pub(super) struct Fits {
     table: Slab<Fit>,
     by_need: BTreeMap<Resources, usize>,
+    /// Whether the last update changed for any of them whether its agent has room now.
+    changed: bool,
 }
 
 impl Fits {
     pub(super) fn get(&self, at: usize) -> &Fit {
         &self.table[at]
+    }
+
+    /// Whether the last update changed for any need whether its agent has room now.
+    pub(super) const fn changed(&self) -> bool {
+        self.changed
     }
 
     /// The need's place in the table; made if it is new.
@@ -88,7 +95,7 @@ impl Fits {
             now: AgentSet::default(),
             ahead: AgentSet::default(),
             urgent: AgentSet::default(),
-            changed: false,
+            changed: None,
             refs: 1,
         };
         for (agent, facts, statics) in roster.iter() {
@@ -121,13 +128,13 @@ impl Fits {
         let statics = || roster.statics(agent);
         // Nearly always neither has any.
         let urgent = old.urgent_free_slots != 0 || new.urgent_free_slots != 0;
+        self.changed = false;
         for (_, fit) in &mut self.table {
-            if !fit.need.custom.is_empty() {
-                let fits = fit.fits_plain(new) && statics().is_some_and(|it| fit.fits_custom(&it.free_custom));
-                fit.changed = fit.now.set(agent, fits);
-            } else {
-                fit.changed = fit.fits_plain(old) != fit.fits_plain(new) && fit.now.set(agent, fit.fits_plain(new));
-            }
+            let (plain, custom) = (fit.fits_plain(new), !fit.need.custom.is_empty());
+            let fits = plain && (!custom || statics().is_some_and(|it| fit.fits_custom(&it.free_custom)));
+            let changed = (custom || fit.fits_plain(old) != plain) && fit.now.set(agent, fits);
+            fit.changed = changed.then_some(fits);
+            self.changed |= changed;
             if fit.fits_ahead(old) != fit.fits_ahead(new) {
                 let fits = fit.fits_ahead(new) && statics().is_some_and(|it| it.spec.capacity.fits(&fit.need));
                 fit.ahead.set(agent, fits);

@@ -48,12 +48,44 @@ struct Selector {
     refs: u32,
 }
 
+/// Which selectors an agent matches.
+#[derive(Clone, Copy)]
+pub(super) struct Matched<'a> {
+    first: u64,
+    selectors: &'a Selectors,
+    agent: AgentIx,
+}
+
+impl Matched<'_> {
+    /// Whether it matches this one.
+    pub(super) fn has(&self, at: usize) -> bool {
+        if at < REMEMBERED { self.first >> at & 1 != 0 } else { self.selectors.agents(at).contains(self.agent) }
+    }
+}
+
+fn remember(matched: &mut Vec<u64>, agent: AgentIx, at: usize, matches: bool) {
+    if at >= REMEMBERED {
+        return;
+    }
+    if matched.len() <= agent.at() {
+        matched.resize(agent.at() + 1, 0);
+    }
+    let row = &mut matched[agent.at()];
+    *row = *row & !(1 << at) | u64::from(matches) << at;
+}
+
 type Agents = BTreeSet<AgentIx>;
+
+/// Selectors of which each agent remembers whether it matches.
+const REMEMBERED: usize = u64::BITS as usize;
 
 /// All selectors, and the agents by kind and by label.
 #[derive(Debug, Default)]
 pub(super) struct Selectors {
     table: Slab<Selector>,
+    /// By agent: which of the first selectors it matches, a bit each. Who asks of one agent for many selectors reads this
+    /// instead of a line of memory for each.
+    matched: Vec<u64>,
     by_criteria: BTreeMap<Criteria, usize>,
     by_kind: BTreeMap<Kind, KindEntry>,
     by_label: BTreeMap<String, BTreeMap<String, Agents>>,
@@ -71,6 +103,11 @@ impl Selectors {
         &self.table[at].agents
     }
 
+    /// Which of all selectors an agent matches.
+    pub(super) fn matched_by(&self, agent: AgentIx) -> Matched<'_> {
+        Matched { first: self.matched.get(agent.at()).copied().unwrap_or(0), selectors: self, agent }
+    }
+
     /// The selector's place in the table; made if it is new.
     pub(super) fn acquire(&mut self, kind: &Kind, rules: &[LabelRule], roster: &Roster) -> usize {
         let criteria = Criteria::new(kind, rules);
@@ -79,7 +116,9 @@ impl Selectors {
             return at;
         }
         let agents = self.matching(&criteria, roster);
-        let at = self.table.insert(Selector { criteria: criteria.clone(), agents, refs: 1 });
+        let at = self.table.vacant_key();
+        agents.iter().for_each(|agent| remember(&mut self.matched, agent, at, true));
+        self.table.insert(Selector { criteria: criteria.clone(), agents, refs: 1 });
         self.by_kind.entry(kind.clone()).or_default().selectors.insert(at);
         self.by_criteria.insert(criteria, at);
         at
@@ -91,7 +130,8 @@ impl Selectors {
         if self.table[at].refs > 0 {
             return;
         }
-        let criteria = self.table.remove(at).criteria;
+        let Selector { criteria, agents, .. } = self.table.remove(at);
+        agents.iter().for_each(|agent| remember(&mut self.matched, agent, at, false));
         self.by_criteria.remove(&criteria);
         if let Some(entry) = self.by_kind.get_mut(&criteria.kind) {
             entry.selectors.remove(&at);
@@ -108,7 +148,9 @@ impl Selectors {
             entry.agents.insert(agent);
             for &at in &entry.selectors {
                 let selector = &mut self.table[at];
-                selector.agents.set(agent, selector.criteria.match_spec(spec));
+                let matches = selector.criteria.match_spec(spec);
+                selector.agents.set(agent, matches);
+                remember(&mut self.matched, agent, at, matches);
             }
         }
         for (key, value) in &spec.labels {
@@ -124,6 +166,7 @@ impl Selectors {
             entry.agents.remove(&agent);
             for &at in &entry.selectors {
                 self.table[at].agents.remove(agent);
+                remember(&mut self.matched, agent, at, false);
             }
             if entry.agents.is_empty() && entry.selectors.is_empty() {
                 self.by_kind.remove(kind);

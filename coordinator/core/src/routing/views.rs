@@ -141,25 +141,23 @@ impl Views {
     ) {
         let moves = from != to;
         let (leaves, joins) = (from.with_free_slot(), to.with_free_slot());
+        // In a large fleet each set is another line of memory, so only those are asked that the agent can be in.
+        let matched = fits.changed().then(|| selectors.matched_by(agent));
+        if matched.is_none() && !moves {
+            return;
+        }
         for (_, view) in &mut self.0 {
-            let fit = fits.get(view.fit);
-            if !fit.changed && !moves {
-                continue;
-            }
             if let Some((degraded, level)) = leaves {
                 let frontier = &mut view.frontiers[usize::from(degraded)];
                 if level < frontier.level && view.agents.contains(agent) {
                     frontier.leave(agent);
                 }
             }
-            if fit.changed {
-                // Who has no room any more is in no view, whether it matches or not; who does not match never was in one.
-                // So each asks one of the sets, of which in a large fleet each is another line of memory.
-                if !fit.agents(Room::Now).contains(agent) {
-                    view.set(agent, id_hashes, false);
-                } else if selectors.agents(view.selector).contains(agent) {
-                    view.set(agent, id_hashes, true);
-                }
+            if let Some(matched) = &matched
+                && let Some(fits) = fits.get(view.fit).changed
+                && matched.has(view.selector)
+            {
+                view.set(agent, id_hashes, fits);
             }
             if let Some((degraded, level)) = joins {
                 let frontier = &mut view.frontiers[usize::from(degraded)];

@@ -15,14 +15,14 @@
 
 use super::{
     Facts, Field, LEVELS_MAX, Strategy, TaskFacts, least_loaded,
-    ring::{Ring, distance},
+    ring::{Point, Ring},
 };
 use crate::{
     ix::AgentIx,
     routing::{hash::mix, members::Members},
 };
 
-/// Points looked at for one task, or a few more. A class with few free agents in a large fleet may need more.
+/// Slots of the ring looked at for one task. A class with few free agents in a large fleet may need more.
 const WALK_MAX: usize = 4_096;
 /// The rarer a class's free agents, the longer is the walk along the ring, and the cheaper it is to compare the points of
 /// each of them. An agent's points cost about as much as one that is walked past, hence this part of the root of all points.
@@ -31,8 +31,16 @@ const FEW_SHARE: usize = 4;
 const NEAREST_TRIED: usize = 4;
 /// After a walk in vain each is looked at, up to so many. Where there are more, all are of the other grade.
 const AFTER_WALK_MAX: u32 = 1_024;
-/// Agents with room that are passed over for their load, or a few more, before the first of them gets the task after all.
+/// Agents with room that are passed over for their load before the first of them gets the task after all.
 const PASSED_OVER_MAX: usize = 64;
+
+/// What the levels of agents tell of the bound without a look at their facts, of which each is a trip to memory.
+struct Bound {
+    /// On all levels before this one agents are within the bound.
+    within: u16,
+    /// On this level and all behind it they are above it.
+    above: u16,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -59,51 +67,59 @@ impl ConsistentHash {
     }
 
     /// What [`ConsistentHash::walk`] finds, by looking at each agent of the field if no more than `max` match.
-    fn nearest(&self, key_hash: u64, field: &Field<'_>, max: u32) -> Option<AgentIx> {
+    fn nearest(&self, key: Point, field: &Field<'_>, max: u32) -> Option<AgentIx> {
         field.all(max)?.min_by_key(|&agent| {
             let facts = field.facts(agent);
-            (!self.within_bound(facts, field.need_slots), distance(key_hash, field.id_hash(agent)))
+            (!self.within_bound(facts, field.need_slots), key.distance(field.id_hash(agent), agent))
         })
     }
 
     /// What [`ConsistentHash::walk`] finds, by comparing the points of these members, of which the field may have all or
     /// none. `None` also if the nearest few will not do.
-    fn nearest_of(&self, key_hash: u64, members: &Members, field: &Field<'_>) -> Option<AgentIx> {
-        let mut place = key_hash;
+    fn nearest_of(&self, key: Point, members: &Members, field: &Field<'_>) -> Option<AgentIx> {
+        let (mut place, bound) = (key, self.bound(field.need_slots));
         for _ in 0..NEAREST_TRIED {
-            let near = members.iter().map(|(id_hash, agent)| (distance(place, id_hash), agent));
-            let (ahead, agent) = near.min_by_key(|&(ahead, _)| ahead)?;
-            if field.has(agent) && self.within_bound(field.facts(agent), field.need_slots) {
+            // An agent is told by the place of its point.
+            let ahead = members.iter().map(|(id_hash, agent)| place.distance(id_hash, agent)).min()?;
+            place = place.plus(ahead);
+            let agent = place.agent();
+            if field.level_of(agent).is_some_and(|level| self.keeps(&bound, level, agent, field)) {
                 return Some(agent);
             }
-            place = place.wrapping_add(ahead).wrapping_add(1);
+            place = place.next();
         }
         None
     }
 
-    /// On this level and all behind it agents are above the bound; on those before, only their facts tell.
-    fn level_above_bound(&self, need_slots: u32) -> u16 {
-        let in_use = self.load_bound_percent * (self.in_use + u64::from(need_slots).max(1));
-        let level = (in_use * least_loaded::LEVELS_PER_LOAD as u64).div_ceil(100 * self.slots.max(1));
-        u16::try_from(level).unwrap_or(u16::MAX)
+    /// What agents' levels say about the bound.
+    fn bound(&self, need_slots: u32) -> Bound {
+        let (level, slots) = (least_loaded::LEVELS_PER_LOAD as u64, 100 * self.slots.max(1));
+        let in_use = level * self.load_bound_percent * (self.in_use + u64::from(need_slots).max(1));
+        // For a slot, to stay within the bound is to have a smaller share in use, and a level is a share rounded down. Of full
+        // agents, and those without a slot, no level says that much.
+        let within = if need_slots <= 1 { (in_use / slots).min(level) } else { 0 };
+        let at_most = |level| u16::try_from(level).unwrap_or(u16::MAX);
+        Bound { within: at_most(within), above: at_most(in_use.div_ceil(slots)) }
+    }
+
+    /// Whether the agent, which stands on this level, stays within the bound with the task.
+    fn keeps(&self, bound: &Bound, level: u16, agent: AgentIx, field: &Field<'_>) -> bool {
+        level < bound.within || level < bound.above && self.within_bound(field.facts(agent), field.need_slots)
     }
 
     /// The first agent of the field on the ring that is within the bound, or else the first.
-    fn walk(&self, key_hash: u64, field: &Field<'_>) -> Option<AgentIx> {
-        let (mut first, mut eligible, mut points) = (None, 0, 0);
-        // The level tells without a look at the facts, of which each is a trip to memory.
-        let above = self.level_above_bound(field.need_slots);
-        for run in self.ring.runs(key_hash) {
-            let agents = run.iter().map(|point| point.agent());
-            for (agent, level) in agents.filter_map(|agent| Some((agent, field.level_of(agent)?))) {
-                if level < above && self.within_bound(field.facts(agent), field.need_slots) {
-                    return Some(agent);
-                }
-                first.get_or_insert(agent);
-                eligible += 1;
+    fn walk(&self, key: Point, field: &Field<'_>) -> Option<AgentIx> {
+        let (mut first, mut eligible) = (None, 0);
+        let bound = self.bound(field.need_slots);
+        let slots = self.ring.slots_from(key).into_iter().flatten().take(WALK_MAX);
+        for (agent, level) in slots.map(|point| point.agent()).filter_map(|agent| Some((agent, field.level_of(agent)?)))
+        {
+            if self.keeps(&bound, level, agent, field) {
+                return Some(agent);
             }
-            points += run.len();
-            if eligible >= PASSED_OVER_MAX || points >= WALK_MAX {
+            first.get_or_insert(agent);
+            eligible += 1;
+            if eligible >= PASSED_OVER_MAX {
                 break;
             }
         }
@@ -118,22 +134,23 @@ impl Strategy for ConsistentHash {
 
     /// With a key, how near the agent's next point is: 1 at the key, 0 all the way round. Without, the free share.
     fn score(&self, facts: &Facts, id_hash: &u64, task: &TaskFacts) -> f64 {
-        task.affinity.map_or(1.0 - facts.load(), |key| 1.0 - distance(mix(key), *id_hash) as f64 / u64::MAX as f64)
+        let ahead = |key| Point::at(mix(key)).distance(*id_hash, AgentIx(0));
+        task.affinity.map_or(1.0 - facts.load(), |key| 1.0 - ahead(key) as f64 / u64::MAX as f64)
     }
 
     fn pick(&mut self, field: &Field<'_>, task: &TaskFacts) -> Option<AgentIx> {
         let least_loaded = || field.best(0..LEVELS_MAX, field.cursor);
-        let Some(key_hash) = task.affinity.map(mix) else { return least_loaded() };
+        let Some(key) = task.affinity.map(|key| Point::at(mix(key))) else { return least_loaded() };
         let few_max = u32::try_from(self.ring.len().isqrt() / FEW_SHARE).unwrap_or(AFTER_WALK_MAX);
         if let Some(members) = field.members(few_max) {
-            let nearest = self.nearest_of(key_hash, &members, field);
-            return nearest.or_else(|| self.nearest(key_hash, field, few_max));
+            let nearest = self.nearest_of(key, &members, field);
+            return nearest.or_else(|| self.nearest(key, field, few_max));
         }
         if field.all(few_max).is_some() {
-            return self.nearest(key_hash, field, few_max);
+            return self.nearest(key, field, few_max);
         }
-        let walked = self.walk(key_hash, field);
-        walked.or_else(|| self.nearest(key_hash, field, AFTER_WALK_MAX)).or_else(least_loaded)
+        let walked = self.walk(key, field);
+        walked.or_else(|| self.nearest(key, field, AFTER_WALK_MAX)).or_else(least_loaded)
     }
 
     fn joined(&mut self, agent: AgentIx, id_hash: u64) {
@@ -161,20 +178,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_within_the_bound_is_passed_over_for_its_level() {
-        let mut passed_over = 0;
-        for (slots, in_use, percent, need) in [(800, 560, 125, 1), (800, 561, 100, 3), (7, 6, 110, 2), (0, 0, 125, 1)] {
+    fn a_level_never_says_of_the_bound_what_the_facts_deny() {
+        let (mut within, mut above) = (0, 0);
+        let fleets =
+            [(800, 560, 125, 1), (800, 561, 100, 3), (7, 6, 110, 2), (0, 0, 125, 1), (9, 9, 300, 1), (3, 1, 101, 1)];
+        for (slots, in_use, percent, need) in fleets {
             let strategy = ConsistentHash { slots, in_use, ..ConsistentHash::new(percent) };
-            let above = strategy.level_above_bound(need);
+            let bound = strategy.bound(need);
             for (slots_usable, slots_in_use) in
                 (0..140).flat_map(|usable| (0..=2 * usable).map(move |used| (usable, used)))
             {
                 let facts = Facts { slots_usable, slots_in_use, ..Facts::default() };
-                let level_says_no = strategy.level(&facts) >= above;
-                passed_over += u32::from(level_says_no);
-                assert!(!level_says_no || !strategy.within_bound(&facts, need), "{facts:?} of {strategy:?}");
+                let (level, truly) = (strategy.level(&facts), strategy.within_bound(&facts, need));
+                let said = (level < bound.within).then_some(true).or((level >= bound.above).then_some(false));
+                assert!(said.is_none_or(|said| said == truly), "{facts:?} of {strategy:?}");
+                match said {
+                    Some(true) => within += 1,
+                    Some(false) => above += 1,
+                    None => {}
+                }
             }
         }
-        assert!(passed_over > 1_000);
+        assert!(within > 30_000 && above > 50_000, "{within}, {above}");
     }
 }

@@ -1,9 +1,11 @@
 //! Points of agents on a ring of hashes, in their order.
 //!
 //! A walk begins at a random place and reads from a few to a thousand points. Hashes are even, so that they tell the place
-//! almost exactly: the upper bits name a bucket, which holds the points that share them, sorted, and the rest says how far
-//! in the place is. A bucket is read straight on, which memory is good at. One sorted vector was rejected because each
-//! agent that joins would move half of it, a B-tree for its many small nodes, each a trip to memory in a large fleet.
+//! almost exactly: the table has somewhat more slots than there are points, and a point stands in the slot that its hash
+//! names, or in the next ones where others stand there (Amble, Knuth: "Ordered hash tables", 1974). As larger hashes name
+//! later slots, the whole table is in order, and a walk reads straight on from where it begins: one trip to memory, and
+//! then what memory is good at. One sorted vector was rejected because each agent that joins would move half of it, a B-tree
+//! for its many small nodes, each a trip to memory in a large fleet, and a table of sorted buckets for the two trips to each.
 //!
 //! Points depend on the agent's id alone, never on the order of arrival.
 
@@ -26,54 +28,75 @@ const FACTORS: [u64; POINTS] = {
     factors
 };
 
-/// Points on either side of a place's expected one that are counted: two standard deviations in a full bucket.
-const NEAR: usize = 16;
-/// Points to a bucket, on average, at which there come to be twice as many buckets, and half as many.
-const PER_BUCKET: std::ops::Range<usize> = 64..256;
-const BITS_MIN: u32 = 1;
-const AGENT_BITS: u32 = AGENTS_MAX.ilog2();
+const AGENT_MASK: u64 = AGENTS_MAX as u64 - 1;
+/// So that no point is [`Point::NONE`].
+const LAST_HASH: u64 = !AGENT_MASK - AGENTS_MAX as u64;
+/// Slots for each two points when the table is made anew.
+const SLOTS_PER_TWO: usize = 3;
+/// It is made anew when more than so many of five slots are taken, where runs of neighbours begin to grow long, or fewer
+/// than one of so many.
+const FULL_OF_FIVE: usize = 4;
+const EMPTY_OF: usize = 4;
+const SLOTS_MIN: usize = 16;
 
-/// The points of the agent whose id has this hash.
-fn points(id_hash: u64) -> impl Iterator<Item = u64> {
-    FACTORS.into_iter().map(move |factor| id_hash.wrapping_mul(factor))
-}
-
-/// How far behind this place on the ring the next point is of the agent whose id has this hash.
-pub(super) fn distance(place: u64, id_hash: u64) -> u64 {
-    points(id_hash).map(|point| point.wrapping_sub(place)).min().unwrap_or(u64::MAX)
-}
-
-/// An agent, and above it the bits of the hash that follow those of the bucket: all that a walk needs to begin and to go on,
-/// in a quarter of the memory of both side by side.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Point(u32);
+/// A place on the ring: upper bits of a hash, and below them the agent whose point it is, so that no two are the same and a
+/// place says whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Point(u64);
 
 impl Point {
-    /// Whose point it is.
-    pub(super) const fn agent(self) -> AgentIx {
-        AgentIx(self.0 % AGENTS_MAX as u32)
+    /// A slot without a point: behind them all, and of an agent that no set has.
+    const NONE: Self = Self(u64::MAX);
+
+    /// The first place of this hash.
+    pub(super) const fn at(hash: u64) -> Self {
+        Self(hash & !AGENT_MASK)
     }
 
-    const fn fraction(self) -> u32 {
-        self.0 >> AGENT_BITS
+    fn of(hash: u64, agent: AgentIx) -> Self {
+        Self((hash & !AGENT_MASK).min(LAST_HASH) | u64::from(agent.0))
     }
+
+    /// Whose point it is.
+    pub(super) const fn agent(self) -> AgentIx {
+        AgentIx((self.0 & AGENT_MASK) as u32)
+    }
+
+    /// The place behind this one.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// How far behind this place on the ring the next point is of this agent, whose id has this hash. No two agents are as
+    /// far.
+    pub(super) fn distance(self, id_hash: u64, agent: AgentIx) -> u64 {
+        points(id_hash, agent).map(|point| point.0.wrapping_sub(self.0)).min().unwrap_or(u64::MAX)
+    }
+
+    /// What is so far behind this place.
+    pub(super) const fn plus(self, distance: u64) -> Self {
+        Self(self.0.wrapping_add(distance))
+    }
+}
+
+/// The points of this agent, whose id has this hash.
+fn points(id_hash: u64, agent: AgentIx) -> impl Iterator<Item = Point> {
+    FACTORS.into_iter().map(move |factor| Point::of(id_hash.wrapping_mul(factor), agent))
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// As many upper bits of a hash name its bucket.
-    bits: u32,
-    buckets: Vec<Vec<Point>>,
-    /// The points' hashes, in the same order. Apart from them because a walk needs no more than, seldom, one of them.
-    hashes: Vec<Vec<u64>>,
+    /// Slots that hashes name, and behind them those that points of the last of them were pushed on to.
+    slots: Vec<Point>,
+    /// Slots that hashes name.
+    named: usize,
     len: usize,
 }
 
 impl Default for Ring {
     fn default() -> Self {
-        let (buckets, hashes) = (vec![Vec::new(); 1 << BITS_MIN], vec![Vec::new(); 1 << BITS_MIN]);
-        Self { bits: BITS_MIN, buckets, hashes, len: 0 }
+        Self { slots: vec![Point::NONE; SLOTS_MIN], named: SLOTS_MIN, len: 0 }
     }
 }
 
@@ -85,97 +108,85 @@ impl Ring {
 
     /// Takes in the agent whose id has this hash.
     pub(super) fn insert(&mut self, id_hash: u64, agent: AgentIx) {
-        for point in points(id_hash) {
-            self.insert_point(point, agent);
+        for point in points(id_hash, agent) {
+            self.insert_point(point);
         }
     }
 
     /// Forgets the agent, whose id has this hash.
     pub(super) fn remove(&mut self, id_hash: u64, agent: AgentIx) {
-        for point in points(id_hash) {
-            self.remove_point(point, agent);
+        for point in points(id_hash, agent) {
+            self.remove_point(point);
         }
     }
 
-    fn insert_point(&mut self, hash: u64, agent: AgentIx) {
-        let bucket = self.bucket(hash);
-        let Err(at) = self.find(hash, agent) else { return };
-        let point = Point(self.fraction(hash) << AGENT_BITS | agent.0);
-        self.buckets[bucket].insert(at, point);
-        self.hashes[bucket].insert(at, hash);
+    fn insert_point(&mut self, point: Point) {
+        let mut at = self.find(point);
+        if self.slots.get(at) == Some(&point) {
+            return;
+        }
+        // Those behind it move on by one, up to the next free slot.
+        let mut moving = point;
+        while moving != Point::NONE {
+            match self.slots.get_mut(at) {
+                Some(slot) => moving = std::mem::replace(slot, moving),
+                None => self.slots.push(std::mem::replace(&mut moving, Point::NONE)),
+            }
+            at += 1;
+        }
         self.len += 1;
-        if self.len > self.buckets.len() * PER_BUCKET.end {
-            self.spread(self.bits + 1);
+        if self.len * 5 > self.named * FULL_OF_FIVE {
+            self.spread();
         }
     }
 
-    fn remove_point(&mut self, hash: u64, agent: AgentIx) {
-        let bucket = self.bucket(hash);
-        let Ok(at) = self.find(hash, agent) else { return };
-        self.buckets[bucket].remove(at);
-        self.hashes[bucket].remove(at);
+    fn remove_point(&mut self, point: Point) {
+        let mut at = self.find(point);
+        if self.slots.get(at) != Some(&point) {
+            return;
+        }
+        // Those behind it that are not in the slots of their names move back by one.
+        while let Some(&next) = self.slots.get(at + 1).filter(|&&next| next != Point::NONE && self.named_by(next) <= at)
+        {
+            self.slots[at] = next;
+            at += 1;
+        }
+        self.slots[at] = Point::NONE;
         self.len -= 1;
-        if self.len < self.buckets.len() * PER_BUCKET.start && self.bits > BITS_MIN {
-            self.spread(self.bits - 1);
+        if self.len * EMPTY_OF < self.named && self.named > SLOTS_MIN {
+            self.spread();
         }
     }
 
-    /// Where in its bucket a point is, or else would be. Agents with the same hash are in the order of their indices.
-    fn find(&self, hash: u64, agent: AgentIx) -> Result<usize, usize> {
-        let bucket = self.bucket(hash);
-        let (points, hashes) = (&self.buckets[bucket], &self.hashes[bucket]);
-        let mut at = self.place(bucket, hash);
-        while hashes.get(at) == Some(&hash) && points[at].agent() < agent {
-            at += 1;
+    /// The slot that a place names.
+    fn named_by(&self, place: Point) -> usize {
+        ((u128::from(place.0) * self.named as u128) >> u64::BITS) as usize
+    }
+
+    /// The first slot, from the one that the place names, that is free or has a point at or behind it.
+    fn find(&self, place: Point) -> usize {
+        let named = self.named_by(place);
+        let before = self.slots[named..].iter().take_while(|&&point| point < place);
+        named + before.count()
+    }
+
+    /// All slots once round, from the first one that has a point at or behind this place, or free ones before it, in two runs
+    /// that are read one after the other. The points in them are in order; free slots name an agent that no set has.
+    pub(super) fn slots_from(&self, place: Point) -> [&[Point]; 2] {
+        let (behind, ahead) = self.slots.split_at(self.find(place));
+        [ahead, behind]
+    }
+
+    /// Goes over to another number of slots.
+    fn spread(&mut self) {
+        self.named = (self.len * SLOTS_PER_TWO / 2).max(SLOTS_MIN);
+        let before = std::mem::replace(&mut self.slots, Vec::with_capacity(self.named + SLOTS_MIN));
+        for point in before.into_iter().filter(|&point| point != Point::NONE) {
+            let named = self.named_by(point);
+            self.slots.resize(self.slots.len().max(named), Point::NONE);
+            self.slots.push(point);
         }
-        if hashes.get(at) == Some(&hash) && points[at].agent() == agent { Ok(at) } else { Err(at) }
-    }
-
-    /// All points, from the first one at or after the hash once round, in runs that are read one after the other.
-    pub(super) fn runs(&self, hash: u64) -> impl Iterator<Item = &[Point]> {
-        let bucket = self.bucket(hash);
-        let (before, after) = (&self.buckets[..bucket], &self.buckets[bucket + 1..]);
-        let (behind, ahead) = self.buckets[bucket].split_at(self.place(bucket, hash));
-        let rest = after.iter().chain(before).map(Vec::as_slice);
-        std::iter::once(ahead).chain(rest).chain(std::iter::once(behind))
-    }
-
-    /// The first point of the hash's bucket at or after the hash. It is counted near where it is to be expected, which a
-    /// processor does several at a time and without guesses, and searched for only if it is not there.
-    fn place(&self, bucket: usize, hash: u64) -> usize {
-        let (points, fraction) = (&self.buckets[bucket], self.fraction(hash));
-        let share = u128::from(hash << self.bits) * points.len() as u128;
-        let expected = (share >> u64::BITS) as usize;
-        let start = expected.saturating_sub(NEAR);
-        let near = &points[start..points.len().min(expected + NEAR)];
-        let first = fraction << AGENT_BITS;
-        let before = near.iter().map(|point| u32::from(point.0 < first)).sum::<u32>() as usize;
-        let surely = (before > 0 || start == 0) && (before < near.len() || start + before == points.len());
-        let mut at = if surely { start + before } else { points.partition_point(|point| point.0 < first) };
-        while points.get(at).is_some_and(|point| point.fraction() == fraction && self.hashes[bucket][at] < hash) {
-            at += 1;
-        }
-        at
-    }
-
-    const fn bucket(&self, hash: u64) -> usize {
-        (hash >> (u64::BITS - self.bits)) as usize
-    }
-
-    const fn fraction(&self, hash: u64) -> u32 {
-        (hash << self.bits >> (u32::BITS + AGENT_BITS)) as u32
-    }
-
-    /// Goes over to another number of buckets.
-    fn spread(&mut self, bits: u32) {
-        self.bits = bits;
-        let buckets = std::mem::replace(&mut self.buckets, vec![Vec::new(); 1 << bits]);
-        let hashes = std::mem::replace(&mut self.hashes, vec![Vec::new(); 1 << bits]);
-        for (point, hash) in buckets.into_iter().flatten().zip(hashes.into_iter().flatten()) {
-            let (bucket, fraction) = (self.bucket(hash), self.fraction(hash));
-            self.buckets[bucket].push(Point(fraction << AGENT_BITS | point.agent().0));
-            self.hashes[bucket].push(hash);
-        }
+        self.slots.resize(self.slots.len().max(self.named), Point::NONE);
     }
 }
 
@@ -186,15 +197,17 @@ mod tests {
     use super::*;
 
     /// Walks from a few places, beside those of a set of the same points.
-    fn check(ring: &Ring, points: &BTreeSet<(u64, AgentIx)>) {
+    fn check(ring: &Ring, points: &BTreeSet<Point>) {
         assert_eq!(ring.len(), points.len());
-        let near = points.iter().nth(7).map_or(0, |&(hash, _)| hash);
+        let near = points.iter().nth(7).map_or(0, |point| point.0);
         for start in [0, 1 << 40, 1 << 59, 1 << 60, near, near + 1, u64::MAX / 3, u64::MAX] {
-            let place = (start, AgentIx(0));
-            let expected = points.range(place..).chain(points.range(..place)).map(|&(_, agent)| agent);
-            let walked = ring.runs(start).flatten().map(|point| point.agent());
-            assert!(walked.eq(expected), "from {start:#x} of {} points", points.len());
+            let start = Point(start);
+            let expected = points.range(start..).chain(points.range(..start));
+            let walked = ring.slots_from(start).into_iter().flatten().filter(|&&point| point != Point::NONE);
+            assert!(walked.eq(expected), "from {start:?} of {} points", points.len());
         }
+        let named = |(at, &point): (usize, &Point)| point == Point::NONE || ring.named_by(point) <= at;
+        assert!(ring.slots.iter().enumerate().all(named), "a point stands before the slot of its name");
     }
 
     #[test]
@@ -203,20 +216,50 @@ mod tests {
         let (mut ring, mut points) = (Ring::default(), BTreeSet::new());
         check(&ring, &points);
         for agent in (0..3_000).map(AgentIx) {
-            // Some hashes are those of several agents, and some differ in their last bits alone.
+            // Some hashes are those of several agents, some differ in their last bits alone, and some are the last there are.
             let hash = match agent.0 % 10 {
                 0 => 1 << 60,
                 1 => (1 << 60) + draws.u64(0..9),
+                2 => u64::MAX - draws.u64(0..9),
                 _ => draws.u64(..),
             };
-            points.insert((hash, agent));
-            ring.insert_point(hash, agent);
+            let point = Point::of(hash, agent);
+            points.insert(point);
+            ring.insert_point(point);
+            ring.insert_point(point);
+            if agent.0.is_multiple_of(100) {
+                check(&ring, &points);
+            }
         }
         check(&ring, &points);
-        for (hash, agent) in points.clone().into_iter().filter(|(_, agent)| agent.0 % 30 > 1) {
-            points.remove(&(hash, agent));
-            ring.remove_point(hash, agent);
+        let slots = ring.slots.len();
+        for (nth, point) in points.clone().into_iter().enumerate().filter(|(_, point)| point.agent().0 % 30 > 1) {
+            points.remove(&point);
+            ring.remove_point(point);
+            ring.remove_point(point);
+            if nth.is_multiple_of(100) {
+                check(&ring, &points);
+            }
         }
         check(&ring, &points);
+        assert!(ring.slots.len() < slots / 4, "{} slots of {slots} for {} points", ring.slots.len(), points.len());
+    }
+
+    #[test]
+    fn distances_are_those_that_a_walk_goes() {
+        let mut draws = fastrand::Rng::with_seed(2);
+        let agents: Vec<(u64, AgentIx)> = (0..50).map(|n| (draws.u64(..), AgentIx(n))).collect();
+        let mut ring = Ring::default();
+        agents.iter().for_each(|&(id_hash, agent)| ring.insert(id_hash, agent));
+        for _ in 0..100 {
+            let mut place = Point::at(draws.u64(..));
+            let slots = ring.slots_from(place).into_iter().flatten();
+            for &walked in slots.filter(|&&point| point != Point::NONE) {
+                let ahead = agents.iter().map(|&(id_hash, agent)| place.distance(id_hash, agent)).min();
+                place = place.plus(ahead.unwrap_or(0));
+                assert_eq!(place, walked);
+                place = place.next();
+            }
+        }
     }
 }

@@ -105,3 +105,38 @@ fn a_stream_of_classes_that_never_come_back_does_not_pile_up() {
         assert!(class.at() < 300, "class {class} of {bytes}");
     }
 }
+
+#[test]
+fn an_agent_is_found_again_for_each_of_many_sorts_of_tasks_that_it_matches() {
+    // More than each agent remembers.
+    const SORTS: usize = 100;
+    let host =
+        |n: usize| Requirements { required: vec![LabelRule::equals("host", n.to_string())], ..Requirements::default() };
+    let on_host = |n: usize| labelled(agent(&format!("agent-{n}"), 1), "host", &n.to_string());
+    let mut fleet = Fleet::of("least_loaded", (0..SORTS).map(on_host));
+    let check = |fleet: &mut Fleet, hosts: std::ops::Range<usize>, place: fn(usize) -> usize| {
+        let classes: Vec<ClassIx> = hosts.clone().map(|n| fleet.class("a", &host(n))).collect();
+        for (n, &class) in hosts.zip(&classes) {
+            let (needs, expected) = (host(n), Some(AgentIx::from(place(n))));
+            let mut next = || fleet.assign(class, &needs, &TaskFacts::default(), Room::Now).map(|pick| pick.agent);
+            assert_eq!((next(), next()), (expected, None), "host {n}");
+            fleet.complete(fleet.running.len() - 1);
+            assert_eq!(next_pick(fleet, class), expected, "host {n} again");
+        }
+        classes.into_iter().for_each(|class| fleet.router.release_class(class));
+    };
+    check(&mut fleet, 0..SORTS, |n| n);
+    // Each is on the next host now, and the classes of hosts that were asked for before make room for others.
+    for n in 0..SORTS {
+        fleet.join(AgentIx::from(n), on_host(n + 1));
+    }
+    for bytes in 0..u64::try_from(CLASSES_MAX).unwrap() {
+        let class = fleet.class("a", &with_memory(bytes));
+        fleet.router.release_class(class);
+    }
+    check(&mut fleet, 1..SORTS + 1, |n| n - 1);
+}
+
+fn next_pick(fleet: &mut Fleet, class: ClassIx) -> Option<AgentIx> {
+    fleet.router.pick(class, &TaskFacts::default(), Room::Now).map(|pick| pick.agent)
+}
