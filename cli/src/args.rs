@@ -1,9 +1,10 @@
 //! The command line as a whole; each command's own arguments are beside its code.
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, builder::styling};
 use evenkeel_shared::{dial::Security, telemetry};
 
 use crate::{
+    arguments,
     client::Address,
     commands::{
         advice, agent, agents, allocation, audit, backup, breakers, budgets, certs, completions, config, coordinator,
@@ -12,6 +13,7 @@ use crate::{
     },
     exit::{CliError, EXIT_CODES},
     output::{Format, Output},
+    overview,
     security::SecurityArgs,
 };
 
@@ -44,6 +46,20 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line, and the words of its command, such as `task submit`. One that is wrong, or asks for help, ends the
+    /// program.
+    #[must_use]
+    pub fn read() -> (Self, String) {
+        let mut matches = overview::grouped(Self::command()).get_matches();
+        let words = arguments::command_of(&matches);
+        match Self::from_arg_matches_mut(&mut matches) {
+            Ok(cli) => (cli, words),
+            Err(error) => error.format(&mut Self::command()).exit(),
+        }
+    }
 }
 
 /// Arguments that every command takes.
@@ -210,8 +226,6 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -9,7 +9,7 @@ use evenkeel_shared::{Code, Error, TaskState, Violation, dial::explain, wire};
 use serde::Serialize;
 use tonic::Status;
 
-use crate::output::Format;
+use crate::{arguments, output::Format};
 
 /// What a service answered, or what the error means to the user who was `doing` something.
 ///
@@ -137,7 +137,28 @@ pub struct CliError {
     why: Option<String>,
     hint: Option<String>,
     code: Option<Code>,
-    violations: Vec<Violation>,
+    violations: Vec<Wrong>,
+}
+
+/// A field that is wrong.
+#[derive(Debug)]
+struct Wrong {
+    violation: Violation,
+    /// What was typed for it.
+    argument: Option<&'static str>,
+}
+
+impl From<Violation> for Wrong {
+    fn from(violation: Violation) -> Self {
+        Self { violation, argument: None }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = self.argument.unwrap_or(&self.violation.field);
+        write!(f, "{field}: {}", self.violation.description)
+    }
 }
 
 /// What commands return: how the program ends, or why they could not do their work.
@@ -189,7 +210,7 @@ impl CliError {
             why: Some(error.message),
             hint,
             code: Some(error.code),
-            violations: error.violations,
+            violations: error.violations.into_iter().map(Wrong::from).collect(),
         }
     }
 
@@ -204,6 +225,18 @@ impl CliError {
                 .hint(words.unwrap_or_else(|| UNREACHABLE_HINT.to_owned()));
         }
         Self::answered(doing, error)
+    }
+
+    /// The same, with the arguments of this command in the place of the fields that they fill.
+    #[must_use]
+    pub fn of_command(mut self, words: &str) -> Self {
+        for wrong in &mut self.violations {
+            let before = wrong.to_string();
+            wrong.argument = arguments::filling(words, &wrong.violation.field);
+            wrong.violation.description = arguments::in_words_of(words, &wrong.violation.description);
+            self.why = self.why.map(|why| why.replacen(&before, &wrong.to_string(), 1));
+        }
+        self
     }
 
     /// What happened and why, in one line, and what can be done about it.
@@ -250,14 +283,16 @@ pub fn lost_connection(status: &Status) -> bool {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.what)?;
-        if let Some(why) = &self.why {
-            write!(f, "\n  because: {why}")?;
-        }
-        // A single violation is the message itself; said twice it would only puzzle.
-        if self.violations.len() > 1 {
-            for violation in &self.violations {
-                write!(f, "\n  - {violation}")?;
+        // What is wrong with fields is the message itself: a single one is said in it, several in a list.
+        match (self.violations.as_slice(), &self.why) {
+            ([_, _, ..], _) => {
+                write!(f, "\n  because: {} values are wrong", self.violations.len())?;
+                for wrong in &self.violations {
+                    write!(f, "\n  - {wrong}")?;
+                }
             }
+            (_, Some(why)) => write!(f, "\n  because: {why}")?,
+            (_, None) => {}
         }
         if let Some(hint) = &self.hint {
             write!(f, "\n  try: {hint}")?;
@@ -295,12 +330,14 @@ struct ErrorJson<'a> {
 #[derive(Serialize)]
 struct ViolationJson<'a> {
     field: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    argument: Option<&'static str>,
     description: &'a str,
 }
 
-impl<'a> From<&'a Violation> for ViolationJson<'a> {
-    fn from(violation: &'a Violation) -> Self {
-        Self { field: &violation.field, description: &violation.description }
+impl<'a> From<&'a Wrong> for ViolationJson<'a> {
+    fn from(Wrong { violation, argument }: &'a Wrong) -> Self {
+        Self { field: &violation.field, argument: *argument, description: &violation.description }
     }
 }
 
@@ -363,5 +400,29 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&error.render(Format::Json)).unwrap();
         assert_eq!(json["error"]["exit_code"], 4);
         assert_eq!(json["error"]["code"], "NOT_FOUND");
+    }
+
+    /// An error of a request in which these fields are wrong, to someone who called `task submit`.
+    fn wrong(fields: &[(&str, &str)]) -> CliError {
+        let mut violations = evenkeel_shared::Violations::default();
+        fields.iter().for_each(|(field, description)| violations.push(Violation::new(*field, *description)));
+        CliError::answered("submit the task", violations.into()).of_command("task submit")
+    }
+
+    #[test]
+    fn what_was_typed_is_named_and_not_the_field_that_it_fills() {
+        let one = wrong(&[("tasks[0].attempt_timeout_ms", "is too long")]);
+        assert_eq!(one.to_string(), "error: could not submit the task\n  because: --timeout: is too long");
+        let json: serde_json::Value = serde_json::from_str(&one.render(Format::Json)).unwrap();
+        let expected = serde_json::json!([
+            { "field": "tasks[0].attempt_timeout_ms", "argument": "--timeout", "description": "is too long" }
+        ]);
+        assert_eq!(json["error"]["violations"], expected);
+
+        let two = wrong(&[("tasks[0].kind", "is empty"), ("tasks[0].trace", "is none")]);
+        let told = "error: could not submit the task\n  because: 2 values are wrong\n  - --kind: is empty\n  - \
+                    tasks[0].trace: is none";
+        assert_eq!(two.to_string(), told);
+        assert_eq!(two.in_one_line().0, "could not submit the task: --kind: is empty; tasks[0].trace: is none");
     }
 }

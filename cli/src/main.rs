@@ -1,15 +1,18 @@
 //! `evenkeel`: coordinator, agent, client and load test in one binary.
 //!
 //! Data goes to stdout, everything else to stderr; the exit code says how it went ([`exit::Exit`]). The modules: `args` is
-//! the command line, `commands` has one file per command, `run` is the machinery behind `evenkeel run`, `output` prints.
+//! the command line, `overview` its help as a whole and `arguments` what of it fills which field, `commands` has one file per
+//! command, `run` is the machinery behind `evenkeel run`, `output` prints.
 
 mod args;
+mod arguments;
 mod client;
 mod commands;
 #[cfg(test)]
 mod documented;
 mod exit;
 mod output;
+mod overview;
 mod quantity;
 mod run;
 mod security;
@@ -23,7 +26,6 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser as _;
 use evenkeel_shared::telemetry;
 
 use args::{Cli, Command, Global};
@@ -39,16 +41,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     evenkeel_coordinator::start::program_begins();
-    let cli = Cli::parse();
+    let (cli, words) = Cli::read();
     let format = cli.global.output;
     match start(cli) {
         Ok(exit) => exit.code().into(),
         Err(error) => {
-            if error.exit != Exit::BrokenPipe {
+            let exit = error.exit;
+            if exit != Exit::BrokenPipe {
                 // Whoever reads stderr may be gone as well; the code is what is left to say.
-                let _ = writeln!(io::stderr(), "{}", error.render(format));
+                let _ = writeln!(io::stderr(), "{}", error.of_command(&words).render(format));
             }
-            error.exit.code().into()
+            exit.code().into()
         }
     }
 }

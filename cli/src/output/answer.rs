@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::{
     Blob, Row,
+    attempt::FailureView,
     table::{self, Cell, Tone},
-    task::{FailureView, preview, state_cell, state_name},
+    task::{preview, state_cell, state_name},
     text,
 };
 

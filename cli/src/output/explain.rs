@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::{
     Row, Show,
+    attempt::AttemptView,
     table::{self, Cell, Style, Tone},
-    task::{AttemptView, state_cell, state_name},
+    task::{state_cell, state_name},
     text,
 };
 

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod allocation;
 pub mod answer;
+pub mod attempt;
 pub mod audit;
 pub mod budget;
 pub mod cluster;

@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use comfy_table::{CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::Row;
 
@@ -113,7 +114,7 @@ const GAP: u16 = 2;
 /// A text of several words gets at least so many columns: in fewer it would be a column of single words.
 const TEXT_COLUMNS_MIN: usize = 12;
 
-/// How wide a column has to be.
+/// How wide a column has to be, in columns of the terminal: a letter of Chinese takes two of them, an accent none.
 struct Need {
     /// The longest word in it.
     word: usize,
@@ -125,7 +126,7 @@ impl Need {
     fn of(header: &str, column: usize, rows: &[Vec<Cell>]) -> Self {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.as_str());
         let texts = || std::iter::once(header).chain(cells.clone());
-        let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+        let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.width()).max().unwrap_or(0);
         Self { word: longest(&mut texts().flat_map(|text| text.split(' '))), text: longest(&mut texts()) }
     }
 
@@ -149,14 +150,16 @@ fn comfy_cell(cell: Cell, style: &Style) -> comfy_table::Cell {
 /// Names and values, one pair per line, the values in one column, wrapped between words where the terminal ends.
 #[must_use]
 pub fn pairs(pairs: &[(&str, Cell)], style: &Style) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = pairs.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
     let beside = width + usize::from(GAP);
     let columns = style.width.map_or(usize::MAX, |columns| usize::from(columns).saturating_sub(beside));
     let value = |cell: &Cell| {
         let lines = wrapped(&cell.text, columns).into_iter().map(|line| tinted(&line, cell.tone, style));
         lines.collect::<Vec<_>>().join(&format!("\n{:beside$}", ""))
     };
-    let lines: Vec<String> = pairs.iter().map(|(name, cell)| format!("{name:width$}  {}", value(cell))).collect();
+    let padding = |name: &str| " ".repeat(beside.saturating_sub(name.width()));
+    let lines: Vec<String> =
+        pairs.iter().map(|(name, cell)| format!("{name}{}{}", padding(name), value(cell))).collect();
     lines.join("\n")
 }
 
@@ -166,7 +169,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     for (n, word) in text.split(' ').enumerate() {
         match lines.last_mut() {
             Some(line) if n == 0 => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+            Some(line) if line.width() + 1 + word.width() <= columns => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -191,20 +194,25 @@ pub fn tinted(text: &str, tone: Tone, style: &Style) -> String {
     }
 }
 
-/// The text with control characters escaped; newlines too, since a cell is a line.
+/// The text with control characters escaped; newlines too, since a cell is a line, and what turns the direction of writing, since
+/// the rest of the line would be read backwards.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(drives_the_terminal) {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if c.is_control() {
+        if drives_the_terminal(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
         shown
     })
+}
+
+fn drives_the_terminal(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text, cut to so many characters with an ellipsis.
@@ -289,6 +297,7 @@ mod tests {
     fn a_terminal_is_not_driven_by_what_is_shown() {
         assert_eq!(printable("plain ü"), "plain ü");
         assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
     }
 
     #[test]
@@ -317,6 +326,21 @@ mod tests {
         let rows = [("a", 1), ("long name", 22)].map(|(name, n)| vec![Cell::text(name), Cell::number(n)]);
         let table = cells(&["name", "count"], rows.into_iter(), &Style::default());
         assert_eq!(table, "NAME       COUNT\na              1\nlong name     22");
+    }
+
+    #[test]
+    fn what_stands_beside_wide_letters_and_accents_lines_up() {
+        // Two columns each; three letters and an accent that takes no column.
+        let names = ["\u{65e5}\u{672c}", "ete\u{301}"];
+        let rows = names.map(|name| vec![Cell::text(name), Cell::text("x")]);
+        let table = cells(&["name", "is"], rows.into_iter(), &Style { color: false, width: Some(40) });
+        let before: Vec<usize> =
+            table.lines().skip(1).filter_map(|line| Some(line.split_once('x')?.0.width())).collect();
+        assert_eq!(before, [6, 6], "{table}");
+        let shown = pairs(&names.map(|name| (name, Cell::text("x"))), &Style::default());
+        let before: Vec<usize> = shown.lines().filter_map(|line| Some(line.split_once('x')?.0.width())).collect();
+        assert_eq!(before, [6, 6], "{shown}");
+        assert_eq!(wrapped("\u{65e5}\u{672c} \u{65e5}\u{672c}", 8), ["\u{65e5}\u{672c}"; 2]);
     }
 
     #[test]
