@@ -112,7 +112,7 @@ pub fn quota_report(key: &str, retry_after_ms: u64) -> Result<(QuotaKey, Duratio
     let retry_after = Duration::from_millis(retry_after_ms);
     if retry_after.is_zero() || retry_after > COOLDOWN_MAX {
         let max = COOLDOWN_MAX.as_millis();
-        return Err(Violation::new("retry_after_ms", format!("{retry_after_ms} is out of range; use 1 to {max}")));
+        return Err(Violation::new("retry_after_ms", format!("{retry_after_ms} ms is out of range; use 1 to {max}")));
     }
     Ok((key, retry_after))
 }
