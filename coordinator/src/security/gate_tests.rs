@@ -207,6 +207,24 @@ fn revocations_are_kept_beside_the_data() {
     assert_eq!(world.refused(None, Some("ek_t")), Code::Unauthenticated);
 }
 
+#[tokio::test]
+async fn an_end_that_the_file_names_later_ends_what_is_under_way() {
+    let credentials = |id: &str, more: &str| token("new", "app", "client", "") + &token(id, "app", "client", more);
+    let world = world(&credentials("old", ""), |_| {});
+    let under_way = |id: &str| world.ask(None, Some(id)).unwrap().call.unwrap();
+    let (old, new) = (under_way("ek_old"), under_way("ek_new"));
+    let says = |more: &str| {
+        std::fs::write(world.directory.path().join("credentials.toml"), credentials("old", more)).unwrap();
+        assert!(world.gate.reload(None).unwrap());
+    };
+    says("expires = 2099-01-01T00:00:00Z");
+    assert!(old.ended().now_or_never().is_none(), "it is good until then");
+    says("expires = 2020-01-01T00:00:00Z");
+    assert!(old.ended().now_or_never().is_some());
+    assert!(new.ended().now_or_never().is_none(), "the other token of the same name is good");
+    assert_eq!(world.refused(None, Some("ek_old")), Code::Unauthenticated);
+}
+
 #[test]
 fn accounts_are_bounded_and_only_those_of_idle_clients_make_room() {
     let world = world("", |_| {});

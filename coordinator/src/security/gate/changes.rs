@@ -8,6 +8,7 @@ use super::{
         files::{self, Files, FilesError},
         live::Live,
         revoked::{Revocation, RevokedError, RevokedFile},
+        tokens::KnownToken,
     },
     Gate, Policy, now_unix_ms,
 };
@@ -64,7 +65,10 @@ impl Gate {
             let is_same = match caller.method {
                 Method::None | Method::Jwt => true,
                 Method::Token => {
-                    credentials.by_id(&caller.credential).is_some_and(|token| !token.revoked && token.caller == *caller)
+                    // The file may name another end by now than when the token was shown.
+                    let is_over = |token: &KnownToken| token.expires_unix_ms.is_some_and(|end| end <= now);
+                    let known = credentials.by_id(&caller.credential);
+                    known.is_some_and(|token| !token.revoked && token.caller == *caller && !is_over(token))
                 }
                 Method::Certificate => {
                     policy.config.certificates && caller.agent == files::certificate_grant(credentials, caller)
