@@ -185,3 +185,7 @@ impl Connections {
         self.0.open.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "connections_tests.rs"]
+mod tests;

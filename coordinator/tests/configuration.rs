@@ -379,6 +379,26 @@ async fn a_change_that_makes_the_coordinator_unwell_is_rolled_back_and_not_taken
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_unwell_before_a_change_does_not_roll_it_back_and_probation_ends() {
+    let much = i64::MAX;
+    let disk = format!("disk_free_unhealthy_bytes = {much}\ndisk_free_degraded_bytes = {much}\n");
+    // However slow this machine is, nothing else becomes unhealthy.
+    let slow = "loop_lag_unhealthy_ms = 3600000\ncommit_unhealthy_ms = 3600000\n";
+    let quick = QUICK.replace("[reload]", &format!("{disk}{slow}[reload]\nprobation_ms = 1000"));
+    let directory = TempDir::new().unwrap();
+    let (file, new) = (directory.path().join("evenkeel.toml"), directory.path().join("new"));
+    fs::write(&file, format!("{quick}{}", tasks_max(5))).unwrap();
+    let mut settings = Settings::at(directory, file.clone()).await;
+    soon(async { while !settings.world.http("/readyz?verbose").await.1.contains("\"unhealthy\"") {} }).await;
+    fs::write(&new, format!("{quick}{}", tasks_max(6))).unwrap();
+    fs::rename(&new, &file).unwrap();
+    assert!(settings.said().await.contains("version 2 is in force (file)"));
+    soon(async { while settings.shown().await.probation_until_unix_ms > 0 {} }).await;
+    assert_eq!((settings.shown().await.version, settings.tasks_max()), (2, 6));
+    settings.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_that_nobody_had_to_show_anything_for_end_when_authentication_is_switched_on() {
     let settings = Settings::start("").await;
     let agent = settings.world.agent("a").await;

@@ -251,4 +251,9 @@ fn secrets_are_not_shown() {
         setting::Setting::new("limits.connections_max", setting::Kind::Text, "Secret.").secret();
     assert_eq!(shown(&SECRET, &"sentinel".into()), "\"***\"");
     assert_eq!(shown(&SECRET, &"".into()), "\"\"", "that there is none is no secret");
+    let endpoint = table::settings().find(|setting| setting.path == "telemetry.otlp_endpoint").unwrap();
+    let value = "http://user:sentinel@127.0.0.1:4317/?key=sentinel".into();
+    let change = Change { setting: endpoint, before: serde_json::Value::Null, after: value };
+    let words = change.shown_after();
+    assert!(words.contains("127.0.0.1:4317") && !words.contains("sentinel"), "{words}");
 }

@@ -120,7 +120,7 @@ impl Peer {
     }
 
     #[cfg(test)]
-    pub(super) fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self::new(SocketAddr::from(([127, 0, 0, 1], 1)), true, None, Arc::default())
     }
 
@@ -157,7 +157,7 @@ impl Peer {
     }
 
     /// Why it is closed, if it is.
-    pub(super) fn closed_for(&self) -> Option<ClosedConnection> {
+    pub(crate) fn closed_for(&self) -> Option<ClosedConnection> {
         self.0.closed_for.get().copied()
     }
 
@@ -219,7 +219,7 @@ impl Peer {
         unfinished.then_some(ClosedConnection::Unfinished)
     }
 
-    pub(super) fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+    pub(crate) fn check(&self, cx: &Context<'_>) -> io::Result<()> {
         self.0.task.register(cx.waker());
         match self.0.closed_for.get() {
             None => Ok(()),

@@ -82,7 +82,9 @@ impl Serving {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use evenkeel_shared::Timestamp;
+
+    use super::{super::ComponentState, *};
 
     const WELL: Serving = Serving { open: true, engine: true, store: true };
 
@@ -105,6 +107,38 @@ mod tests {
         assert_eq!(taken(Serving { engine: false, ..WELL }), ["evenkeel.v1.AdminService"]);
         assert_eq!(taken(Serving { open: false, ..WELL }), [""; 0]);
         assert_eq!(taken(WELL).len(), SERVICES.len());
+    }
+
+    #[test]
+    fn what_they_need_is_seen_at_the_lifecycle_and_the_parts() {
+        let lifecycle = Lifecycle::default();
+        let check = |part: Option<(Component, Level)>, expected: Serving| {
+            let state = |(component, level)| ComponentState {
+                component,
+                level,
+                since: Timestamp::ZERO,
+                reasons: Vec::new(),
+                measurements: Vec::new(),
+            };
+            let assessment = Assessment { components: part.map(state).into_iter().collect() };
+            assert_eq!(Serving::now(&lifecycle, &assessment), expected, "{part:?}");
+        };
+        check(None, Serving { open: false, ..WELL });
+        lifecycle.set_ready();
+        check(None, WELL);
+        for (part, expected) in [
+            (Component::Engine, Serving { engine: false, ..WELL }),
+            (Component::Store, Serving { store: false, ..WELL }),
+            (Component::Disk, WELL),
+        ] {
+            check(Some((part, Level::Degraded)), WELL);
+            check(Some((part, Level::Unhealthy)), expected);
+        }
+        lifecycle.set_store_full(true);
+        check(None, Serving { store: false, ..WELL });
+        lifecycle.set_store_full(false);
+        lifecycle.announce_stop();
+        check(None, Serving { open: false, ..WELL });
     }
 
     #[test]

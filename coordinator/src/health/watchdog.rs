@@ -90,8 +90,7 @@ fn watch(alive: &Weak<()>, lifecycle: &Lifecycle, board: &Board, on_stuck: &OnSt
         if alive.strong_count() == 0 || lifecycle.is_stopping() {
             return;
         }
-        let rests = lifecycle.store_is_full() || lifecycle.waits_for_store();
-        match count.tick(tick, lifecycle.loop_turns(), rests, after) {
+        match count.tick(tick, lifecycle.loop_turns(), rests(lifecycle), after) {
             Verdict::Silent(silent) => lifecycle.set_loop_silent(silent),
             Verdict::Stuck(silent) => {
                 lifecycle.set_loop_silent(silent);
@@ -100,6 +99,11 @@ fn watch(alive: &Weak<()>, lifecycle: &Lifecycle, board: &Board, on_stuck: &OnSt
             }
         }
     }
+}
+
+/// Whether the loop stands still because it must.
+fn rests(lifecycle: &Lifecycle) -> bool {
+    lifecycle.store_is_full() || lifecycle.waits_for_store()
 }
 
 /// So long the last words may take: whoever reads the log may be stuck as well.
@@ -159,6 +163,19 @@ mod tests {
         for _ in 0..1_000 {
             assert!(matches!(count.tick(TICK, 0, false, Duration::ZERO), Verdict::Silent(_)));
         }
+    }
+
+    #[test]
+    fn the_loop_rests_on_a_full_disk_and_while_it_waits_for_the_store() {
+        let lifecycle = Lifecycle::default();
+        assert!(!rests(&lifecycle));
+        lifecycle.set_store_full(true);
+        assert!(rests(&lifecycle), "the next process would have the same disk");
+        lifecycle.set_store_full(false);
+        lifecycle.set_waits_for_store(true);
+        assert!(rests(&lifecycle), "the writer has all that it may have");
+        lifecycle.set_waits_for_store(false);
+        assert!(!rests(&lifecycle));
     }
 
     #[test]

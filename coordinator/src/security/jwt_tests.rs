@@ -25,3 +25,18 @@ fn roles_are_a_list_or_words() {
     assert_eq!(words(Some(&serde_json::json!(7))), Vec::<String>::new());
     assert_eq!(words(None), Vec::<String>::new());
 }
+
+#[test]
+fn what_is_remembered_of_a_token_is_good_for_its_time_alone() {
+    let tokens = WebTokens::new(&config("ES256"), EC).unwrap();
+    let caller = Arc::new(Caller::nobody());
+    tokens.remembered().insert(hash("a.b.c"), (Arc::clone(&caller), 1_000, 2_000));
+    let at = |now_unix_ms| tokens.caller("a.b.c", now_unix_ms).ok();
+    for now in [1_000, 1_999] {
+        assert_eq!(at(now), Some((Arc::clone(&caller), Some(2_000))));
+    }
+    // It is looked at again, and is no token at all.
+    for now in [999, 2_000] {
+        assert_eq!(at(now), None, "{now}");
+    }
+}

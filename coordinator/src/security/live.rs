@@ -201,3 +201,7 @@ impl HttpBody for Held {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

@@ -85,3 +85,26 @@ fn ills(board: &crate::health::Board) -> Vec<(String, String)> {
     let others = unhealthy.filter(|state| state.component != Component::Config);
     others.map(|state| (state.component.name().to_owned(), state.reasons.join("; "))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ports_have_the_bounds_that_are_set_and_the_http_port_those_of_its_own() {
+        let mut config = CoordinatorConfig::default();
+        let limits = &mut config.limits;
+        (limits.connections_max, limits.connections_per_address_max, limits.handshakes_max) = (70_000, 10, 30);
+        (limits.greeting_timeout_ms, limits.unread_timeout_ms) = (40, 50);
+        let of = |limits: ConnectionLimits| (limits.connections_max, limits.per_address_max, limits.handshakes_max);
+        let (grpc, http) = connection_limits(&config);
+        assert_eq!((of(grpc), of(http)), ((70_000, 10, 30), (http::CONNECTIONS_MAX, 10, 30)));
+        for limits in [grpc, http] {
+            let times = (limits.greeting_within, limits.unread_max);
+            assert_eq!(times, (Duration::from_millis(40), Duration::from_millis(50)));
+        }
+        config.limits.connections_per_address_max = 70_000;
+        let (grpc, http) = connection_limits(&config);
+        assert_eq!((grpc.per_address_max, http.per_address_max), (70_000, http::CONNECTIONS_PER_ADDRESS_MAX));
+    }
+}

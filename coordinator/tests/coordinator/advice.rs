@@ -1,8 +1,11 @@
 //! Advice applied and undone over gRPC, and read over REST: what was found is put there by the test, all else is as it is.
 
-use evenkeel_core::advice::{Action, AdviceKind, Finding};
+use evenkeel_core::{
+    advice::{Action, AdviceKind, Finding},
+    sizing::SizedResource,
+};
 use evenkeel_proto::v1::{self, RecommendationState as State, resource_service_client::ResourceServiceClient};
-use evenkeel_shared::{AgentId, Code, Error, StrategyConfig};
+use evenkeel_shared::{AgentId, Code, Error, Kind, StrategyConfig};
 use serde_json::Value;
 use tonic::transport::Channel;
 
@@ -163,5 +166,52 @@ async fn one_recommendation_is_read_over_rest_by_its_id_slashes_and_all() {
     for number in ["000", "149"] {
         assert_eq!(world.http(&format!("/api/v1/recommendations/x{number}")).await.0, 200, "x{number}");
     }
+    world.stop().await;
+}
+
+/// The one request size: thousandths of a core, and MiB.
+async fn size(world: &World) -> Option<(u64, u64)> {
+    let listed = soon(resources(world).list_request_sizes(v1::ListRequestSizesRequest::default())).await.unwrap();
+    listed.into_inner().sizes.first().map(|size| (size.cpu_millis, size.memory_bytes >> 20))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_is_put_and_what_it_said_before_is_back_unless_somebody_changed_it() {
+    let kind = Kind::new("echo").unwrap();
+    let world = advised("z", Action::Size { kind, resource: SizedResource::MemoryBytes, amount: 64 << 20 }).await;
+    assert_eq!((apply(&world, "z").await, size(&world).await), (Ok(State::Applied), Some((0, 64))));
+    assert_eq!((undo(&world, "z").await, size(&world).await), (Ok(State::Open), None));
+    let put = async |memory_mib: u64| {
+        let size = v1::RequestSize { kind: "echo".into(), cpu_millis: 500, memory_bytes: memory_mib << 20, version: 0 };
+        let request = v1::PutRequestSizeRequest { size: Some(size), reason: String::new() };
+        soon(resources(&world).put_request_size(request)).await.unwrap();
+    };
+    put(32).await;
+    assert_eq!((apply(&world, "z").await, size(&world).await), (Ok(State::Applied), Some((500, 64))));
+    assert_eq!((undo(&world, "z").await, size(&world).await), (Ok(State::Open), Some((500, 32))));
+    assert_eq!(apply(&world, "z").await, Ok(State::Applied));
+    put(96).await;
+    let refused = undo(&world, "z").await.unwrap_err();
+    assert_eq!((refused.code, size(&world).await), (Code::FailedPrecondition, Some((500, 96))), "{refused}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dismissed_is_listed_as_that_and_not_applied() {
+    let world = advised("s", Action::Strategy(named("weighted"))).await;
+    let listed = async |state: State, kind: v1::RecommendationKind| -> Vec<String> {
+        let request = v1::ListRecommendationsRequest { state: state.into(), kind: kind.into(), ..Default::default() };
+        let answer = soon(resources(&world).list_recommendations(request)).await.unwrap().into_inner();
+        answer.recommendations.into_iter().map(|advice| advice.id).collect()
+    };
+    let any = v1::RecommendationKind::Unspecified;
+    assert_eq!(listed(State::Open, any).await, ["s"]);
+    let dismissed = soon(resources(&world).dismiss_recommendation(of("s"))).await.unwrap().into_inner();
+    assert_eq!(dismissed.state(), State::Dismissed);
+    assert_eq!(listed(State::Open, any).await, [""; 0]);
+    assert_eq!(listed(State::Dismissed, v1::RecommendationKind::Performance).await, ["s"]);
+    assert_eq!(listed(State::Dismissed, v1::RecommendationKind::Cost).await, [""; 0]);
+    assert_eq!(apply(&world, "s").await.unwrap_err().code, Code::FailedPrecondition);
+    assert_eq!(undo(&world, "s").await.unwrap_err().code, Code::FailedPrecondition);
     world.stop().await;
 }

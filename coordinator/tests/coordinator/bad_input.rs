@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use evenkeel_proto::v1::{self, agent_message::Message as FromAgent};
+use evenkeel_proto::v1::{
+    self, admin_service_client::AdminServiceClient, agent_message::Message as FromAgent,
+    resource_service_client::ResourceServiceClient,
+};
 use evenkeel_shared::Code;
 
 use crate::support::{World, error_of, register, soon, task};
@@ -201,4 +204,28 @@ async fn a_result_for_a_task_that_the_agent_does_not_hold_changes_nothing() {
     holder.succeed(&assignment, "out").await;
     assert_eq!(world.wait(&[&id]).await.finished[0].output, "out");
     assert_eq!(world.metric("evenkeel_bad_input_total{reason=\"stale_result\"}").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_so_large_at_most() {
+    let world = World::start().await;
+    let large = |kib: usize| "#".repeat(kib << 10);
+    let mut resources = ResourceServiceClient::new(world.channel());
+    let mut admin = AdminServiceClient::new(world.channel());
+    let describe = v1::DescribeAgentRequest { agent_id: large(64) };
+    let limit = v1::PutLimitRequest { reason: large(64), ..v1::PutLimitRequest::default() };
+    let check = |kib: usize| v1::CheckConfigRequest { text: large(kib) };
+    for (what, status) in [
+        ("the fleet", soon(world.cluster().describe_agent(describe)).await.unwrap_err()),
+        ("resources", soon(resources.put_limit(limit)).await.unwrap_err()),
+        ("the coordinator", soon(admin.check_config(check(301))).await.unwrap_err()),
+    ] {
+        assert_eq!(status.code(), tonic::Code::OutOfRange, "{what}: {status}");
+    }
+    // As large as a configuration file may be.
+    soon(admin.check_config(check(256))).await.unwrap();
+    let mut long = tonic::Request::new(v1::StatusRequest {});
+    long.metadata_mut().insert("x-more", "x".repeat(20 << 10).parse().unwrap());
+    assert!(soon(world.cluster().status(long)).await.is_err(), "headers are bounded too");
+    soon(world.cluster().status(v1::StatusRequest {})).await.unwrap();
 }

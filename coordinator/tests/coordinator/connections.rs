@@ -153,3 +153,22 @@ async fn beyond_the_bound_connections_are_closed_and_those_that_are_there_go_on(
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_may_do_on_its_connection_is_said_as_it_begins() {
+    let world = World::start().await;
+    let mut stream = dial(world.coordinator.grpc_addr(), PREFACE).await;
+    // The first frame is that of the settings (RFC 9113, 3.4 and 6.5): three bytes of length, and each a number and its value.
+    let mut head = [0; 9];
+    soon(stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head[3], 4, "its type");
+    let mut body = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    soon(stream.read_exact(&mut body)).await.unwrap();
+    let setting = |number: u8| {
+        let found = body.chunks(6).find(|setting| setting[..2] == [0, number]);
+        found.map(|setting| u32::from_be_bytes(setting[2..].try_into().unwrap()))
+    };
+    let (streams, window, frame, headers) = (setting(3), setting(4), setting(5), setting(6));
+    assert_eq!((streams, window), (Some(1_024), Some(1 << 20)));
+    assert_eq!((frame, headers), (Some(64 << 10), Some(16 << 10)));
+}

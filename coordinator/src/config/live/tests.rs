@@ -105,3 +105,21 @@ fn a_restart_neither_ends_nor_prolongs_a_probation() {
     assert_eq!(until(Cause::File, 15_000), None, "its time is up");
     assert_eq!(until(Cause::Rollback, 12_000), None, "what was put back is trusted");
 }
+
+#[test]
+fn a_secret_is_not_kept_and_stays_what_it_is_when_another_version_is_put_back() {
+    let text = |key: &str, count: usize| {
+        let hook = format!("actuator = {{ name = \"webhook\", url = \"http://127.0.0.1:9/scale?key={key}\" }}");
+        format!("[scaling]\ntemplate = \"web-balanced\"\n{hook}\n{}", tasks_max(count))
+    };
+    let first = stored(&text("sentinel", 5), "");
+    let written = first.written().unwrap();
+    assert!(written.contains("engine.tasks_max") && !written.contains("sentinel"), "{written}");
+    let now = loaded(&text("changed", 6)).layer;
+    let back = Stored::read(&written).unwrap().layer(&now, &Origin::default());
+    assert_eq!(back.value("scaling.actuator"), now.value("scaling.actuator"));
+    assert_eq!(back.value("engine.tasks_max"), 5);
+    let shown: Vec<String> =
+        back.changes(&now).iter().map(|it| format!("{}{}", it.shown_before(), it.shown_after())).collect();
+    assert_eq!(shown, ["56"]);
+}

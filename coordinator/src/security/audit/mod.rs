@@ -399,3 +399,7 @@ async fn read_whole(body: Body) -> Result<Bytes, Status> {
         Err(_) => Status::out_of_range("the request is too large"),
     })
 }
+
+#[cfg(test)]
+#[path = "audited_tests.rs"]
+mod tests;

@@ -11,7 +11,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{Credentials, Keyed, keyed};
-use crate::support::{World, error_of, register, soon, task};
+use crate::{
+    rest::Ask,
+    support::{World, error_of, register, soon, task},
+};
 
 fn tasks(world: &World, id: &str) -> TaskServiceClient<Keyed> {
     TaskServiceClient::new(keyed(world, id))
@@ -90,6 +93,58 @@ async fn tasks_of_another_tenant_are_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_submit_is_for_ones_own_tenant() {
+    let world = two_tenants().world().await;
+    let mut red = tasks(&world, "red");
+    let (to, batches) = mpsc::channel(4);
+    let mut answers = soon(red.submit_stream(ReceiverStream::new(batches))).await.unwrap().into_inner();
+    let batch = vec![of_tenant("blue"), of_tenant("")];
+    to.send(v1::SubmitStreamRequest { batch_id: 1, tasks: batch, want_results: false }).await.unwrap();
+    let results = soon(answers.message()).await.unwrap().unwrap().batch.unwrap().results;
+    assert_eq!(results[0].error.as_ref().map(|error| error.code), Some(Code::PermissionDenied.grpc()));
+    let get = v1::GetRequest { task_id: results[1].task_id.clone(), ..v1::GetRequest::default() };
+    let shown = soon(red.get(get)).await.unwrap().into_inner().task.unwrap();
+    assert_eq!(shown.spec.unwrap().tenant, "red");
+    let execute = v1::ExecuteRequest { task: Some(of_tenant("blue")), ..v1::ExecuteRequest::default() };
+    assert_eq!(soon(red.execute(execute)).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let tenant_of_blue = soon(tasks(&world, "blue").list(v1::ListRequest::default())).await.unwrap().into_inner();
+    assert_eq!(tenant_of_blue.tasks, [], "something was submitted for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_drives_again_what_is_of_its_tenant_alone() {
+    let world = two_tenants().world().await;
+    let (mut red, mut blue) = (tasks(&world, "red"), tasks(&world, "blue"));
+    for client in [&mut red, &mut blue] {
+        let task_id = submit(client, task("echo", "")).await.unwrap();
+        soon(client.cancel(v1::CancelRequest { task_id, ..Default::default() })).await.unwrap();
+    }
+    let cancelled = |tenant: &str| v1::RedriveRequest {
+        state: v1::TaskState::Cancelled.into(),
+        tenant: tenant.into(),
+        ..v1::RedriveRequest::default()
+    };
+    assert_eq!(soon(blue.redrive(cancelled("red"))).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let redriven = soon(blue.redrive(cancelled(""))).await.unwrap().into_inner().redriven;
+    let [own] = &redriven[..] else { panic!("{redriven:?}") };
+    assert_eq!(own.error, None);
+    let listed = soon(red.list(v1::ListRequest::default())).await.unwrap().into_inner().tasks;
+    assert_eq!(listed.len(), 1, "that of the other was driven again as well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_are_kept_in_memory_alone_are_those_of_a_tenant_too() {
+    let world = two_tenants().world().await;
+    let (mut red, mut blue) = (tasks(&world, "red"), tasks(&world, "blue"));
+    let ephemeral = v1::TaskSpec { delivery: v1::Delivery::Ephemeral.into(), ..task("echo", "secret") };
+    let task_id = submit(&mut red, ephemeral).await.unwrap();
+    assert_eq!(soon(red.list(v1::ListRequest::default())).await.unwrap().into_inner().tasks.len(), 1);
+    assert_eq!(soon(blue.list(v1::ListRequest::default())).await.unwrap().into_inner().tasks, []);
+    let get = v1::GetRequest { task_id, ..v1::GetRequest::default() };
+    assert_eq!(soon(blue.get(get)).await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_another_tenant_is_a_key_of_ones_own() {
     let world = two_tenants().world().await;
     let keyed_task = || v1::TaskSpec { idempotency_key: "order-1".into(), ..task("echo", "") };
@@ -121,6 +176,8 @@ async fn what_tells_of_all_tenants_is_not_for_those_of_one() {
     let mut cluster = ClusterServiceClient::new(keyed(&world, "watcher"));
     let status = soon(cluster.status(v1::StatusRequest {})).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::PermissionDenied);
+    let metrics = Ask::new("GET", "/metrics").header("authorization", "Bearer ek_watcher");
+    assert_eq!(metrics.of(&world).await.status, 403);
     soon(tasks(&world, "watcher").list(v1::ListRequest::default())).await.unwrap();
     let mut admin = AdminServiceClient::new(keyed(&world, "watcher"));
     let who = soon(admin.who_am_i(v1::WhoAmIRequest {})).await.unwrap().into_inner();
