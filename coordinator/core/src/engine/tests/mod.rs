@@ -14,6 +14,7 @@ mod life;
 mod limits;
 mod pace;
 mod random;
+mod random_budgets;
 mod random_guards;
 mod restarts;
 mod sessions;
