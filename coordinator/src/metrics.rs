@@ -142,10 +142,8 @@ impl Metrics {
         manager: ManagerState,
     ) -> Self {
         let mut all = Registries::default();
-        let bad_input = Family::default();
-        all.both("bad_input", "Input that was refused", Family::clone(&bad_input));
-        let slow_consumers = Family::default();
-        all.both("slow_consumers", "Streams cut off because they were not read", Family::clone(&slow_consumers));
+        let bad_input = all.both_of("bad_input", "Input that was refused");
+        let slow_consumers = all.both_of("slow_consumers", "Streams cut off because they were not read");
         let help = "Connections closed because there were too many, or for what their peers did not do";
         all.both("connections_closed", help, connections_closed.0.clone());
         let buckets = |first_seconds, count| Buckets { first_seconds, count };
@@ -155,44 +153,23 @@ impl Metrics {
         all.both("commit_changes", "Changes in one transaction of the store", commit_changes.clone());
         let help = "Time from acceptance to end of a task";
         let task_seconds = Latency::register(&mut all, "task_seconds", help, buckets(0.001, 20));
-        let gauge = |all: &mut Registries, name: &str, help: &str| {
-            let gauge = Gauge::default();
-            all.both(name, help, gauge.clone());
-            gauge
-        };
-        let store_full = gauge(&mut all, "store_full", "1 while the disk of the database is full");
-        let disk_free = gauge(&mut all, "disk_free_bytes", "Bytes that are free where the data is");
-        let disk_size = gauge(&mut all, "disk_size_bytes", "Bytes of the file system where the data is");
-        let commit_retries = Counter::default();
+        let store_full = all.both_of("store_full", "1 while the disk of the database is full");
+        let disk_free = all.both_of("disk_free_bytes", "Bytes that are free where the data is");
+        let disk_size = all.both_of("disk_size_bytes", "Bytes of the file system where the data is");
         let help = "Transactions of the store that found the disk full and are tried again";
-        all.both("commit_retries", help, commit_retries.clone());
-        let components = Family::default();
-        let help = "1 for the status that a part of the coordinator has";
-        all.both("component_status", help, Family::clone(&components));
-        let loop_lag = Real::default();
+        let commit_retries = all.both_of("commit_retries", help);
+        let components = all.both_of("component_status", "1 for the status that a part of the coordinator has");
         let help = "The longest that the engine's loop was late since the last look at it";
-        all.both("engine_loop_lag_seconds", help, loop_lag.clone());
-        let start_phases = Family::default();
-        let help = "Time that a phase of the start took";
-        all.both("start_phase_seconds", help, Family::clone(&start_phases));
+        let loop_lag = all.both_of("engine_loop_lag_seconds", help);
+        let start_phases = all.both_of("start_phase_seconds", "Time that a phase of the start took");
         let calls = Calls::register(&mut all);
         let rows = Rows::default();
-        let published = Published { snapshot, directory, sessions, manager: manager.clone() };
-        all.collector(published);
+        all.collector(Published { snapshot, directory, sessions, manager: manager.clone() });
         all.collector(rows.clone());
         all.bare_collector(process::Process);
         if let Ok(handle) = tokio::runtime::Handle::try_current() {
             all.collector(runtime::Runtime(handle.metrics()));
         }
-        rows.add(Row {
-            name: "build_info",
-            help: "1, with the version of the program.",
-            sort: rows::Sort::Gauge,
-            values: Arc::new(|| vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)]),
-        });
-        let help = "Lines of the log that were left out because their place said too many.";
-        let left_out = || telemetry::control().map_or(0, |control| control.repeats().left_out()) as f64;
-        rows.add(Row::one(("log_lines_left_out", help, rows::Sort::Counter), left_out));
         let made = Self(Arc::new(State {
             registries: all,
             rows,
@@ -213,8 +190,22 @@ impl Metrics {
             manager,
             sums: Sums::default(),
         }));
+        made.tell_of_the_program();
         made.begin_at_zero();
         made
+    }
+
+    /// What is known of the program without a coordinator.
+    fn tell_of_the_program(&self) {
+        self.0.rows.add(Row {
+            name: "build_info",
+            help: "1, with the version of the program.",
+            sort: rows::Sort::Gauge,
+            values: Arc::new(|| vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)]),
+        });
+        let help = "Lines of the log that were left out because their place said too many.";
+        let left_out = || telemetry::control().map_or(0, |control| control.repeats().left_out()) as f64;
+        self.0.rows.add(Row::one(("log_lines_left_out", help, rows::Sort::Counter), left_out));
     }
 
     /// Every series is there from the start: a rate over a counter that appears with its first event does not see it.

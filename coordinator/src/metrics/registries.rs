@@ -34,6 +34,13 @@ impl Registries {
         self.each(name, help, metric.clone(), metric);
     }
 
+    /// A new metric that is the same in both.
+    pub fn both_of<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.both(name, help, metric.clone());
+        metric
+    }
+
     /// A metric that each form has its own make of. The registry adds the full stop to the help text.
     pub fn each(&mut self, name: &str, help: &str, text: impl Metric, native: impl Metric) {
         self.text[0].register(name, help, text);

@@ -12,6 +12,7 @@ use std::{
 
 use actix::Addr;
 use evenkeel_shared::otlp::Counts;
+use futures_util::FutureExt as _;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic_health::server::HealthReporter;
@@ -64,8 +65,6 @@ pub struct RunningCoordinator {
     pub(super) board: Board,
     pub(super) traces: Traces,
     pub(super) pending: Pending,
-    pub(super) _watchdog: Watchdog,
-    pub(super) _sampler: AbortOnDropHandle<()>,
     pub(super) health: HealthReporter,
     pub(super) sessions: Sessions,
     pub(super) manager: ManagerHandle,
@@ -75,15 +74,19 @@ pub struct RunningCoordinator {
     pub(super) stop_servers: CancellationToken,
     pub(super) stopped: CancellationToken,
     pub(super) servers: Vec<AbortOnDropHandle<()>>,
-    pub(super) _retention: AbortOnDropHandle<()>,
     pub(super) audit: Audit,
-    pub(super) _gate: AbortOnDropHandle<()>,
     pub(super) encrypted: bool,
-    pub(super) _certificates: Option<AbortOnDropHandle<()>>,
-    pub(super) _hindsight: AbortOnDropHandle<()>,
-    pub(super) _config_watch: AbortOnDropHandle<()>,
     pub(super) config: LiveConfig,
+    pub(super) _upkeep: Upkeep,
     pub(super) threads: Option<ActorThreads>,
+}
+
+/// What goes on beside; it ends when this is dropped.
+pub(super) struct Upkeep {
+    pub(super) _watchdog: Watchdog,
+    pub(super) _certificates: Option<AbortOnDropHandle<()>>,
+    /// Samples of the parts, credentials, the look back, what is forgotten with time, the file of settings.
+    pub(super) _tasks: [AbortOnDropHandle<()>; 5],
 }
 
 impl RunningCoordinator {
@@ -160,35 +163,47 @@ impl RunningCoordinator {
     ///
     /// The engine rests before the streams end: it must not take the end of the sessions for the death of the agents.
     pub async fn stop(mut self, deadline: Duration) -> StopReport {
-        let done = |note: String| (Ended::Done, note);
         let mut stopping = Stopping::begin(deadline);
-        let announce = Duration::from_millis(self.board.settings().stop_announce_ms);
-        let announced = async {
-            self.lifecycle.announce_stop();
-            Serving::default().tell(&self.health).await;
-            if !announce.is_zero() {
-                sleep(announce).await;
-            }
-            done(String::new())
-        };
-        stopping.stage(Stage::Announce, announced, String::new).await;
+        stopping.stage(Stage::Announce, self.announce(), String::new).await;
         // What it has started goes first: agents hand back what they cannot finish while somebody still listens.
-        let handed_back = async {
-            self.actuator.stop().await;
-            done(String::new())
-        };
+        let handed_back = self.actuator.stop().map(|()| done(String::new()));
         stopping.stage(Stage::Actuator, handed_back, || "what it has started may run on".to_owned()).await;
         self.lifecycle.stop();
-        let under_way = self.pending.len();
-        let closed = async {
-            match self.close_store().await {
-                Ok(()) => done(counted(under_way, "request answered", "requests answered")),
-                Err(error) => (Ended::Failed(error.to_string()), String::new()),
-            }
-        };
         let unanswered = || counted(self.pending.len(), "request without its answer", "requests without their answers");
-        stopping.stage(Stage::Store, closed, unanswered).await;
+        stopping.stage(Stage::Store, self.close_store(self.pending.len()), unanswered).await;
         self.lifecycle.close();
+        self.end_streams(&mut stopping).await;
+        let entries_lost = || "its last entries may be missing".to_owned();
+        stopping.stage(Stage::Audit, self.close_audit(), entries_lost).await;
+        self.stopped.cancel();
+        let joined = joined(self.threads.take());
+        stopping.stage(Stage::Threads, joined, || "an actor is at work".to_owned()).await;
+        // The spans of the last commit are made by now.
+        stopping.stage(Stage::Telemetry, self.flush_spans(), || "the last spans were not sent".to_owned()).await;
+        stopping.end()
+    }
+
+    /// Tells probes and balancers, and gives them the time to look elsewhere.
+    async fn announce(&self) -> (Ended, String) {
+        self.lifecycle.announce_stop();
+        Serving::default().tell(&self.health).await;
+        let announce = Duration::from_millis(self.board.settings().stop_announce_ms);
+        if !announce.is_zero() {
+            sleep(announce).await;
+        }
+        done(String::new())
+    }
+
+    /// Rests the engine, then the store; so many requests were under way.
+    async fn close_store(&self, under_way: usize) -> (Ended, String) {
+        match self.release_store().await {
+            Ok(()) => done(counted(under_way, "request answered", "requests answered")),
+            Err(error) => (Ended::Failed(error.to_string()), String::new()),
+        }
+    }
+
+    /// Ends the sessions and all other streams, and waits for the servers.
+    async fn end_streams(&mut self, stopping: &mut Stopping) {
         let sessions = self.sessions.len();
         self.sessions.close_all(&Lifecycle::restarting());
         Serving::end(self.health.clone()).await;
@@ -205,37 +220,38 @@ impl RunningCoordinator {
         };
         let open = || counted(serving.load(Ordering::Relaxed), "server with open calls", "servers with open calls");
         stopping.stage(Stage::Streams, ended, open).await;
-        let closed = async {
-            match self.audit.close().await {
-                Ok(entries) => done(format!("{entries} entries since the start")),
-                Err(error) => (Ended::Failed(error.to_string()), String::new()),
-            }
-        };
-        stopping.stage(Stage::Audit, closed, || "its last entries may be missing".to_owned()).await;
-        self.stopped.cancel();
-        let threads = self.threads.take();
-        let joined = async {
-            match tokio::task::spawn_blocking(move || drop(threads)).await {
-                Ok(()) => done(String::new()),
-                Err(error) => (Ended::Failed(error.to_string()), String::new()),
-            }
-        };
-        stopping.stage(Stage::Threads, joined, || "an actor is at work".to_owned()).await;
-        // The spans of the last commit are made by now.
-        let flushed = async {
-            let before = self.traces.counts();
-            let after = self.traces.stop(TRACES_STOP_MAX).await;
-            // A collector that is away is no fault of the stop's.
-            done(spans_left(before, after))
-        };
-        stopping.stage(Stage::Telemetry, flushed, || "the last spans were not sent".to_owned()).await;
-        stopping.end()
     }
 
-    async fn close_store(&self) -> Result<(), CloseError> {
+    async fn close_audit(&self) -> (Ended, String) {
+        match self.audit.close().await {
+            Ok(entries) => done(format!("{entries} entries since the start")),
+            Err(error) => (Ended::Failed(error.to_string()), String::new()),
+        }
+    }
+
+    async fn flush_spans(&self) -> (Ended, String) {
+        let before = self.traces.counts();
+        let after = self.traces.stop(TRACES_STOP_MAX).await;
+        // A collector that is away is no fault of the stop's.
+        done(spans_left(before, after))
+    }
+
+    async fn release_store(&self) -> Result<(), CloseError> {
         self.actor.send(Stop).await.map_err(|_| CloseError::Gone)?;
         self.writer.send(Release).await.map_err(|_| CloseError::Gone)??;
         Ok(())
+    }
+}
+
+fn done(note: String) -> (Ended, String) {
+    (Ended::Done, note)
+}
+
+/// Waits for the ends of the actors' threads.
+async fn joined(threads: Option<ActorThreads>) -> (Ended, String) {
+    match tokio::task::spawn_blocking(move || drop(threads)).await {
+        Ok(()) => done(String::new()),
+        Err(error) => (Ended::Failed(error.to_string()), String::new()),
     }
 }
 

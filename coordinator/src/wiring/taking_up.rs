@@ -6,17 +6,20 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use evenkeel_core::{engine::Engine, model::Recovery};
+use evenkeel_core::{engine::Engine, manager::ManagerRecovery, model::Recovery};
+use evenkeel_shared::StrategyConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use crate::{
     clock::Clock,
-    config::CoordinatorConfig,
+    config::{CoordinatorConfig, Loaded, live::LiveConfig},
     directory::{Directory, KeptLimits},
-    start::Phase,
+    services::cluster::Identity,
+    start::{Phase, StartPhases},
     store::{
         Store, StoreError,
         sqlite::{Durability, SqliteStore},
@@ -25,10 +28,71 @@ use crate::{
 };
 
 /// What the store had.
-pub(super) struct Opened {
+struct Opened {
+    store: Box<dyn Store>,
+    recovery: Recovery,
+    data_dir: PathBuf,
+}
+
+/// What is there once the store is taken up: an engine that nobody drives yet, and what the rest is made with.
+pub(super) struct TakenUp {
     pub(super) store: Box<dyn Store>,
-    pub(super) recovery: Recovery,
     pub(super) data_dir: PathBuf,
+    pub(super) live: LiveConfig,
+    pub(super) incarnation: u64,
+    pub(super) traces: Traces,
+    pub(super) identity: Arc<Identity>,
+    /// The strategy in force.
+    pub(super) strategy: StrategyConfig,
+    /// What the manager begins from.
+    pub(super) for_manager: ManagerRecovery,
+    pub(super) directory: Directory,
+    pub(super) engine: Engine,
+}
+
+impl TakenUp {
+    /// Opens the store and takes up what is in it. The phase of the store ends in between.
+    ///
+    /// # Errors
+    /// If it cannot be used, holds more than this build can, or the process is told to stop.
+    pub(super) async fn from_store(
+        loaded: Loaded,
+        clock: Clock,
+        told_to_stop: &CancellationToken,
+        phase: &Phase,
+        phases: &mut StartPhases,
+    ) -> Result<Self, StartError> {
+        let Opened { store, recovery, data_dir } = open_store(&loaded.config, clock, told_to_stop, phase).await?;
+        let incarnation = recovery.incarnation;
+        let live = LiveConfig::new(loaded, &recovery.declarations, incarnation, clock.now());
+        let config = live.now();
+        phases.end("store");
+        phase.is_at("recover");
+        let coordinator_id = format!("c{incarnation}-{:08x}", fastrand::u32(..));
+        let traces = Traces::start(&config.telemetry, clock, &coordinator_id)?;
+        let identity = Arc::new(identity(coordinator_id, &data_dir, &traces));
+        let strategy = recovery.strategy.clone().unwrap_or_else(|| config.engine.strategy.clone());
+        let for_manager = for_manager(&recovery);
+        let (directory, engine) = take_up(&config, clock, recovery, &traces, told_to_stop, phase).await?;
+        Ok(Self { store, data_dir, live, incarnation, traces, identity, strategy, for_manager, directory, engine })
+    }
+}
+
+fn identity(coordinator_id: String, data_dir: &Path, traces: &Traces) -> Identity {
+    Identity {
+        coordinator_id,
+        version: env!("CARGO_PKG_VERSION"),
+        data_dir: data_dir.display().to_string(),
+        traces: traces.active().is_some(),
+    }
+}
+
+fn for_manager(recovery: &Recovery) -> ManagerRecovery {
+    ManagerRecovery {
+        incarnation: recovery.incarnation,
+        declarations: recovery.declarations.clone(),
+        scaling: recovery.scaling.clone(),
+    }
 }
 
 /// Does a part of the start, unless the process is told to stop.
@@ -51,7 +115,7 @@ async fn unless_stopped<T>(
 ///
 /// # Errors
 /// If it cannot be used, or the process is told to stop.
-pub(super) async fn open_store(
+async fn open_store(
     config: &CoordinatorConfig,
     clock: Clock,
     told_to_stop: &CancellationToken,
@@ -85,7 +149,7 @@ pub(super) async fn open_store(
 ///
 /// # Errors
 /// If there are more classes of tasks than the engine holds, or the process is told to stop.
-pub(super) async fn take_up(
+async fn take_up(
     config: &CoordinatorConfig,
     clock: Clock,
     recovery: Recovery,

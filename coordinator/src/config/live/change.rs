@@ -8,16 +8,17 @@ use evenkeel_shared::{Code, Error, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{LiveConfig, Turn, history::Stored};
+use super::{
+    LiveConfig, Turn,
+    history::Stored,
+    words::{named, why_it_differs},
+};
 use crate::{
     config::{Change, Layer, Loaded, Problem, Problems, sources},
     gateway::Gateway,
     lifecycle::Lifecycle,
     security::audit::{Begun, COORDINATOR},
 };
-
-/// Changes named in one line of the log or one event; the version has them all.
-const NAMED_MAX: usize = 20;
 
 /// What a version came into force through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,13 +241,7 @@ impl LiveConfig {
     async fn change(&self, turn: &mut Turn, plan: Plan<'_>) -> Result<Outcome, Error> {
         let changes = turn.wanted.changes(&plan.layer);
         if changes.is_empty() {
-            turn.wanted = plan.layer;
-            let (layer, because) = (turn.wanted.clone(), plan.differs_because);
-            self.show(|shown| {
-                // The same values, but perhaps from other lines.
-                shown.layer = shown.layer.with(&layer, |setting| setting.live);
-                shown.differs_because.clone_from(&because);
-            });
+            self.lines_moved(turn, plan);
             return Ok(Outcome::default());
         }
         let (layer, config) = match self.mixed(&plan.layer) {
@@ -272,31 +267,15 @@ impl LiveConfig {
             declared: first.into_iter().chain([stored.written()?]).collect(),
             notice: notice.clone(),
         };
-        let gateway = self.gateway()?;
-        let written = self.write_down(plan.cause, plan.reason, &changes).await?;
-        let made = gateway.control(ControlCommand::Configure(Box::new(configure)), plan.reason.to_owned()).await;
-        if let Err(error) = made {
-            if let Some(written) = written {
-                written.ended(&format!("{}: {error}", error.code.name())).await;
-            }
-            return Err(error);
-        }
-        let now = gateway.clock.now();
+        let (written, now) = self.engine_takes((plan.cause, plan.reason), &changes, configure).await?;
         let before = std::mem::replace(&mut turn.wanted, plan.layer);
         turn.unstored = None;
-        let config = std::sync::Arc::new(config);
-        self.0.running.send_replace(std::sync::Arc::clone(&config));
-        for taker in self.0.takers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
-            taker(&config);
-        }
-        let on_probation = plan.cause.has_probation() && config.reload.probation_ms > 0;
         let time = std::time::Duration::from_millis(config.reload.probation_ms);
+        self.put_in_force(config);
+        let on_probation = plan.cause.has_probation() && !time.is_zero();
         let probation_until = on_probation.then(|| now.plus(time));
         let waiting = Self::awaits_restart(&layer, &turn.wanted);
-        let because = match (plan.differs_because, waiting.is_empty()) {
-            (because, false) if because.is_empty() => format!("a restart is needed for {}", waiting.join(", ")),
-            (because, _) => because,
-        };
+        let because = why_it_differs(plan.differs_because, &waiting);
         self.show(|shown| {
             shown.version = version;
             shown.since = now;
@@ -317,6 +296,44 @@ impl LiveConfig {
             written.ended(&format!("OK: version {version}")).await;
         }
         Ok(Outcome { version, changes, problems: Vec::new(), probation_until })
+    }
+
+    /// Has a change written down, and the engine store and take it; when that was.
+    async fn engine_takes(
+        &self,
+        (cause, reason): (Cause, &str),
+        changes: &[Change],
+        configure: Configure,
+    ) -> Result<(Option<Begun>, Timestamp), Error> {
+        let gateway = self.gateway()?;
+        let written = self.write_down(cause, reason, changes).await?;
+        let made = gateway.control(ControlCommand::Configure(Box::new(configure)), reason.to_owned()).await;
+        match (made, written) {
+            (Ok(_), written) => Ok((written, gateway.clock.now())),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(written)) => {
+                written.ended(&format!("{}: {error}", error.code.name())).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same values, but perhaps from other lines.
+    fn lines_moved(&self, turn: &mut Turn, plan: Plan<'_>) {
+        self.show(|shown| {
+            shown.layer = shown.layer.with(&plan.layer, |setting| setting.live);
+            shown.differs_because.clone_from(&plan.differs_because);
+        });
+        turn.wanted = plan.layer;
+    }
+
+    /// From here on everybody who asks, and everybody who has to be told, has this configuration.
+    fn put_in_force(&self, config: crate::config::CoordinatorConfig) {
+        let config = std::sync::Arc::new(config);
+        self.0.running.send_replace(std::sync::Arc::clone(&config));
+        for taker in self.0.takers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
+            taker(&config);
+        }
     }
 
     /// A file that is wrong: the old configuration stays, and that is said once for each such file.
@@ -377,19 +394,4 @@ impl LiveConfig {
             Err(error) => tracing::warn!(%error, "that a configuration was refused is not in the audit log"),
         }
     }
-}
-
-/// The changes in words, without their values where those are secret.
-fn named(changes: &[Change]) -> String {
-    let not_set = |value: String| if value.is_empty() { "not set".to_owned() } else { value };
-    let one = |change: &Change| {
-        let restart = if change.setting.live { "" } else { " (after a restart)" };
-        let (before, after) = (not_set(change.shown_before()), not_set(change.shown_after()));
-        format!("{} {before} -> {after}{restart}", change.setting.path)
-    };
-    let mut words: Vec<String> = changes.iter().take(NAMED_MAX).map(one).collect();
-    if changes.len() > NAMED_MAX {
-        words.push(format!("and {} more", changes.len() - NAMED_MAX));
-    }
-    words.join(", ")
 }

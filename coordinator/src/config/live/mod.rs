@@ -22,6 +22,7 @@ mod change;
 mod history;
 mod probation;
 mod watch;
+mod words;
 
 use std::{
     fmt,

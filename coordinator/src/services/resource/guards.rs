@@ -205,7 +205,7 @@ fn read_order(request: &v1::SetBreakerRequest) -> Result<BreakerOrder, Violation
         Ok(v1::BreakerState::Open) => {
             let time = Duration::from_millis(request.open_ms);
             if time > DURATION_MAX {
-                return Err(Violation::new("open_ms", format!("{} is more than a year", request.open_ms)));
+                return Err(Violation::new("open_ms", format!("{} ms is more than a year", request.open_ms)));
             }
             Ok(BreakerOrder::Open(time))
         }

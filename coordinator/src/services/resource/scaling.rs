@@ -180,7 +180,7 @@ pub(super) async fn set_scaling_override(
         return Err(Violation::new("agents", format!("must be at most {AGENTS_MAX}")).into());
     }
     if !(1..=OVERRIDE_MS_MAX).contains(&duration_ms) {
-        let words = format!("must be 1 to {OVERRIDE_MS_MAX}, a week; what is meant for longer is a policy");
+        let words = format!("must be 1 to {OVERRIDE_MS_MAX} ms, a week; what is meant for longer is a policy");
         return Err(Violation::new("duration_ms", words).into());
     }
     if reason.trim().is_empty() {

@@ -45,7 +45,7 @@ impl Asked {
         let to = timestamp("to_unix_ms", request.to_unix_ms)?.unwrap_or(now);
         let from = timestamp("from_unix_ms", request.from_unix_ms)?.unwrap_or(to.minus(RANGE_DEFAULT));
         if from >= to {
-            return Err(Violation::new("from_unix_ms", "is not before to_unix_ms"));
+            return Err(Violation::new("from_unix_ms", "must be before `to_unix_ms`"));
         }
         let limit = if request.limit == 0 { ROWS_DEFAULT } else { request.limit };
         if limit > REPORT_ROWS_MAX {
