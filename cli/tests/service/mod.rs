@@ -7,6 +7,8 @@
 
 #[path = "../patience/mod.rs"]
 mod patience;
+#[path = "../program/mod.rs"]
+mod program;
 
 use std::{
     io::BufReader,
@@ -19,16 +21,8 @@ use nix::{
     unistd::Pid,
 };
 pub use patience::{PATIENCE, until, until_within};
+pub use program::evenkeel;
 use serde_json::Value;
-
-/// The program, without the environment that could change what it does.
-pub fn evenkeel() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EVENKEEL_")) {
-        command.env_remove(name);
-    }
-    command
-}
 
 /// A service that is ready. Killed when dropped.
 pub struct Service {

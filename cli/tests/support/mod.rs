@@ -6,6 +6,8 @@
 
 #[path = "../patience/mod.rs"]
 mod patience;
+#[path = "../program/mod.rs"]
+mod program;
 
 use std::{
     fs,
@@ -32,10 +34,7 @@ use tonic::{
 
 /// `evenkeel` with these arguments, and none of the caller's settings.
 pub fn evenkeel<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EVENKEEL_")) {
-        command.env_remove(name);
-    }
+    let mut command = program::evenkeel();
     command.args(args).stdin(Stdio::null());
     command
 }
