@@ -169,22 +169,26 @@ impl Engine {
             }
             let labels = refused.get("label_rule").copied().unwrap_or(0);
             let small = takes_kind - labels;
+            let too_small = so_many(small, "is too small", "are too small");
+            let unlike = so_many(labels, "does not satisfy its label rules", "do not satisfy its label rules");
             let why = match (labels, small) {
-                (0, _) => format!("{small} are too small"),
-                (_, 0) => format!("{labels} do not satisfy its label rules"),
-                _ => format!("{labels} do not satisfy its label rules and {small} are too small"),
+                (0, _) => too_small,
+                (_, 0) => unlike,
+                _ => format!("{unlike} and {too_small}"),
             };
-            return format!(
-                "an agent that could ever take it: of {takes_kind} that take kind `{}`, {why}",
-                row.spec.kind
-            );
+            let takers = so_many(takes_kind, "that takes", "that take");
+            return format!("an agent that could ever take it: of {takers} kind `{}`, {why}", row.spec.kind);
         }
         let reasons: Vec<String> = refused
             .iter()
             .filter(|(reason, _)| !NEVER.contains(*reason))
             .map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")))
             .collect();
-        format!("room on one of the {} agents that could take it: {}", all - never, reasons.join(", "))
+        let where_to = match all - never {
+            1 => "the one agent".to_owned(),
+            could => format!("one of the {could} agents"),
+        };
+        format!("room on {where_to} that could take it: {}", reasons.join(", "))
     }
 
     fn summary(&self, task: TaskIx, now: Timestamp, waiting_for: Option<&str>) -> String {
@@ -204,4 +208,9 @@ impl Engine {
             state => format!("is {state}"),
         }
     }
+}
+
+/// A number of agents, and what they are: `1 is too small`, `2 are too small`.
+fn so_many(count: u32, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

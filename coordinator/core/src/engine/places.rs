@@ -167,6 +167,7 @@ fn in_words(placed: &Placed) -> String {
     if placed.prefetched {
         format!("by {strategy}, ahead of a slot")
     } else {
-        format!("by {strategy}, of {agents_with_room} agents with room")
+        let agents = if *agents_with_room == 1 { "agent" } else { "agents" };
+        format!("by {strategy}, of {agents_with_room} {agents} with room")
     }
 }

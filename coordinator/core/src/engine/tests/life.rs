@@ -64,6 +64,16 @@ fn an_urgent_task_overtakes_those_that_wait() {
 }
 
 #[test]
+fn who_waits_for_one_agent_hears_of_one() {
+    let mut c = Cluster::new();
+    c.join(agent("a").slots(1));
+    c.submit(task("work"));
+    let waits = c.submit(task("work"));
+    let summary = c.explain(waits).summary;
+    assert!(summary.contains("room on the one agent that could take it: 1 no free slot"), "{summary}");
+}
+
+#[test]
 fn a_task_that_no_agent_can_take_holds_nobody_up_and_says_what_is_missing() {
     let mut c = Cluster::new();
     c.join(agent("a"));
@@ -72,8 +82,11 @@ fn a_task_that_no_agent_can_take_holds_nobody_up_and_says_what_is_missing() {
     let labelled = c.submit(task("work").label("gpu", "a100").priority(9));
     let plain = c.submit(task("work"));
     c.expect(plain, TaskState::Assigned);
-    for (waiting, missing) in [(strange, "kind `strange`"), (large, "1 are too small"), (labelled, "1 do not satisfy")]
-    {
+    for (waiting, missing) in [
+        (strange, "kind `strange`"),
+        (large, "of 1 that takes kind `work`, 1 is too small"),
+        (labelled, "1 does not satisfy"),
+    ] {
         let explanation = c.explain(waiting);
         assert!(explanation.summary.contains(missing), "{}", explanation.summary);
         assert_eq!(explanation.queue_position, Some(0));

@@ -108,26 +108,8 @@ fn chosen(c: &Cluster, n: u8) -> Option<TaskId> {
 
 fn apply(c: &mut Cluster, step: Step) {
     match step {
-        Step::Submit { kind, priority, tenant, slots, timeout_ms, ephemeral } => {
-            let kind = KINDS[usize::from(kind)];
-            // One that says nothing reserves by the mean of its kind.
-            let cost = f64::from(priority % 3) / 10.0;
-            let builder = if cost > 0.0 { costing(kind, cost) } else { task(kind) };
-            let mut builder =
-                builder.priority(priority).tenant(&format!("t{tenant}")).slots(u32::from(slots)).attempts(3);
-            if let Some(timeout_ms) = timeout_ms {
-                builder = builder.queue_timeout(timeout_ms.into()).attempt_timeout(timeout_ms.into());
-            }
-            // A budget may refuse it: then it is nobody's.
-            let _ = c.try_submit(if ephemeral { builder.ephemeral() } else { builder });
-        }
-        Step::Join(n) => {
-            let builder = agent_number(n);
-            let id = builder.spec.id.to_string();
-            let held: Vec<_> =
-                c.placements().into_iter().filter(|(_, agent)| *agent == id).map(|(t, _)| c.assignment(t).1).collect();
-            c.join(builder.holding(&held));
-        }
+        Step::Submit { .. } => submit(c, step),
+        Step::Join(n) => join(c, n),
         Step::Disconnect(n) if c.sessions.contains_key(&format!("a{n}")) => c.disconnect(&format!("a{n}")),
         Step::Start(n) => {
             if let Some(task) = chosen(c, n) {
@@ -141,20 +123,8 @@ fn apply(c: &mut Cluster, step: Step) {
         }
         Step::Fail(n, class) => report(c, n, Outcome::Failed(Failure::new(class, "no"))),
         Step::HandBack(n) => report(c, n, Outcome::HandedBack("full".into())),
-        Step::Stale(n) => {
-            let old: Vec<_> = c.assigned.values().cloned().collect();
-            if let Some((agent, attempt)) = old.get(usize::from(n) % old.len().max(1))
-                && c.sessions.contains_key(agent)
-            {
-                c.report(agent, *attempt, Outcome::Succeeded(Bytes::new()));
-            }
-        }
-        Step::Cancel(n) => {
-            let live: Vec<_> = c.accepted.keys().copied().filter(|t| c.engine.task_is_live(*t)).collect();
-            if let Some(task) = live.get(usize::from(n) % live.len().max(1)) {
-                c.cancel(*task).unwrap();
-            }
-        }
+        Step::Stale(n) => report_again(c, n),
+        Step::Cancel(n) => cancel(c, n),
         Step::Stop => c.stop_what_was_cancelled(),
         Step::Advance(by) => c.advance(ms(by.into())),
         Step::Cordon(n) => drop(c.admin(&format!("a{n}"), AdminCommand::Cordon)),
@@ -162,13 +132,7 @@ fn apply(c: &mut Cluster, step: Step) {
         Step::Drain(n, time) => drop(c.admin(&format!("a{n}"), AdminCommand::Drain(Some(ms(time.into()))))),
         Step::StoreFull(full) => c.handle(Event::StoreFull(full)),
         Step::Strategy(n) => c.set_strategy(StrategyConfig::NAMES[usize::from(n)]),
-        Step::Restart => {
-            c.restart();
-            // What was ephemeral is gone with the coordinator, as it was told it would be.
-            let lost: BTreeSet<_> =
-                c.accepted.values().filter(|t| t.spec.delivery != Default::default()).map(|t| t.id).collect();
-            c.accepted.retain(|task, _| !lost.contains(task) || c.finished.contains_key(task));
-        }
+        Step::Restart => restart(c),
         Step::Limit { n, scope, max, rate } => {
             let scope = limit_scope(scope);
             let name = format!("l{n}");
@@ -177,36 +141,88 @@ fn apply(c: &mut Cluster, step: Step) {
             c.control(limit).unwrap();
         }
         Step::RemoveLimit(n) => drop(c.control(ControlCommand::RemoveLimit(format!("l{n}")))),
-        Step::Budget { n, scope, cap, hourly } => {
-            let budget = Budget {
-                tenant: (scope & 1 > 0).then(|| Tenant::new("t0").unwrap()),
-                kind: (scope & 2 > 0).then(|| Kind::new("work").unwrap()),
-                window: if hourly { BudgetWindow::Hour } else { BudgetWindow::Total },
-                ..budget(&format!("b{n}"), f64::from(cap) / 10.0)
-            };
-            c.control(ControlCommand::PutBudget(budget)).unwrap();
-        }
+        Step::Budget { n, scope, cap, hourly } => put_budget(c, n, scope, cap, hourly),
         Step::RemoveBudget(n) => drop(c.control(ControlCommand::RemoveBudget(format!("b{n}")))),
         Step::Spend(n, cents) => {
             if let Some(task) = chosen(c, n) {
                 end(c, task, Outcome::Succeeded(Bytes::new()), Some(f64::from(cents) / 100.0));
             }
         }
-        Step::Size { kind, cores } => {
-            let size = Size::of(Kind::new(KINDS[usize::from(kind)]).unwrap());
-            let command = match cores {
-                // What they ask for.
-                0 => ControlCommand::RemoveSize(size.kind),
-                _ => ControlCommand::PutSize(size.with(SizedResource::CpuMillis, Some(u64::from(cores) * 1_000))),
-            };
-            // There may be none to remove.
-            drop(c.control(command));
-        }
+        Step::Size { kind, cores } => put_size(c, kind, cores),
         Step::Guard(step) => random_guards::apply(c, step),
         Step::Disconnect(_) => {}
     }
     let over = invariants::over_capacity(&c.engine);
     assert!(over.is_empty(), "{over:?}");
+}
+
+fn submit(c: &mut Cluster, step: Step) {
+    let Step::Submit { kind, priority, tenant, slots, timeout_ms, ephemeral } = step else { return };
+    let kind = KINDS[usize::from(kind)];
+    // One that says nothing reserves by the mean of its kind.
+    let cost = f64::from(priority % 3) / 10.0;
+    let builder = if cost > 0.0 { costing(kind, cost) } else { task(kind) };
+    let mut builder = builder.priority(priority).tenant(&format!("t{tenant}")).slots(u32::from(slots)).attempts(3);
+    if let Some(timeout_ms) = timeout_ms {
+        builder = builder.queue_timeout(timeout_ms.into()).attempt_timeout(timeout_ms.into());
+    }
+    // A budget may refuse it: then it is nobody's.
+    let _ = c.try_submit(if ephemeral { builder.ephemeral() } else { builder });
+}
+
+/// An agent comes, or comes back and still holds what it had.
+fn join(c: &mut Cluster, n: u8) {
+    let builder = agent_number(n);
+    let id = builder.spec.id.to_string();
+    let held: Vec<_> =
+        c.placements().into_iter().filter(|(_, agent)| *agent == id).map(|(t, _)| c.assignment(t).1).collect();
+    c.join(builder.holding(&held));
+}
+
+/// An agent reports on an attempt that it once had, whatever has become of it.
+fn report_again(c: &mut Cluster, n: u8) {
+    let old: Vec<_> = c.assigned.values().cloned().collect();
+    if let Some((agent, attempt)) = old.get(usize::from(n) % old.len().max(1))
+        && c.sessions.contains_key(agent)
+    {
+        c.report(agent, *attempt, Outcome::Succeeded(Bytes::new()));
+    }
+}
+
+fn cancel(c: &mut Cluster, n: u8) {
+    let live: Vec<_> = c.accepted.keys().copied().filter(|t| c.engine.task_is_live(*t)).collect();
+    if let Some(task) = live.get(usize::from(n) % live.len().max(1)) {
+        c.cancel(*task).unwrap();
+    }
+}
+
+fn restart(c: &mut Cluster) {
+    c.restart();
+    // What was ephemeral is gone with the coordinator, as it was told it would be.
+    let lost: BTreeSet<_> =
+        c.accepted.values().filter(|t| t.spec.delivery != Default::default()).map(|t| t.id).collect();
+    c.accepted.retain(|task, _| !lost.contains(task) || c.finished.contains_key(task));
+}
+
+fn put_budget(c: &mut Cluster, n: u8, scope: u8, cap: u8, hourly: bool) {
+    let budget = Budget {
+        tenant: (scope & 1 > 0).then(|| Tenant::new("t0").unwrap()),
+        kind: (scope & 2 > 0).then(|| Kind::new("work").unwrap()),
+        window: if hourly { BudgetWindow::Hour } else { BudgetWindow::Total },
+        ..budget(&format!("b{n}"), f64::from(cap) / 10.0)
+    };
+    c.control(ControlCommand::PutBudget(budget)).unwrap();
+}
+
+fn put_size(c: &mut Cluster, kind: u8, cores: u8) {
+    let size = Size::of(Kind::new(KINDS[usize::from(kind)]).unwrap());
+    let command = match cores {
+        // What they ask for.
+        0 => ControlCommand::RemoveSize(size.kind),
+        _ => ControlCommand::PutSize(size.with(SizedResource::CpuMillis, Some(u64::from(cores) * 1_000))),
+    };
+    // There may be none to remove.
+    drop(c.control(command));
 }
 
 fn limit_scope(n: u8) -> LimitScope {
