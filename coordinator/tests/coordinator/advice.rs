@@ -215,3 +215,38 @@ async fn what_is_dismissed_is_listed_as_that_and_not_applied() {
     assert_eq!(undo(&world, "s").await.unwrap_err().code, Code::FailedPrecondition);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_applied_is_open_as_before() {
+    let kind = Kind::new("echo").unwrap();
+    let world = advised("z", Action::Size { kind, resource: SizedResource::MemoryBytes, amount: 1 << 50 }).await;
+    let _agent = world.agent("a-1").await;
+    for _ in 0..2 {
+        let refused = apply(&world, "z").await.unwrap_err();
+        assert!(refused.message.contains("no agent that takes tasks of kind `echo`"), "{refused}");
+    }
+    assert_eq!(undo(&world, "z").await.unwrap_err().code, Code::FailedPrecondition, "it was not applied");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_somebody_took_out_of_work_meanwhile_is_not_resumed() {
+    let world = advised("d", Action::Drain(vec![AgentId::new("a-1").unwrap()])).await;
+    let _agents = (world.agent("a-1").await, world.agent("a-2").await);
+    assert_eq!(apply(&world, "d").await, Ok(State::Applied));
+    let cordon = v1::CordonAgentRequest { agent_id: "a-1".into(), ..v1::CordonAgentRequest::default() };
+    soon(world.cluster().cordon_agent(cordon)).await.unwrap();
+    assert_eq!(undo(&world, "d").await, Ok(State::Open));
+    // What is published may lag behind.
+    let state = soon(async {
+        loop {
+            let describe = v1::DescribeAgentRequest { agent_id: "a-1".into() };
+            let agent = world.cluster().describe_agent(describe).await.unwrap().into_inner();
+            if agent.admin_state() != v1::AdminState::Draining {
+                return agent.admin_state();
+            }
+        }
+    });
+    assert_eq!(state.await, v1::AdminState::Cordoned);
+    world.stop().await;
+}
