@@ -16,6 +16,7 @@ use evenkeel_shared::{AttemptEnd, Kind, Micros, TaskSpec, Tenant, Usage};
 use super::{
     Engine,
     effects::{Change, Effects},
+    gates::WaitingLane,
     limits,
 };
 use crate::{
@@ -62,7 +63,8 @@ impl Engine {
         };
         self.note("throttled", "budget", &shortage.budget, shortage.to_string(), out);
         let pair = (spec.tenant.clone(), spec.kind.clone());
-        self.allocation.waiting.entry(shortage.budget.clone()).or_default().push_back(pair.clone());
+        let lane = WaitingLane { of: pair.clone(), needed: shortage.needed };
+        self.allocation.waiting.entry(shortage.budget.clone()).or_default().push_back(lane);
         self.allocation.short.insert(pair, shortage);
         self.recheck_lanes(&spec.tenant, Some(&spec.kind));
         false
@@ -81,23 +83,22 @@ impl Engine {
                     break;
                 }
                 let lanes = self.allocation.waiting.get_mut(&budget);
-                let Some(pair) = lanes.and_then(VecDeque::pop_front) else { break };
-                let needed = self.allocation.short.get(&pair).map_or(Micros::ZERO, |short| short.needed);
+                let Some(lane) = lanes.and_then(VecDeque::pop_front) else { break };
                 // A budget that is gone keeps nobody waiting.
-                if left.is_some_and(|left| left == Micros::ZERO || needed > left) {
-                    skipped.push_back(pair);
+                if left.is_some_and(|left| left == Micros::ZERO || lane.needed > left) {
+                    skipped.push_back(lane);
                     continue;
                 }
-                left = left.map(|left| left.minus(needed));
+                left = left.map(|left| left.minus(lane.needed));
                 opened += 1;
-                self.allocation.short.remove(&pair);
-                self.recheck_lanes(&pair.0, Some(&pair.1));
+                self.allocation.short.remove(&lane.of);
+                self.recheck_lanes(&lane.of.0, Some(&lane.of.1));
             }
             self.allocation.follow_up |= opened >= limits::LANES_OPENED_MAX;
             self.allocation.budget_opened |= opened >= limits::LANES_OPENED_MAX;
             if let Some(lanes) = self.allocation.waiting.get_mut(&budget) {
-                for pair in skipped.into_iter().rev() {
-                    lanes.push_front(pair);
+                for lane in skipped.into_iter().rev() {
+                    lanes.push_front(lane);
                 }
                 if lanes.is_empty() {
                     self.allocation.waiting.remove(&budget);
@@ -117,9 +118,15 @@ impl Engine {
         let pair = (tenant.clone(), kind.clone());
         let Some(shortage) = self.allocation.short.remove(&pair) else { return };
         if let Some(lanes) = self.allocation.waiting.get_mut(&shortage.budget) {
-            lanes.retain(|other| *other != pair);
+            lanes.retain(|lane| lane.of != pair);
         }
         self.recheck_lanes(tenant, Some(kind));
+    }
+
+    /// A budget has another cap, scope or estimate: what its lanes' next tasks need of it is found out anew.
+    pub(super) fn forget_needs(&mut self, budget: &str) {
+        let lanes = self.allocation.waiting.get_mut(budget).into_iter().flatten();
+        lanes.for_each(|lane| lane.needed = Micros::ZERO);
     }
 
     /// Limits or budgets have changed.

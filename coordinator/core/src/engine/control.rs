@@ -150,6 +150,7 @@ impl Engine {
         let body = json("budget", &StoredBudget::Since { since, budget: budget.clone() })?;
         let name = budget.name.clone();
         let spent = self.allocation.ledger.put(self.now, budget, since, &[]);
+        self.forget_needs(&name);
         self.declare(DeclarationKind::Budget, &name, Some(body), reason.clone(), out);
         out.changes.push(Change::Record(Box::new(Record::Spent(spent))));
         self.announce(ClusterEventKind::Budget, None, because(format!("budget `{name}` was {verb}"), &reason), out);

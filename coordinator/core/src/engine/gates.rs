@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use evenkeel_shared::{AssignmentId, Kind, TaskSpec, Tenant, Timestamp};
+use evenkeel_shared::{AssignmentId, Kind, Micros, TaskSpec, Tenant, Timestamp};
 
 use super::{Engine, Timer, effects::Effects, holdings::Holding, limits, statistics::Statistics};
 use crate::{
@@ -49,7 +49,7 @@ pub(super) struct Allocation {
     /// Lanes that wait for a budget.
     pub short: BTreeMap<(Tenant, Kind), Shortage>,
     /// The same by budget, in the order in which they shut.
-    pub waiting: BTreeMap<Arc<str>, VecDeque<(Tenant, Kind)>>,
+    pub waiting: BTreeMap<Arc<str>, VecDeque<WaitingLane>>,
     /// Something may go now that could not before.
     pub opened: bool,
     /// A budget may have more left than before.
@@ -62,6 +62,15 @@ pub(super) struct Allocation {
     pub statistics: Statistics,
     /// When each limit, budget, quota and so on was last written about, by sort and name.
     pub written_at: BTreeMap<&'static str, BTreeMap<String, Timestamp>>,
+}
+
+/// A lane that waits for a budget.
+#[derive(Debug)]
+pub struct WaitingLane {
+    /// Whose tasks, and of which kind.
+    pub of: (Tenant, Kind),
+    /// What the budget must have left for its next task; 0 where that is to be found out anew.
+    pub needed: Micros,
 }
 
 impl Allocation {
@@ -91,7 +100,7 @@ impl Allocation {
 
     /// The lanes that wait for a budget.
     pub fn waiting_for(&self, budget: &str) -> impl Iterator<Item = &(Tenant, Kind)> {
-        self.waiting.get(budget).into_iter().flatten()
+        self.waiting.get(budget).into_iter().flatten().map(|lane| &lane.of)
     }
 
     fn is_lane_shut(&mut self, now: Timestamp, tenant: &Tenant, kind: &Kind) -> bool {

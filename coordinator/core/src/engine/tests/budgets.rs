@@ -325,6 +325,16 @@ fn a_task_that_goes_away_does_not_leave_its_lane_waiting_for_its_money() {
 }
 
 #[test]
+fn a_lane_that_waits_goes_on_when_its_tasks_come_to_be_estimated_at_less() {
+    let estimated = |amount| Budget { default_estimate: Some(Micros::from_units(amount)), ..budget("b", 1.0) };
+    let mut c = cluster([estimated(0.6)]);
+    let tasks: Vec<_> = (0..3).map(|_| c.submit(task("work"))).collect();
+    assert_eq!(placed(&c, &tasks), 1, "0.4 is left, and the next needs 0.6");
+    c.control(ControlCommand::PutBudget(estimated(0.3))).unwrap();
+    assert_eq!((placed(&c, &tasks), used(&c, "b")), (2, (0.0, 0.9)), "0.1 is left, and the next needs 0.3");
+}
+
+#[test]
 fn many_lanes_that_wait_for_one_budget_are_opened_in_steps() {
     let mut c = cluster([budget("b", 1.0)]);
     let first = c.submit(costing(1.0));
