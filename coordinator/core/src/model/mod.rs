@@ -10,7 +10,8 @@ pub mod view;
 pub use history::{ClusterEvent, ClusterEventKind, TaskEvent, TaskEventKind};
 pub use notice::Notice;
 pub use record::{
-    AllocationRecord, BudgetShare, BudgetSpent, CostEntry, Declaration, DeclarationKind, Record, ScalingRecord, UsageSample,
+    AllocationRecord, BudgetShare, BudgetSpent, CostEntry, Declaration, DeclarationKind, Record, ScalingRecord,
+    UsageSample,
 };
 pub use recovery::{RecoveredAdmin, RecoveredState, RecoveredTask, Recovery};
 pub use view::{AgentView, Candidate, EngineStatus, Explanation, KindStatistics};
