@@ -74,7 +74,7 @@ fn a_request_size_is_declared_seen_and_removed() {
     assert_eq!(dev.json(&["sizes", "list"]), Value::Array(Vec::new()));
 
     check_exit(&dev, &["sizes", "put", "k"], 2, "--cpu");
-    check_exit(&dev, &["sizes", "put", "bad name", "--cpu", "1"], 2, "size.kind");
+    check_exit(&dev, &["sizes", "put", "bad name", "--cpu", "1"], 2, "KIND");
     check_exit(&dev, &["sizes", "put", "k", "--memory", "512"], 2, "1 MiB");
     check_exit(&dev, &["sizes", "delete", "nobody"], 4, "sizes list");
 }
@@ -97,7 +97,7 @@ fn a_quota_cools_down_and_is_cleared() {
     assert_eq!(rows(&dev.json(&["quotas", "list"])).len(), 1);
     dev.json(&["quotas", "clear", "openai/team-a"]);
     assert_eq!(dev.json(&["quotas", "list"]), Value::Array(Vec::new()));
-    check_exit(&dev, &["quotas", "report", "k", "--for", "400d"], 2, "retry_after_ms");
+    check_exit(&dev, &["quotas", "report", "k", "--for", "400d"], 2, "--for: ");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn the_size_of_the_fleet_is_fixed_for_a_while() {
     assert_eq!((&scaling["override"]["agents"], &scaling["override"]["reason"]), (&5.into(), &"a launch".into()));
     assert_eq!(dev.json(&["scaling", "clear"])["override"], Value::Null);
     assert!(shown(&dev, &["scaling", "status"]).contains("demand"));
-    check_exit(&dev, &["scaling", "override", "5", "--for", "30d", "--reason", "r"], 2, "duration_ms");
+    check_exit(&dev, &["scaling", "override", "5", "--for", "30d", "--reason", "r"], 2, "--for: ");
 }
 
 #[test]

@@ -8,6 +8,13 @@
 //! then from different weather. Here small and large take turns: each round times a stretch of the one and at once of the
 //! other. A cost is the median of the rounds, the ratio the median of the rounds' ratios, and beside each is the least,
 //! which is what the code costs when nobody interferes.
+//!
+//! ```text
+//! cargo bench -p evenkeel-core --bench growth -- once decision/random 100000 50000
+//! ```
+//!
+//! does so many operations at one size, for programs that count instructions and cache misses, which no weather changes: what
+//! the operations take is the difference between two counts of them.
 
 use std::time::{Duration, Instant};
 
@@ -119,8 +126,20 @@ fn least(costs: &[[f64; 2]], side: usize) -> f64 {
     costs.iter().map(|cost| cost[side]).fold(f64::MAX, f64::min)
 }
 
+/// Does so many operations of a measure at one size; `None` if that is not what was asked for.
+fn once(asked: &[String]) -> Option<Duration> {
+    let [first, name, size, count] = asked else { return None };
+    let measure = measures().into_iter().find(|measure| first == "once" && measure.name == *name)?;
+    let mut time_of = (measure.small.1)(&measure.how, size.parse().ok()?);
+    Some(time_of(count.parse().ok()?))
+}
+
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if let Some(spent) = once(&asked) {
+        println!("{spent:?}");
+        return;
+    }
     println!("nanoseconds: median (least) of {ROUNDS} rounds; ratio: median of the rounds (of the least)\n");
     println!("| what | small | large | small ns | large ns | ratio |\n|---|---:|---:|---:|---:|---:|");
     for measure in measures() {
