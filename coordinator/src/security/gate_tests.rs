@@ -225,6 +225,46 @@ async fn an_end_that_the_file_names_later_ends_what_is_under_way() {
     assert_eq!(world.refused(None, Some("ek_old")), Code::Unauthenticated);
 }
 
+/// What is under way in the name of one credential ends with a change of the file or of the settings; what is under way in the
+/// name of another, which the change does not touch, goes on.
+fn check_ends(what: &str, of: (Option<&str>, Option<&str>), change: impl FnOnce(&mut AuthConfig, &str) -> String) {
+    let file = token("other", "other", "viewer", "") + &token("t", "app", "client", "tenant = \"acme\"");
+    let world = world(&format!("{file}\n[[certificate]]\nname = \"a-*\"\nslots_max = 3\n"), |_| {});
+    let under_way = world.ask(of.0, of.1).unwrap();
+    let other = world.ask(None, Some("ek_other")).unwrap().call.unwrap();
+    let mut config = world.gate.0.policy.load().config.clone();
+    let changed = change(&mut config, &under_way.caller.credential);
+    let is_on = config.is_on();
+    std::fs::write(&config.credentials_file, changed).unwrap();
+    assert!(world.gate.reload(Some(&config)).unwrap(), "{what}");
+    assert!(under_way.call.unwrap().ended().now_or_never().is_some(), "{what}: it goes on");
+    assert_eq!(other.ended().now_or_never().is_none(), is_on, "{what}: the other");
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_with_what_allowed_it() {
+    let other = || token("other", "other", "viewer", "");
+    let of_acme = |role: &str| token("t", "app", role, "tenant = \"acme\"");
+    let grant = |slots: u32| format!("[[certificate]]\nname = \"a-*\"\nslots_max = {slots}\n");
+    let (by_token, by_certificate) = ((None, Some("ek_t")), (Some("evenkeel://agent/a-1"), None));
+    check_ends("its token is gone", by_token, |_, _| other());
+    check_ends("its token is revoked", by_token, |_, _| other() + &of_acme("client") + "revoked = true\n");
+    check_ends("another role", by_token, |_, _| other() + &of_acme("viewer"));
+    check_ends("another tenant", by_token, |_, _| other() + &token("t", "app", "client", "tenant = \"else\""));
+    check_ends("authentication is off", by_token, |config, _| {
+        config.enabled = false;
+        other() + &of_acme("client")
+    });
+    check_ends("certificates are off", by_certificate, |config, _| {
+        config.certificates = false;
+        other() + &grant(3)
+    });
+    check_ends("fewer slots", by_certificate, |_, _| other() + &grant(2));
+    check_ends("its certificate is revoked", by_certificate, |_, id| {
+        format!("revoked = [\"{id}\"]\n") + &other() + &grant(3)
+    });
+}
+
 #[test]
 fn accounts_are_bounded_and_only_those_of_idle_clients_make_room() {
     let world = world("", |_| {});
